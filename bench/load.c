@@ -1,0 +1,456 @@
+/* load: the load generator.
+ *
+ *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] rtt HOST PORT CONNS SIZE SECS
+ *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] conn HOST PORT CONNS SIZE SECS
+ *   load [-p PID] stream HOST PORT SECONDSs|BYTES          "2s", or "1073741824"
+ *   load idle HOST PORT N
+ *
+ * It spins instead of sleeping, so that the server never pays for waking it. With -p it reads the
+ * server's CPU time while the server rests, before the first request and after the last answer:
+ * the scheduler brings that number up to date only when a process stops running. GAP_US passes
+ * between an answer and the next request: a server that a tracer slows down then still finds
+ * nothing to read and has to wait, as it does at full speed. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCH = 512, MAX_SIZE = 65536, CHUNK = 262144, SUB_BITS = 6, BUCKETS = 64 << SUB_BITS };
+enum { PINNED_CPUS = 2 }; /* the runner pins the server to cpu 0 and this program to cpu 1 */
+
+struct conn {
+  int fd;
+  size_t received;
+  uint64_t started_ns;
+};
+
+struct usage {
+  uint64_t wall_ns;
+  uint64_t self_ns;
+  uint64_t server_ns;
+  uint64_t machine_ns; /* all that ran on the pinned CPUs, by tick */
+};
+
+static struct sockaddr_in server;
+static int server_pid;
+static double warm_secs = 0.2;
+static uint64_t max_ops = UINT64_MAX;
+static uint64_t gap_ns;
+static bool redial; /* conn: a new connection for every request */
+static int epoll_fd;
+static size_t size;
+static char buffer[CHUNK];
+
+static uint64_t started;
+static uint64_t ops;
+static int active;
+static uint64_t latencies[BUCKETS]; /* log-linear, 1.6 % wide */
+
+static void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+static uint64_t now_ns(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void wait_ns(uint64_t ns) {
+  uint64_t end_ns = now_ns() + ns;
+  while (now_ns() < end_ns) {
+    continue;
+  }
+}
+
+/* ---- latencies ---- */
+
+static int bucket_of(uint64_t ns) {
+  if (ns >> SUB_BITS == 0) {
+    return (int)ns;
+  }
+  int shift = 63 - __builtin_clzll(ns) - SUB_BITS;
+  return ((shift + 1) << SUB_BITS) + (int)((ns >> shift) & ((1u << SUB_BITS) - 1));
+}
+
+static double bucket_us(int bucket) {
+  int shift = (bucket >> SUB_BITS) - 1;
+  if (shift < 0) {
+    return bucket / 1e3;
+  }
+  uint64_t base = (uint64_t)(bucket & ((1 << SUB_BITS) - 1)) + (1u << SUB_BITS);
+  return (double)(base << shift) / 1e3;
+}
+
+static double percentile_us(double share) {
+  uint64_t seen = 0;
+  for (int i = 0; i < BUCKETS; i++) {
+    seen += latencies[i];
+    if (seen > 0 && (double)seen >= share * (double)ops) {
+      return bucket_us(i);
+    }
+  }
+  return 0;
+}
+
+/* ---- CPU time ---- */
+
+static uint64_t first_number(const char *path) {
+  unsigned long long value = 0;
+  FILE *file = fopen(path, "r");
+  if (file != NULL) {
+    if (fscanf(file, "%llu", &value) != 1) {
+      value = 0;
+    }
+    fclose(file);
+  }
+  return value;
+}
+
+/* Every thread of the server: a thread pool's work is the server's too. */
+static uint64_t server_cpu_ns(void) {
+  char path[64];
+  char file[400];
+  uint64_t sum = 0;
+  snprintf(path, sizeof path, "/proc/%d/task", server_pid);
+  DIR *threads = opendir(path);
+  if (threads == NULL) {
+    die(path);
+  }
+  for (struct dirent *entry; (entry = readdir(threads)) != NULL;) {
+    if (entry->d_name[0] != '.') {
+      snprintf(file, sizeof file, "%s/%s/schedstat", path, entry->d_name);
+      sum += first_number(file);
+    }
+  }
+  closedir(threads);
+  return sum;
+}
+
+static uint64_t machine_cpu_ns(void) {
+  char line[512];
+  uint64_t ticks = 0;
+  FILE *file = fopen("/proc/stat", "r");
+  while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+    int cpu;
+    unsigned long long t[8];
+    if (sscanf(line, "cpu%d %llu %llu %llu %llu %llu %llu %llu %llu", &cpu, &t[0], &t[1], &t[2],
+               &t[3], &t[4], &t[5], &t[6], &t[7]) == 9 &&
+        cpu < PINNED_CPUS) {
+      ticks += t[0] + t[1] + t[2] + t[5] + t[6] + t[7];
+    }
+  }
+  if (file != NULL) {
+    fclose(file);
+  }
+  return ticks * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
+static struct usage usage_now(void) {
+  struct timespec self;
+  struct usage usage = {0};
+  wait_ns(5000000); /* the server finishes what the last answer left it to do */
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &self);
+  usage.self_ns = (uint64_t)self.tv_sec * 1000000000u + (uint64_t)self.tv_nsec;
+  usage.server_ns = server_pid > 0 ? server_cpu_ns() : 0;
+  usage.machine_ns = machine_cpu_ns();
+  usage.wall_ns = now_ns();
+  return usage;
+}
+
+static void print_usage_since(const struct usage *before) {
+  struct usage after = usage_now();
+  double server_ns = (double)(after.server_ns - before->server_ns);
+  double machine_ns = (double)(after.machine_ns - before->machine_ns);
+  double self_ns = (double)(after.self_ns - before->self_ns);
+  double foreign = (machine_ns - server_ns - self_ns) / (double)(after.wall_ns - before->wall_ns);
+  if (server_pid > 0) {
+    printf(",\"server_cpu_us\":%.1f,\"foreign\":%.3f", server_ns / 1e3, foreign);
+  }
+}
+
+/* ---- connections ---- */
+
+/* A new source address for every dial: ports in TIME_WAIT are never in the way. */
+static void bind_next_source(int fd) {
+  static uint32_t next;
+  int on = 1;
+  struct sockaddr_in source = {.sin_family = AF_INET};
+  if (next == 0) {
+    next = (uint32_t)(now_ns() / 1000) % 0x800000u;
+  }
+  next = (next + 1) & 0x7fffffu;
+  source.sin_addr.s_addr = htonl(0x7f800000u | next);
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  if (bind(fd, (struct sockaddr *)&source, sizeof source) < 0) {
+    die("bind");
+  }
+}
+
+/* Blocking: on loopback the handshake is over before connect would sleep. */
+static int dial(void) {
+  int on = 1;
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    die("socket");
+  }
+  if (redial) {
+    bind_next_source(fd);
+  }
+  if (connect(fd, (struct sockaddr *)&server, sizeof server) < 0) {
+    die("connect");
+  }
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+static void dial_watched(struct conn *conn) {
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
+  conn->fd = dial();
+  if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) < 0) {
+    die("epoll_ctl");
+  }
+}
+
+static size_t send_some(int fd, size_t length) {
+  ssize_t sent = send(fd, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent < 0 && errno != EAGAIN) {
+    die("send");
+  }
+  return sent < 0 ? 0 : (size_t)sent;
+}
+
+/* 0 where there is nothing yet. */
+static size_t receive_some(int fd) {
+  ssize_t received = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+  if (received == 0) {
+    fputs("load: the server closed a connection\n", stderr);
+    exit(1);
+  }
+  if (received < 0 && errno != EAGAIN) {
+    die("recv");
+  }
+  return received < 0 ? 0 : (size_t)received;
+}
+
+/* ---- rtt and conn ---- */
+
+static void request(struct conn *conn) {
+  conn->received = 0;
+  conn->started_ns = now_ns();
+  if (redial) {
+    dial_watched(conn);
+  }
+  for (size_t sent = 0; sent < size;) {
+    sent += send_some(conn->fd, size - sent);
+  }
+  started++;
+  active++;
+}
+
+static void finish(struct conn *conn, bool again) {
+  latencies[bucket_of(now_ns() - conn->started_ns)]++;
+  ops++;
+  active--;
+  if (redial) {
+    close(conn->fd);
+  }
+  if (gap_ns > 0) {
+    wait_ns(gap_ns);
+  }
+  if (again) {
+    request(conn);
+  }
+}
+
+/* Requests until the time is up or there are enough, then waits for what is under way. */
+static void run_phase(struct conn *conns, int count, double secs) {
+  struct epoll_event events[BATCH];
+  uint64_t end_ns = now_ns() + (uint64_t)(secs * 1e9);
+  started = ops = 0;
+  memset(latencies, 0, sizeof latencies);
+  for (int i = 0; i < count; i++) {
+    request(&conns[i]);
+  }
+  while (active > 0) {
+    int ready = epoll_wait(epoll_fd, events, BATCH, 0);
+    bool open = now_ns() < end_ns;
+    for (int i = 0; i < ready; i++) {
+      struct conn *conn = events[i].data.ptr;
+      conn->received += receive_some(conn->fd);
+      if (conn->received >= size) {
+        finish(conn, open && started < max_ops);
+      }
+    }
+  }
+}
+
+static void measure_requests(int count, double secs) {
+  struct conn *conns = calloc((size_t)count, sizeof *conns);
+  if (conns == NULL) {
+    die("calloc");
+  }
+  for (int i = 0; i < count && !redial; i++) {
+    dial_watched(&conns[i]);
+  }
+  if (warm_secs > 0) {
+    run_phase(conns, count, warm_secs);
+  }
+  struct usage before = usage_now();
+  uint64_t start_ns = now_ns();
+  run_phase(conns, count, secs);
+  printf("{\"ops\":%llu,\"secs\":%.6f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f",
+         (unsigned long long)ops, (double)(now_ns() - start_ns) / 1e9, percentile_us(.5),
+         percentile_us(.99), percentile_us(.999));
+  print_usage_since(&before);
+  puts("}");
+  free(conns);
+}
+
+/* ---- stream ---- */
+
+static void measure_stream(const char *amount) {
+  char *unit;
+  double number = strtod(amount, &unit);
+  bool timed = *unit == 's';
+  uint64_t limit = timed ? UINT64_MAX : (uint64_t)number;
+  uint64_t sent = 0;
+  uint64_t received = 0;
+  int fd = dial();
+  struct usage before = usage_now();
+  uint64_t start_ns = now_ns();
+  while (received < limit) {
+    if (timed && limit == UINT64_MAX && now_ns() - start_ns >= (uint64_t)(number * 1e9)) {
+      limit = sent; /* and now for the rest of the echo */
+    }
+    if (sent < limit) {
+      sent += send_some(fd, limit - sent < MAX_SIZE ? (size_t)(limit - sent) : MAX_SIZE);
+    }
+    received += received < sent ? receive_some(fd) : 0;
+  }
+  printf("{\"bytes\":%llu,\"secs\":%.6f", (unsigned long long)received,
+         (double)(now_ns() - start_ns) / 1e9);
+  print_usage_since(&before);
+  puts("}");
+}
+
+/* ---- idle ---- */
+
+static void ping(int fd) {
+  if (send(fd, buffer, 1, MSG_NOSIGNAL) != 1 || recv(fd, buffer, 1, 0) != 1) {
+    die("ping");
+  }
+}
+
+/* "ready" once all are accepted; a newline on stdin has a byte sent each way on each ("used"). */
+static void hold_idle(int count) {
+  int *fds = calloc((size_t)count, sizeof *fds);
+  if (fds == NULL || count < 1) {
+    die("calloc");
+  }
+  for (int i = 0; i < count; i++) {
+    fds[i] = dial();
+  }
+  ping(fds[count - 1]); /* accepted in order: the last one answers, so all are */
+  puts("ready");
+  fflush(stdout);
+  while (getchar() != EOF) {
+    for (int i = 0; i < count; i++) {
+      ping(fds[i]);
+    }
+    puts("used");
+    fflush(stdout);
+  }
+}
+
+/* ---- command line ---- */
+
+static void refuse(void) {
+  fputs("usage: load [-p PID] [-w WARM] [-n OPS] [-g GAP_US] rtt|conn HOST PORT CONNS SIZE SECS\n"
+        "       load [-p PID] stream HOST PORT SECONDSs|BYTES\n"
+        "       load idle HOST PORT N\n",
+        stderr);
+  exit(2);
+}
+
+static void raise_descriptor_limit(void) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void set_server(const char *host, const char *port) {
+  server.sin_family = AF_INET;
+  server.sin_port = htons((uint16_t)atoi(port));
+  if (inet_pton(AF_INET, host, &server.sin_addr) != 1 ||
+      ntohl(server.sin_addr.s_addr) >> 24 != 127) {
+    fputs("load: HOST is an address in 127.0.0.0/8\n", stderr);
+    exit(2);
+  }
+}
+
+static int options(int argc, char **argv) {
+  for (int c; (c = getopt(argc, argv, "+p:w:n:g:")) != -1;) {
+    switch (c) {
+    case 'p':
+      server_pid = atoi(optarg);
+      break;
+    case 'w':
+      warm_secs = atof(optarg);
+      break;
+    case 'n':
+      max_ops = strtoull(optarg, NULL, 10);
+      break;
+    case 'g':
+      gap_ns = strtoull(optarg, NULL, 10) * 1000;
+      break;
+    default:
+      refuse();
+    }
+  }
+  return optind;
+}
+
+static void requests_main(int count, char **args) {
+  size = count == 6 ? strtoul(args[4], NULL, 10) : 0;
+  if (size < 1 || size > MAX_SIZE || atoi(args[3]) < 1) {
+    refuse();
+  }
+  redial = strcmp(args[0], "conn") == 0;
+  measure_requests(atoi(args[3]), atof(args[5]));
+}
+
+int main(int argc, char **argv) {
+  int first = options(argc, argv);
+  int count = argc - first;
+  char **args = argv + first;
+  if (count < 4) {
+    refuse();
+  }
+  raise_descriptor_limit();
+  set_server(args[1], args[2]);
+  epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (strcmp(args[0], "rtt") == 0 || strcmp(args[0], "conn") == 0) {
+    requests_main(count, args);
+  } else if (strcmp(args[0], "stream") == 0) {
+    measure_stream(args[3]);
+  } else if (strcmp(args[0], "idle") == 0) {
+    hold_idle(atoi(args[3]));
+  } else {
+    refuse();
+  }
+}

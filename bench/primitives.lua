@@ -1,0 +1,147 @@
+-- primitives.lua [ROUNDS]: what tasks cost beside plain coroutines doing the same, in CPU time.
+-- Prints one line of JSON for each primitive and round; the two sides take turns.
+local tcpnet = require "tcpnet"
+local rounds = tonumber(arg[1] or 5)
+local BATCH <const> = 1000
+
+local create, resume, close, yield =
+  coroutine.create, coroutine.resume, coroutine.close, coroutine.yield
+
+local function nothing() end
+
+local function yield_for_ever()
+  while true do
+    yield()
+  end
+end
+
+local plain, tasks = {}, {}
+
+-- A batch is started, then all of it runs and ends.
+function plain.spawn_finish(n)
+  for _ = 1, n // BATCH do
+    local batch = {}
+    for i = 1, BATCH do
+      batch[i] = create(nothing)
+    end
+    for i = 1, BATCH do
+      resume(batch[i])
+    end
+  end
+end
+
+function tasks.spawn_finish(n)
+  for _ = 1, n // BATCH do
+    local last
+    for _ = 1, BATCH do
+      last = tcpnet.spawn(nothing)
+    end
+    tcpnet.yield()
+    assert(last:status() == "done")
+  end
+end
+
+function plain.spawn_join(n)
+  for _ = 1, n do
+    assert(resume(create(nothing)))
+  end
+end
+
+function tasks.spawn_join(n)
+  for _ = 1, n do
+    assert(tcpnet.spawn(nothing):join())
+  end
+end
+
+-- Two take turns.
+function plain.switch(n)
+  local a, b = create(yield_for_ever), create(yield_for_ever)
+  for _ = 1, n // 2 do
+    resume(a)
+    resume(b)
+  end
+end
+
+function tasks.switch(n)
+  local function half()
+    for _ = 1, n // 2 do
+      tcpnet.yield()
+    end
+  end
+  local a, b = tcpnet.spawn(half), tcpnet.spawn(half)
+  assert(a:join())
+  assert(b:join())
+end
+
+function plain.sleep_0(n)
+  plain.switch(n)
+end
+
+function tasks.sleep_0(n)
+  for _ = 1, n do
+    tcpnet.sleep(0)
+  end
+end
+
+-- A deadline set and never reached.
+function plain.timeout(n)
+  for _ = 1, n do
+    assert(pcall(nothing))
+  end
+end
+
+function tasks.timeout(n)
+  for _ = 1, n do
+    tcpnet.timeout(60, nothing)
+  end
+end
+
+-- A batch goes to sleep and is cancelled.
+function plain.sleep_cancel(n)
+  for _ = 1, n // BATCH do
+    local batch = {}
+    for i = 1, BATCH do
+      batch[i] = create(yield_for_ever)
+      resume(batch[i])
+    end
+    for i = 1, BATCH do
+      close(batch[i])
+    end
+  end
+end
+
+function tasks.sleep_cancel(n)
+  for _ = 1, n // BATCH do
+    local batch = {}
+    for i = 1, BATCH do
+      batch[i] = tcpnet.spawn(tcpnet.sleep, 60 + i)
+    end
+    tcpnet.yield()
+    for i = 1, BATCH do
+      assert(batch[i]:cancel())
+    end
+  end
+end
+
+local function nanoseconds_each(fn, n)
+  collectgarbage()
+  local start = os.clock()
+  fn(n)
+  return (os.clock() - start) * 1e9 / n
+end
+
+local function measure(name, n, round)
+  local plain_ns = nanoseconds_each(plain[name], n)
+  local task_ns = tcpnet.run(nanoseconds_each, tasks[name], n)
+  local line = '{"name":"%s","round":%d,"plain_ns":%.1f,"task_ns":%.1f}'
+  print(line:format(name, round, plain_ns, task_ns))
+end
+
+for round = 1, rounds do
+  measure("spawn_finish", 200000, round)
+  measure("spawn_join", 200000, round)
+  measure("switch", 400000, round)
+  measure("sleep_0", 200000, round)
+  measure("timeout", 200000, round)
+  measure("sleep_cancel", 100000, round)
+end

@@ -1,0 +1,180 @@
+/* raw_echo PORT [echo|sink|reply1]: the floor that tcpnet is measured against.
+ *
+ * One thread, level-triggered epoll, one recv and one send per message, no state for a connection
+ * unless its peer stops reading. Listens on 127.0.0.1; port 0 picks one, which is printed. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BATCH = 256, CHUNK = 65536, MAX_FD = 1 << 20 };
+
+enum mode { ECHO, SINK, REPLY1 };
+
+/* What the kernel did not take at once. */
+struct rest {
+  size_t offset;
+  size_t length;
+  char bytes[];
+};
+
+static int epoll_fd;
+static int listener;
+static enum mode mode;
+static char buffer[CHUNK];
+static struct rest *rests[MAX_FD]; /* by descriptor; never touched without back-pressure */
+
+static void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+static void watch(int operation, int fd, uint32_t events) {
+  struct epoll_event event = {.events = events, .data.fd = fd};
+  if (epoll_ctl(epoll_fd, operation, fd, &event) < 0) {
+    die("epoll_ctl");
+  }
+}
+
+static void drop(int fd) {
+  free(rests[fd]);
+  rests[fd] = NULL;
+  close(fd);
+}
+
+/* Sends what fits; negative when the connection is lost. */
+static ssize_t send_some(int fd, const char *bytes, size_t length) {
+  ssize_t sent = send(fd, bytes, length, MSG_NOSIGNAL);
+  return sent < 0 && errno == EAGAIN ? 0 : sent;
+}
+
+/* Keeps the rest and reads no more from this peer until it is out. */
+static void keep(int fd, const char *bytes, size_t length) {
+  struct rest *rest = malloc(sizeof *rest + length);
+  if (rest == NULL) {
+    die("malloc");
+  }
+  rest->offset = 0;
+  rest->length = length;
+  memcpy(rest->bytes, bytes, length);
+  rests[fd] = rest;
+  watch(EPOLL_CTL_MOD, fd, EPOLLOUT);
+}
+
+static void flush_rest(int fd) {
+  struct rest *rest = rests[fd];
+  ssize_t sent = send_some(fd, rest->bytes + rest->offset, rest->length - rest->offset);
+  if (sent < 0) {
+    drop(fd);
+    return;
+  }
+  rest->offset += (size_t)sent;
+  if (rest->offset == rest->length) {
+    free(rest);
+    rests[fd] = NULL;
+    watch(EPOLL_CTL_MOD, fd, EPOLLIN);
+  }
+}
+
+static void serve(int fd) {
+  ssize_t received = recv(fd, buffer, sizeof buffer, 0);
+  if (received <= 0) {
+    if (received == 0 || errno != EAGAIN) {
+      drop(fd);
+    }
+    return;
+  }
+  if (mode == SINK) {
+    return;
+  }
+  ssize_t length = mode == ECHO ? received : 1;
+  ssize_t sent = send_some(fd, buffer, (size_t)length);
+  if (sent < 0) {
+    drop(fd);
+  } else if (sent < length) {
+    keep(fd, buffer + sent, (size_t)(length - sent));
+  }
+}
+
+/* One connection per event: the listener reports again while there are more. */
+static void welcome(void) {
+  int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if (fd >= 0) {
+    watch(EPOLL_CTL_ADD, fd, EPOLLIN);
+  }
+}
+
+/* NODELAY on the listener is inherited: a system call less per connection. */
+static int open_listener(int port) {
+  int on = 1;
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  socklen_t size = sizeof address;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+      bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 1024) < 0 ||
+      getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+    die("listener");
+  }
+  printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
+  fflush(stdout);
+  return fd;
+}
+
+static void loop(void) {
+  struct epoll_event events[BATCH];
+  for (;;) {
+    int count = epoll_wait(epoll_fd, events, BATCH, -1);
+    for (int i = 0; i < count; i++) {
+      int fd = events[i].data.fd;
+      if (fd == listener) {
+        welcome();
+      } else if (events[i].events & EPOLLOUT) {
+        flush_rest(fd);
+      } else {
+        serve(fd);
+      }
+    }
+  }
+}
+
+static enum mode mode_of(const char *name) {
+  static const char *const names[] = {[ECHO] = "echo", [SINK] = "sink", [REPLY1] = "reply1"};
+  for (int i = 0; i < 3; i++) {
+    if (strcmp(name, names[i]) == 0) {
+      return (enum mode)i;
+    }
+  }
+  fprintf(stderr, "raw_echo: no mode called %s\n", name);
+  exit(2);
+}
+
+static void raise_descriptor_limit(void) {
+  struct rlimit limit;
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max < MAX_FD ? limit.rlim_max : MAX_FD;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 2) {
+    fputs("usage: raw_echo PORT [echo|sink|reply1]\n", stderr);
+    return 2;
+  }
+  mode = mode_of(argc > 2 ? argv[2] : "echo");
+  raise_descriptor_limit();
+  listener = open_listener(atoi(argv[1]));
+  epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  watch(EPOLL_CTL_ADD, listener, EPOLLIN);
+  loop();
+}

@@ -1,0 +1,258 @@
+/* SocketAddr: see address.h. */
+#include "binding/address.h"
+
+#include "binding/error.h"
+#include "core/status.h"
+
+#include <string.h>
+
+struct socket_addr {
+  struct tn_header header;
+  struct tn_address address; /* only as long as it has to be */
+};
+
+void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_address *address) {
+  size_t used = offsetof(struct tn_address, storage) + address->length;
+  struct socket_addr *addr =
+      tn_new(L, rt, TN_SOCKET_ADDR, offsetof(struct socket_addr, address) + used, 0);
+  memcpy(&addr->address, address, used);
+}
+
+const struct tn_address *tn_address_at(lua_State *L, int index) {
+  const struct socket_addr *addr = tn_cast(L, index, TN_SOCKET_ADDR);
+  return addr ? &addr->address : NULL;
+}
+
+const struct tn_address *tn_check_address(lua_State *L, int index) {
+  return &((const struct socket_addr *)tn_check(L, index, TN_SOCKET_ADDR, "SocketAddr"))->address;
+}
+
+static int fail_text(lua_State *L, const char *op, const char *text, const char *why) {
+  lua_pushnil(L);
+  tn_error_push(L, tn_runtime_of(L), TN_EINVAL, op, text, why);
+  return 2;
+}
+
+static int addr_new(lua_State *L) {
+  size_t length;
+  luaL_checktype(L, 1, LUA_TSTRING);
+  const char *ip = lua_tolstring(L, 1, &length);
+  uint16_t port = (uint16_t)tn_check_integer(L, 2, "port", 0, 65535);
+  struct tn_address address;
+  bool literal;
+  const char *why = tn_address_parse_ip(ip, length, port, &address, &literal);
+  if (why) {
+    return fail_text(L, "new", ip, why);
+  }
+  tn_address_push(L, tn_runtime_of(L), &address);
+  return 1;
+}
+
+static int addr_parse(lua_State *L) {
+  size_t length, host_length;
+  luaL_checktype(L, 1, LUA_TSTRING);
+  const char *text = lua_tolstring(L, 1, &length);
+  const char *host;
+  uint16_t port;
+  struct tn_address address;
+  bool literal;
+  const char *why = tn_address_split(text, length, &host, &host_length, &port);
+  why = why ? why : tn_address_parse_ip(host, host_length, port, &address, &literal);
+  if (why) {
+    return fail_text(L, "parse", text, why);
+  }
+  tn_address_push(L, tn_runtime_of(L), &address);
+  return 1;
+}
+
+int tn_address_target(lua_State *L) {
+  if (tn_address_at(L, 1)) {
+    lua_settop(L, 1);
+    return 1;
+  }
+  size_t length, host_length;
+  if (lua_type(L, 1) != LUA_TSTRING) {
+    return luaL_typeerror(L, 1, "SocketAddr, \"host:port\" or host, port");
+  }
+  const char *text = lua_tolstring(L, 1, &length);
+  const char *host = text;
+  const char *why = NULL;
+  uint16_t port;
+  if (lua_isnoneornil(L, 2)) {
+    why = tn_address_split(text, length, &host, &host_length, &port);
+  } else {
+    port = (uint16_t)tn_check_integer(L, 2, "port", 0, 65535);
+    host_length = length;
+  }
+  struct tn_address address;
+  bool literal = false;
+  if (!why && host_length > TN_HOST_MAX) {
+    why = "a host's name has at most 255 bytes";
+  }
+  if (!why) {
+    why = host_length == 0 ? "the host is missing" : tn_address_parse_ip(host, host_length, port, &address, &literal);
+    if (!why) {
+      tn_address_push(L, tn_runtime_of(L), &address);
+      return 1;
+    }
+    if (!literal && host_length > 0 && !memchr(host, '\0', host_length)) {
+      lua_pushboolean(L, 0);
+      lua_pushlstring(L, host, host_length);
+      lua_pushinteger(L, port);
+      return 3;
+    }
+  }
+  return fail_text(L, "address", text, why);
+}
+
+static int addr_ip(lua_State *L) {
+  char text[TN_ADDRESS_TEXT_MAX];
+  tn_address_format_ip(tn_check_address(L, 1), text, sizeof text);
+  if (text[0] == '\0') {
+    lua_pushnil(L);
+  } else {
+    lua_pushstring(L, text);
+  }
+  return 1;
+}
+
+static int addr_port(lua_State *L) {
+  lua_pushinteger(L, tn_address_port(tn_check_address(L, 1)));
+  return 1;
+}
+
+static int addr_family(lua_State *L) {
+  switch (tn_check_address(L, 1)->any.sa_family) {
+  case AF_INET:
+    lua_pushliteral(L, "inet");
+    break;
+  case AF_INET6:
+    lua_pushliteral(L, "inet6");
+    break;
+  case AF_UNIX:
+    lua_pushliteral(L, "unix");
+    break;
+  default:
+    lua_pushinteger(L, tn_check_address(L, 1)->any.sa_family);
+  }
+  return 1;
+}
+
+static const struct tn_address *check_v6(lua_State *L) {
+  const struct tn_address *address = tn_check_address(L, 1);
+  return address->any.sa_family == AF_INET6 ? address : NULL;
+}
+
+static int addr_scope_id(lua_State *L) {
+  const struct tn_address *address = check_v6(L);
+  lua_pushinteger(L, address ? address->v6.sin6_scope_id : 0);
+  return 1;
+}
+
+static int addr_flowinfo(lua_State *L) {
+  const struct tn_address *address = check_v6(L);
+  lua_pushinteger(L, address ? ntohl(address->v6.sin6_flowinfo) : 0);
+  return 1;
+}
+
+static bool is_unnamed(const struct tn_address *address) {
+  return address->any.sa_family == AF_UNIX && address->length <= offsetof(struct sockaddr_un, sun_path);
+}
+
+static int addr_path(lua_State *L) {
+  const struct tn_address *address = tn_check_address(L, 1);
+  if (address->any.sa_family != AF_UNIX || is_unnamed(address)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  char text[TN_ADDRESS_TEXT_MAX];
+  tn_address_format(address, text, sizeof text);
+  lua_pushstring(L, text);
+  return 1;
+}
+
+static int addr_is_unnamed(lua_State *L) {
+  lua_pushboolean(L, is_unnamed(tn_check_address(L, 1)));
+  return 1;
+}
+
+static int addr_is_ipv4(lua_State *L) {
+  lua_pushboolean(L, tn_check_address(L, 1)->any.sa_family == AF_INET);
+  return 1;
+}
+
+static int addr_is_ipv6(lua_State *L) {
+  lua_pushboolean(L, check_v6(L) != NULL);
+  return 1;
+}
+
+static int addr_is_loopback(lua_State *L) {
+  lua_pushboolean(L, tn_address_is_loopback(tn_check_address(L, 1)));
+  return 1;
+}
+
+static int addr_is_unspecified(lua_State *L) {
+  lua_pushboolean(L, tn_address_is_unspecified(tn_check_address(L, 1)));
+  return 1;
+}
+
+static int addr_is_multicast(lua_State *L) {
+  lua_pushboolean(L, tn_address_is_multicast(tn_check_address(L, 1)));
+  return 1;
+}
+
+static int meta_eq(lua_State *L) {
+  const struct tn_address *a = tn_address_at(L, 1);
+  const struct tn_address *b = tn_address_at(L, 2);
+  lua_pushboolean(L, a && b && tn_address_compare(a, b) == 0);
+  return 1;
+}
+
+static int meta_lt(lua_State *L) {
+  lua_pushboolean(L, tn_address_compare(tn_check_address(L, 1), tn_check_address(L, 2)) < 0);
+  return 1;
+}
+
+static int meta_le(lua_State *L) {
+  lua_pushboolean(L, tn_address_compare(tn_check_address(L, 1), tn_check_address(L, 2)) <= 0);
+  return 1;
+}
+
+static int meta_tostring(lua_State *L) {
+  char text[TN_ADDRESS_TEXT_MAX];
+  tn_address_format(tn_check_address(L, 1), text, sizeof text);
+  lua_pushstring(L, text);
+  return 1;
+}
+
+static int meta_concat(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 2, NULL);
+  lua_concat(L, 2);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"new", addr_new},
+    {"parse", addr_parse},
+    {"ip", addr_ip},
+    {"port", addr_port},
+    {"family", addr_family},
+    {"scope_id", addr_scope_id},
+    {"flowinfo", addr_flowinfo},
+    {"path", addr_path},
+    {"is_unnamed", addr_is_unnamed},
+    {"is_ipv4", addr_is_ipv4},
+    {"is_ipv6", addr_is_ipv6},
+    {"is_loopback", addr_is_loopback},
+    {"is_unspecified", addr_is_unspecified},
+    {"is_multicast", addr_is_multicast},
+    {NULL, NULL},
+};
+static const luaL_Reg metamethods[] = {{"__eq", meta_eq},
+                                       {"__lt", meta_lt},
+                                       {"__le", meta_le},
+                                       {"__concat", meta_concat},
+                                       {"__tostring", meta_tostring},
+                                       {NULL, NULL}};
+const struct tn_class tn_socket_addr_class = {"SocketAddr", TN_SOCKET_ADDR, functions, metamethods};

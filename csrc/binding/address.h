@@ -1,0 +1,17 @@
+/* SocketAddr: an immutable address. */
+#ifndef TCPNET_BINDING_ADDRESS_H
+#define TCPNET_BINDING_ADDRESS_H
+
+#include "binding/runtime.h"
+#include "core/address.h"
+
+void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
+/* The address in a SocketAddr, or NULL. */
+const struct tn_address *tn_address_at(lua_State *L, int index);
+const struct tn_address *tn_check_address(lua_State *L, int index);
+
+extern const struct tn_class tn_socket_addr_class;
+/* target(address) or target(host, port) → SocketAddr | false, host, port | nil, err. A name is for the resolver. */
+int tn_address_target(lua_State *L);
+
+#endif

@@ -1,0 +1,184 @@
+/* Buffer: see buffer.h. */
+#include "binding/buffer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct tn_buffer *check_buffer(lua_State *L, int index) {
+  return tn_check(L, index, TN_BUFFER, "Buffer");
+}
+
+struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_waiter *waiter) {
+  struct tn_buffer *buffer = check_buffer(L, index);
+  luaL_argcheck(L, !tn_claim_taken(&buffer->writing, waiter), index, "a write of this Buffer is waiting");
+  return buffer;
+}
+
+struct tn_slice tn_buffer_room(struct tn_buffer *buffer) {
+  if (buffer->start > 0 && buffer->start + buffer->length == buffer->capacity) {
+    memmove(buffer->memory, buffer->memory + buffer->start, buffer->length);
+    buffer->start = 0;
+  }
+  size_t end = buffer->start + buffer->length;
+  return (struct tn_slice){buffer->memory + end, buffer->capacity - end};
+}
+
+void tn_buffer_consume(struct tn_buffer *buffer, size_t count) {
+  buffer->start += count;
+  buffer->length -= count;
+  if (buffer->length == 0) {
+    buffer->start = 0;
+  }
+}
+
+struct tn_slice tn_bytes_at(lua_State *L, int index) {
+  struct tn_buffer *buffer = tn_cast(L, index, TN_BUFFER);
+  if (buffer) {
+    return (struct tn_slice){buffer->memory + buffer->start, buffer->length};
+  }
+  struct tn_slice slice = {NULL, 0};
+  if (lua_type(L, index) == LUA_TSTRING) {
+    slice.base = (void *)lua_tolstring(L, index, &slice.length);
+  }
+  return slice;
+}
+
+static int buffer_new(lua_State *L) {
+  lua_Integer capacity = tn_check_integer(L, 1, "capacity", 1, (lua_Integer)1 << 40);
+  struct tn_buffer *buffer =
+      tn_new(L, tn_runtime_of(L), TN_BUFFER, sizeof *buffer + (size_t)capacity, 0);
+  buffer->capacity = (size_t)capacity;
+  return 1;
+}
+
+static int buffer_capacity(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)check_buffer(L, 1)->capacity);
+  return 1;
+}
+
+/* string.sub's rules: negative positions count from the end, what lies outside is cut. */
+static size_t position(lua_Integer at, size_t length) {
+  if (at > 0) {
+    return (size_t)at;
+  }
+  return at == 0 || (size_t)-at > length ? (at == 0 ? 0 : 1) : length - (size_t)-at + 1;
+}
+
+static struct tn_slice range(lua_State *L, const struct tn_buffer *buffer, lua_Integer last_default) {
+  lua_Integer first = luaL_optinteger(L, 2, 1);
+  size_t from = position(first, buffer->length);
+  lua_Integer last = luaL_optinteger(L, 3, last_default == 0 ? first : last_default);
+  size_t to = last < 0 && (size_t)-last > buffer->length ? 0 : position(last, buffer->length);
+  from = from == 0 ? 1 : from;
+  to = to > buffer->length ? buffer->length : to;
+  if (from > to) {
+    return (struct tn_slice){(char *)buffer->memory, 0};
+  }
+  return (struct tn_slice){(char *)buffer->memory + buffer->start + from - 1, to - from + 1};
+}
+
+static int buffer_sub(lua_State *L) {
+  struct tn_buffer *buffer = check_buffer(L, 1);
+  luaL_checkinteger(L, 2);
+  struct tn_slice slice = range(L, buffer, -1);
+  lua_pushlstring(L, slice.base, slice.length);
+  return 1;
+}
+
+static int buffer_byte(lua_State *L) {
+  struct tn_slice slice = range(L, check_buffer(L, 1), 0);
+  luaL_checkstack(L, slice.length > 1 << 20 ? 1 << 30 : (int)slice.length, "string slice too long");
+  for (size_t i = 0; i < slice.length; i++) {
+    lua_pushinteger(L, ((const unsigned char *)slice.base)[i]);
+  }
+  return (int)slice.length;
+}
+
+static int buffer_find(lua_State *L) {
+  const struct tn_buffer *buffer = check_buffer(L, 1);
+  size_t length;
+  luaL_checktype(L, 2, LUA_TSTRING);
+  const char *plain = lua_tolstring(L, 2, &length);
+  lua_Integer init = luaL_optinteger(L, 3, 1);
+  size_t from = position(init, buffer->length);
+  from = from == 0 ? 1 : from;
+  const char *data = buffer->memory + buffer->start;
+  for (size_t at = from - 1; at + length <= buffer->length; at++) {
+    const char *hit = length ? memchr(data + at, plain[0], buffer->length - length - at + 1) : data + at;
+    if (!hit) {
+      break;
+    }
+    at = (size_t)(hit - data);
+    if (memcmp(hit, plain, length) == 0) {
+      lua_pushinteger(L, (lua_Integer)at + 1);
+      lua_pushinteger(L, (lua_Integer)(at + length));
+      return 2;
+    }
+  }
+  lua_pushnil(L);
+  return 1;
+}
+
+static int buffer_append(lua_State *L) {
+  struct tn_buffer *buffer = tn_check_free_buffer(L, 1, NULL);
+  if (lua_type(L, 2) == LUA_TNUMBER) {
+    lua_tostring(L, 2);
+  }
+  struct tn_slice bytes = tn_bytes_at(L, 2);
+  if (!bytes.base) {
+    return luaL_typeerror(L, 2, "string, number or Buffer");
+  }
+  if (bytes.length > buffer->capacity - buffer->length) {
+    return luaL_argerror(L, 2, lua_pushfstring(L, "the Buffer has room for %I bytes more, got %I",
+                                               (LUAI_UACINT)(buffer->capacity - buffer->length),
+                                               (LUAI_UACINT)bytes.length));
+  }
+  if (buffer->start + buffer->length + bytes.length > buffer->capacity) {
+    bool own = bytes.base == buffer->memory + buffer->start;
+    memmove(buffer->memory, buffer->memory + buffer->start, buffer->length);
+    buffer->start = 0;
+    bytes.base = own ? buffer->memory : bytes.base;
+  }
+  memmove(buffer->memory + buffer->start + buffer->length, bytes.base, bytes.length);
+  buffer->length += bytes.length;
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int buffer_consume(lua_State *L) {
+  struct tn_buffer *buffer = tn_check_free_buffer(L, 1, NULL);
+  tn_buffer_consume(buffer, (size_t)tn_check_integer(L, 2, "n", 0, (lua_Integer)buffer->length));
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int buffer_clear(lua_State *L) {
+  struct tn_buffer *buffer = tn_check_free_buffer(L, 1, NULL);
+  tn_buffer_consume(buffer, buffer->length);
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int meta_len(lua_State *L) {
+  lua_pushinteger(L, (lua_Integer)check_buffer(L, 1)->length);
+  return 1;
+}
+
+static int meta_tostring(lua_State *L) {
+  const struct tn_buffer *buffer = check_buffer(L, 1);
+  lua_pushlstring(L, buffer->memory + buffer->start, buffer->length);
+  return 1;
+}
+
+static int meta_gc(lua_State *L) {
+  tn_claim_drop(&check_buffer(L, 1)->writing);
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"new", buffer_new},       {"capacity", buffer_capacity}, {"sub", buffer_sub},     {"byte", buffer_byte},
+    {"find", buffer_find},     {"append", buffer_append},     {"consume", buffer_consume}, {"clear", buffer_clear},
+    {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__len", meta_len}, {"__tostring", meta_tostring}, {"__gc", meta_gc}, {NULL, NULL}};
+const struct tn_class tn_buffer_class = {"Buffer", TN_BUFFER, functions, metamethods};

@@ -1,0 +1,122 @@
+/* Making classes and checking arguments: see class.h. */
+#include "binding/class.h"
+
+#include "binding/runtime.h"
+#include "core/source.h"
+
+#include <math.h>
+#include <string.h>
+
+const char tn_magic[] = "tcpnet";
+
+static int kind_index(unsigned kind) {
+  int index = 0;
+  while (kind >>= 1) {
+    index++;
+  }
+  return index;
+}
+
+const char *tn_kind_name(unsigned kind) {
+  static const char *const names[TN_KINDS] = {
+      "TcpSocket",     "TcpStream", "TcpListener", "ReadHalf", "WriteHalf", "OwnedReadHalf", "OwnedWriteHalf",
+      "Buffer",        "SocketAddr", "Error",      "Ready",    "Task",      "JoinSet",       "lookup",
+      "tcpnet runtime"};
+  return names[kind_index(kind)];
+}
+
+void *tn_check(lua_State *L, int index, unsigned kinds, const char *expected) {
+  void *object = tn_cast(L, index, kinds);
+  if (!object) {
+    luaL_typeerror(L, index, expected);
+  }
+  return object;
+}
+
+void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, int user_values) {
+  struct tn_header *header = lua_newuserdatauv(L, size, user_values);
+  memset(header, 0, size);
+  header->magic = tn_magic;
+  header->kind = kind;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->metatables[kind_index(kind)]);
+  lua_setmetatable(L, -2);
+  return header;
+}
+
+struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind, struct tn_source *source) {
+  struct tn_object *object = tn_new(L, rt, kind, sizeof *object, 0);
+  object->source = source;
+  return object;
+}
+
+struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind, struct tn_object *from,
+                                 const char *by) {
+  struct tn_object *object = tn_object_new(L, rt, kind, NULL);
+  object->source = from->source;
+  from->source = NULL;
+  from->consumed_by = by;
+  return object;
+}
+
+void tn_functions_add(lua_State *L, struct tn_runtime *rt, const luaL_Reg *functions) {
+  for (; functions && functions->name; functions++) {
+    lua_pushlightuserdata(L, rt);
+    lua_pushcclosure(L, functions->func, 1);
+    lua_setfield(L, -2, functions->name);
+  }
+}
+
+void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *class) {
+  lua_newtable(L);
+  tn_functions_add(L, rt, class->functions);
+  lua_newtable(L);
+  tn_functions_add(L, rt, class->metamethods);
+  lua_pushstring(L, class->name);
+  lua_setfield(L, -2, "__name");
+  lua_pushboolean(L, 0);
+  lua_setfield(L, -2, "__metatable");
+  if (lua_getfield(L, -1, "__index") == LUA_TNIL) {
+    lua_pushvalue(L, -3);
+    lua_setfield(L, -3, "__index");
+  }
+  lua_pop(L, 1);
+  rt->metatables[kind_index(class->kind)] = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_setfield(L, -2, class->name);
+}
+
+/* --- arguments --- */
+
+lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least, lua_Integer most) {
+  int is_integer = 0;
+  lua_Integer value = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
+  if (!is_integer || value < least || value > most) {
+    const char *given = lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+    luaL_argerror(L, index,
+                  lua_pushfstring(L, "%s: integer from %I to %I expected, got %s", name, (LUAI_UACINT)least,
+                                  (LUAI_UACINT)most, given));
+  }
+  return value;
+}
+
+lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least, lua_Integer most,
+                           lua_Integer otherwise) {
+  return lua_isnoneornil(L, index) ? otherwise : tn_check_integer(L, index, name, least, most);
+}
+
+double tn_check_seconds(lua_State *L, int index) {
+  double seconds = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : NAN;
+  if (!(seconds >= 0)) {
+    const char *given = lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+    luaL_argerror(L, index, lua_pushfstring(L, "seconds, 0 or more, expected, got %s", given));
+  }
+  return seconds;
+}
+
+double tn_opt_seconds(lua_State *L, int index) {
+  return lua_isnoneornil(L, index) ? HUGE_VAL : tn_check_seconds(L, index);
+}
+
+bool tn_check_boolean(lua_State *L, int index) {
+  luaL_checktype(L, index, LUA_TBOOLEAN);
+  return lua_toboolean(L, index);
+}

@@ -1,0 +1,35 @@
+/* Time: see clock.h. */
+#include "binding/clock.h"
+
+static int prepare_sleep(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_seconds(L, 1);
+  return 0;
+}
+
+/* A sleep of nothing lets the others run, as a yield does. */
+static int attempt_sleep(lua_State *L, struct tn_call *call) {
+  bool over = call->resumed &&
+              (lua_tonumber(L, 1) == 0 ||
+               (call->waiter->operation_ns != 0 && call->waiter->operation_ns <= tn_now_ns()));
+  call->only_yield = lua_tonumber(L, 1) == 0;
+  return over ? 0 : TN_EAGAIN;
+}
+
+static int attempt_yield(lua_State *L, struct tn_call *call) {
+  (void)L;
+  call->only_yield = true;
+  return call->resumed ? 0 : TN_EAGAIN;
+}
+
+const struct tn_method tn_clock_methods[] = {
+    {.name = "sleep", .slots = 1, .seconds_at = 1, .flags = TN_OWN_TIMEOUT, .prepare = prepare_sleep,
+     .attempt = attempt_sleep},
+    {.name = "yield", .slots = 1, .attempt = attempt_yield},
+    {0},
+};
+
+int tn_now(lua_State *L) {
+  lua_pushnumber(L, (double)tn_now_ns() / 1e9);
+  return 1;
+}

@@ -1,0 +1,122 @@
+/* copy: see copy.h. The bytes wait in the reader's own buffer, so that what the writer did not take stays readable. */
+#include "binding/copy.h"
+
+#include <stdint.h>
+
+enum { CHUNK = 65536 };
+
+static struct tn_object *check_reader(lua_State *L) {
+  return tn_check(L, 1, TN_READERS, "reader");
+}
+
+static struct tn_object *check_writer(lua_State *L) {
+  return tn_check(L, 2, TN_WRITERS, "writer");
+}
+
+/* Slots: reader, writer, max, copied. */
+static int prepare_copy(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  check_reader(L);
+  check_writer(L);
+  lua_pushinteger(L, tn_opt_integer(L, 3, "max", 0, LUA_MAXINTEGER, LUA_MAXINTEGER));
+  lua_replace(L, 3);
+  lua_pushinteger(L, 0);
+  lua_replace(L, 4);
+  return 0;
+}
+
+static struct tn_source *open_source(struct tn_call *call, const struct tn_object *object, const char *closed) {
+  if (object->source && object->source->fd != TN_NO_FD) {
+    return object->source;
+  }
+  call->message = closed;
+  return NULL;
+}
+
+/* The wait is for the other party; both sides stay claimed meanwhile. */
+static int wait_for(struct tn_call *call, struct tn_source *source, int interest) {
+  call->wait_source = source;
+  call->wait_interest = interest;
+  return TN_EAGAIN;
+}
+
+static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left, struct tn_source **blocked) {
+  size_t want = left < CHUNK ? (size_t)left : CHUNK;
+  *blocked = from;
+  if (from->input.length == 0) {
+    ptrdiff_t count = tn_source_fill(from, want);
+    if (count <= 0) {
+      return count;
+    }
+  }
+  *blocked = to;
+  want = from->input.length < left ? from->input.length : (size_t)left;
+  ptrdiff_t sent = tn_source_send(to, tn_bytes_data(&from->input), want);
+  if (sent > 0) {
+    tn_bytes_consume(&from->input, (size_t)sent);
+  }
+  return sent;
+}
+
+static int claim(lua_State *L, struct tn_call *call, struct tn_source *from, struct tn_source *to) {
+  if (tn_claim_taken(&from->reading, call->waiter)) {
+    return luaL_error(L, "copy: another task is reading from the reader");
+  }
+  tn_claim_take(&from->reading, call->waiter);
+  if (tn_claim_taken(&to->writing, call->waiter)) {
+    call->queue = &to->writing.queue;
+    return TN_EAGAIN;
+  }
+  tn_claim_take(&to->writing, call->waiter);
+  return 0;
+}
+
+static int attempt_copy(lua_State *L, struct tn_call *call) {
+  struct tn_source *from = open_source(call, check_reader(L), "the reader is closed");
+  struct tn_source *to = open_source(call, check_writer(L), "the writer is closed");
+  uint64_t max = (uint64_t)lua_tointeger(L, 3);
+  uint64_t copied = (uint64_t)lua_tointeger(L, 4);
+  if (!from || !to) {
+    return TN_CLOSED;
+  }
+  int status = claim(L, call, from, to);
+  for (int turns = 0; status == 0 && copied < max; turns++) {
+    struct tn_source *blocked;
+    if (turns == TN_BUDGET / 2) { /* a fast pair must not starve the others */
+      call->only_yield = true;
+      status = TN_EAGAIN;
+      break;
+    }
+    ptrdiff_t count = move(from, to, max - copied, &blocked);
+    if (count == 0) {
+      break;
+    }
+    if (count == TN_EAGAIN) {
+      status = wait_for(call, blocked, blocked == from ? TN_READABLE : TN_WRITABLE);
+    } else if (count < 0) {
+      call->source = blocked;
+      status = (int)count;
+    } else {
+      copied += (uint64_t)count;
+    }
+  }
+  lua_pushinteger(L, (lua_Integer)copied);
+  lua_replace(L, 4);
+  if (status == 0) {
+    lua_pushvalue(L, 4);
+    return 1;
+  }
+  return status;
+}
+
+/* `nil, err, copied` */
+static int extras_copy(lua_State *L, struct tn_call *call) {
+  (void)call;
+  lua_pushvalue(L, 4);
+  return 1;
+}
+
+const struct tn_method tn_copy_methods[] = {
+    {.name = "copy", .slots = 4, .prepare = prepare_copy, .attempt = attempt_copy, .extras = extras_copy},
+    {0},
+};

@@ -1,0 +1,161 @@
+/* Error values. The fields are a table in the userdata's user value: read by name, never written by users. */
+#include "binding/error.h"
+
+#include "core/status.h"
+
+#include <string.h>
+
+/* The first level of the call stack that is neither C nor a Lua file of the library. */
+static void push_where(lua_State *L, struct tn_runtime *rt) {
+  const char *prefix = NULL;
+  size_t length = 0;
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->prefix) == LUA_TSTRING) {
+    prefix = lua_tolstring(L, -1, &length);
+  }
+  lua_Debug frame;
+  for (int level = 0; lua_getstack(L, level, &frame); level++) {
+    lua_getinfo(L, "Sl", &frame);
+    if (frame.currentline > 0 && !(prefix && strncmp(frame.source, prefix, length) == 0)) {
+      lua_pop(L, 1);
+      lua_pushfstring(L, "%s:%d", frame.short_src, frame.currentline);
+      return;
+    }
+  }
+  lua_pop(L, 1);
+  lua_pushnil(L);
+}
+
+static void set_text(lua_State *L, const char *field, const char *text) {
+  if (text) {
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, field);
+  }
+}
+
+void tn_error_push(lua_State *L, struct tn_runtime *rt, int status, const char *op, const char *address,
+                   const char *message) {
+  luaL_checkstack(L, 8, NULL);
+  tn_new(L, rt, TN_ERROR_VALUE, sizeof(struct tn_header), 1);
+  lua_createtable(L, 0, 6);
+  set_text(L, "code", tn_status_name(status));
+  set_text(L, "op", op);
+  set_text(L, "address", address);
+  set_text(L, "message", message ? message : tn_status_message(status));
+  if (tn_status_errno(status) != 0) {
+    lua_pushinteger(L, tn_status_errno(status));
+    lua_setfield(L, -2, "errno");
+  }
+  if (status != TN_EAGAIN) {
+    push_where(L, rt);
+    lua_setfield(L, -2, "where");
+  }
+  lua_setiuservalue(L, -2, 1);
+}
+
+int tn_fail(lua_State *L, struct tn_runtime *rt, int status, const char *op, const char *message) {
+  lua_pushnil(L);
+  if (status == TN_EAGAIN) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->again);
+  } else {
+    tn_error_push(L, rt, status, op, NULL, message);
+  }
+  return 2;
+}
+
+void tn_error_set_traceback(lua_State *L, int index) {
+  if (tn_cast(L, index, TN_ERROR_VALUE)) {
+    lua_getiuservalue(L, index, 1);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "traceback");
+  }
+  lua_pop(L, 1);
+}
+
+/* new_error(code, op, address, message): for what the library's Lua files report. */
+int tn_error_new(lua_State *L) {
+  const char *code = luaL_checkstring(L, 1);
+  int status = tn_status_by_name(code);
+  luaL_argcheck(L, status != 0, 1, "the name of a code expected");
+  tn_error_push(L, tn_runtime_of(L), status, luaL_optstring(L, 2, NULL), luaL_optstring(L, 3, NULL),
+                luaL_optstring(L, 4, NULL));
+  return 1;
+}
+
+static bool has_code(lua_State *L, int fields, int first, int last) {
+  lua_getfield(L, fields, "code");
+  for (int i = first; i <= last; i++) {
+    luaL_checkstring(L, i);
+    if (lua_rawequal(L, i, -1)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static int method_is(lua_State *L) {
+  tn_check(L, 1, TN_ERROR_VALUE, "Error");
+  int last = lua_gettop(L);
+  lua_getiuservalue(L, 1, 1);
+  lua_pushboolean(L, has_code(L, lua_gettop(L), 2, last));
+  return 1;
+}
+
+int tn_is_error(lua_State *L) {
+  luaL_checkany(L, 1);
+  bool is_error = tn_cast(L, 1, TN_ERROR_VALUE) != NULL;
+  if (is_error && !lua_isnoneornil(L, 2)) {
+    lua_settop(L, 2);
+    lua_getiuservalue(L, 1, 1);
+    is_error = has_code(L, 3, 2, 2);
+  }
+  lua_pushboolean(L, is_error);
+  return 1;
+}
+
+static int meta_index(lua_State *L) {
+  tn_check(L, 1, TN_ERROR_VALUE, "Error");
+  lua_getiuservalue(L, 1, 1);
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, -2) == LUA_TNIL && lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "is") == 0) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_pushcclosure(L, method_is, 1);
+  }
+  return 1;
+}
+
+static int meta_tostring(lua_State *L) {
+  tn_check(L, 1, TN_ERROR_VALUE, "Error");
+  lua_settop(L, 1);
+  lua_getiuservalue(L, 1, 1);
+  luaL_Buffer text;
+  luaL_buffinit(L, &text);
+  static const struct {
+    const char *field, *before, *after;
+  } parts[] = {{"op", "", ""}, {"address", " ", ""}, {"message", ": ", ""}, {"code", " (", ")"}, {"traceback", "\n", ""}};
+  bool empty = true;
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+    bool there = lua_getfield(L, 2, parts[i].field) != LUA_TNIL;
+    lua_pop(L, 1);
+    if (there) {
+      luaL_addstring(&text, empty ? "" : parts[i].before);
+      lua_getfield(L, 2, parts[i].field);
+      luaL_addvalue(&text);
+      luaL_addstring(&text, parts[i].after);
+      empty = false;
+    }
+  }
+  luaL_pushresult(&text);
+  return 1;
+}
+
+static int meta_concat(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 2, NULL);
+  lua_concat(L, 2);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {{"is", method_is}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__index", meta_index}, {"__tostring", meta_tostring}, {"__concat", meta_concat}, {NULL, NULL}};
+const struct tn_class tn_error_class = {"Error", TN_ERROR_VALUE, functions, metamethods};

@@ -1,0 +1,326 @@
+/* Coroutines inside a task: see inner.h.
+ *
+ * Resuming one makes it the task's innermost coroutine. A yield with the task's `waits` flag set is a wait: every level
+ * above yields too, down to the scheduler, and is resumed in the same order. Any other yield is the coroutine's own: its
+ * resumer gets the values, except under `timeout`, which hands them on, so that a generator may use it. */
+#include "binding/inner.h"
+
+#include "binding/error.h"
+#include "core/status.h"
+
+#include <lualib.h>
+#include <stdlib.h>
+
+enum mode { RESUME, WRAP, TIMEOUT };
+
+/* In every frame here index 1 is the coroutine, and under `timeout` index 2 its deadline. */
+static lua_State *coroutine_of(lua_State *L) {
+  return lua_tothread(L, 1);
+}
+
+/* The task in whose innermost coroutine L runs, or NULL. */
+static struct tn_task *task_on(lua_State *L, const struct tn_runtime *rt) {
+  struct tn_task *task = rt->current;
+  return task && tn_task_innermost(task) == L ? task : NULL;
+}
+
+static void nest_push(lua_State *L, struct tn_task *task, lua_State *thread, uint64_t deadline_ns) {
+  if (task->depth == task->capacity) {
+    int capacity = task->capacity ? task->capacity * 2 : 4;
+    struct tn_inner *nest =
+        capacity < UINT16_MAX ? realloc(task->nest, (size_t)capacity * sizeof *nest) : NULL;
+    if (!nest) {
+      luaL_error(L, "not enough memory");
+      return;
+    }
+    task->nest = nest;
+    task->capacity = (uint16_t)capacity;
+  }
+  task->nest[task->depth++] = (struct tn_inner){thread, deadline_ns};
+}
+
+/* While a coroutine waits in a task, other tasks must leave it alone. */
+static void set_waiting(lua_State *L, const struct tn_runtime *rt, bool waiting) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->waiting);
+  lua_pushvalue(L, 1);
+  if (waiting) {
+    lua_pushboolean(L, 1);
+  } else {
+    lua_pushnil(L);
+  }
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+static bool is_waiting(lua_State *L, const struct tn_runtime *rt) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->waiting);
+  lua_pushvalue(L, 1);
+  bool waiting = lua_rawget(L, -2) != LUA_TNIL;
+  lua_pop(L, 2);
+  return waiting;
+}
+
+/* --- resuming --- */
+
+static int after_wait(lua_State *L, int status, lua_KContext context);
+static int after_yield(lua_State *L, int status, lua_KContext context);
+
+/* The coroutine failed: its variables close, what it raised moves to L. */
+static void close_failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  lua_State *thread = coroutine_of(L);
+  bool closing = task && task->closing;
+  if (task) {
+    tn_task_note_traceback(L, rt, task, thread, 0);
+    task->closing = true;
+  }
+  tn_thread_close(thread, L);
+  if (task) {
+    task->closing = closing;
+  }
+  lua_xmove(thread, L, 1);
+}
+
+static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode) {
+  if (mode == RESUME) {
+    lua_pushboolean(L, 0);
+    lua_xmove(coroutine_of(L), L, 1);
+  } else {
+    close_failed(L, rt, task);
+  }
+  if (task) {
+    task->depth--;
+  }
+  if (mode == RESUME) {
+    return 2;
+  }
+  if (mode == WRAP && lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+  return lua_error(L);
+}
+
+/* The coroutine has `count` values for its resumer: it ended, or yielded of its own. */
+static int give(lua_State *L, struct tn_runtime *rt, enum mode mode, int count, bool ended) {
+  lua_State *thread = coroutine_of(L);
+  if (!lua_checkstack(L, count + 2)) {
+    lua_pop(thread, count);
+    return luaL_error(L, "too many results");
+  }
+  if (mode == RESUME) {
+    lua_pushboolean(L, 1);
+  }
+  lua_xmove(thread, L, count);
+  if (mode != TIMEOUT) {
+    return count + (mode == RESUME);
+  }
+  if (ended) {
+    tn_thread_give(L, rt, thread);
+    return count;
+  }
+  return tn_task_yield(L, count, 0, after_yield);
+}
+
+/* Resumes the coroutine, which stands in the nest if there is a task, with the arguments on its stack. */
+static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode, int arguments) {
+  lua_State *thread = coroutine_of(L);
+  int results = 0;
+  int status = tn_thread_resume(thread, L, arguments, &results);
+  if (status == LUA_YIELD && task && task->waits) {
+    set_waiting(L, rt, true);
+    int index = task->depth - 1;
+    while (task->nest[index].thread != thread) {
+      index--;
+    }
+    return tn_task_yield(L, 0, (lua_KContext)index << 2 | mode, after_wait);
+  }
+  if (status != LUA_OK && status != LUA_YIELD) {
+    return failed(L, rt, task, mode);
+  }
+  if (task) {
+    task->depth--;
+  }
+  return give(L, rt, mode, results, status == LUA_OK);
+}
+
+static int after_wait(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  struct tn_runtime *rt = tn_runtime_of(L);
+  lua_State *thread = coroutine_of(L);
+  struct tn_task *task = rt->current;
+  enum mode mode = (enum mode)(context & 3);
+  int index = (int)(context >> 2);
+  set_waiting(L, rt, false);
+  if (!task || index >= task->depth || task->nest[index].thread != thread) {
+    return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
+  }
+  uint64_t deadline_ns = task->nest[index].deadline_ns;
+  if (mode == TIMEOUT && task->waiter.reason == TN_TIMEOUT && deadline_ns != 0 && deadline_ns <= tn_now_ns()) {
+    tn_forget(rt->reactor, &task->waiter);
+    tn_task_close_inner(L, rt, task, index);
+    return tn_fail(L, rt, TN_TIMEOUT, "timeout", NULL);
+  }
+  return proceed(L, rt, task, mode, tn_task_take_arguments(task, thread));
+}
+
+/* A generator yielded through `timeout`, and is resumed. */
+static int after_yield(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  (void)context;
+  struct tn_runtime *rt = tn_runtime_of(L);
+  struct tn_task *task = task_on(L, rt);
+  lua_State *thread = coroutine_of(L);
+  int arguments = lua_gettop(L) - 2;
+  if (!task) {
+    return luaL_error(L, "timeout: its coroutine was resumed outside its task");
+  }
+  if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
+    return luaL_error(L, "too many arguments");
+  }
+  nest_push(L, task, thread, (uint64_t)lua_tointeger(L, 2));
+  lua_xmove(L, thread, arguments);
+  return proceed(L, rt, task, TIMEOUT, arguments);
+}
+
+/* L's stack: the coroutine, then arguments for it. */
+static int enter(lua_State *L, struct tn_runtime *rt, enum mode mode) {
+  lua_State *thread = coroutine_of(L);
+  int arguments = lua_gettop(L) - 1;
+  const char *refusal = is_waiting(L, rt)                                      ? "cannot resume a coroutine that waits in a task"
+                        : !lua_checkstack(thread, arguments + LUA_MINSTACK) ? "too many arguments to resume"
+                                                                            : NULL;
+  if (refusal) {
+    if (mode == WRAP) {
+      return luaL_error(L, "%s", refusal);
+    }
+    lua_pushboolean(L, 0);
+    lua_pushstring(L, refusal);
+    return 2;
+  }
+  struct tn_task *task = task_on(L, rt);
+  if (task) {
+    nest_push(L, task, thread, 0);
+  }
+  lua_xmove(L, thread, arguments);
+  return proceed(L, rt, task, mode, arguments);
+}
+
+int tn_timeout(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  double seconds = tn_check_seconds(L, 1);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  tn_task_enter(L, rt, "timeout");
+  int count = lua_gettop(L) - 1;
+  uint64_t deadline_ns = tn_deadline_after(seconds);
+  lua_State *thread = tn_thread_take(L, rt);
+  if (!lua_checkstack(thread, count + LUA_MINSTACK)) {
+    return luaL_error(L, "too many arguments");
+  }
+  nest_push(L, rt->current, thread, deadline_ns);
+  lua_replace(L, 1);
+  lua_xmove(L, thread, count);
+  lua_pushinteger(L, (lua_Integer)deadline_ns);
+  return proceed(L, rt, rt->current, TIMEOUT, count - 1);
+}
+
+/* --- the table of tcpnet.coroutine --- */
+
+static lua_State *check_thread(lua_State *L) {
+  lua_State *thread = lua_tothread(L, 1);
+  luaL_argexpected(L, thread, 1, "coroutine");
+  return thread;
+}
+
+static int coroutine_create(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_State *thread = lua_newthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, thread, 1);
+  return 1;
+}
+
+static int coroutine_resume(lua_State *L) {
+  check_thread(L);
+  return enter(L, tn_runtime_of(L), RESUME);
+}
+
+static int wrapped(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 1);
+  return enter(L, tn_runtime_of(L), WRAP);
+}
+
+static int coroutine_wrap(lua_State *L) {
+  coroutine_create(L);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, -2);
+  lua_pushcclosure(L, wrapped, 2);
+  return 1;
+}
+
+static const char *status_of(lua_State *L, const struct tn_runtime *rt, lua_State *thread) {
+  lua_Debug frame;
+  if (thread == L) {
+    return "running";
+  }
+  if (is_waiting(L, rt)) {
+    return "normal";
+  }
+  switch (lua_status(thread)) {
+  case LUA_YIELD:
+    return "suspended";
+  case LUA_OK:
+    return lua_getstack(thread, 0, &frame) ? "normal" : lua_gettop(thread) == 0 ? "dead" : "suspended";
+  default:
+    return "dead";
+  }
+}
+
+static int coroutine_status(lua_State *L) {
+  lua_State *thread = check_thread(L);
+  lua_pushstring(L, status_of(L, tn_runtime_of(L), thread));
+  return 1;
+}
+
+static int coroutine_close(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  lua_State *thread = check_thread(L);
+  const char *status = status_of(L, rt, thread);
+  if (status[0] == 'n' || status[0] == 'r') {
+    return luaL_error(L, "cannot close a %s coroutine", status);
+  }
+  struct tn_task *task = task_on(L, rt);
+  bool closing = task && task->closing;
+  if (task) {
+    nest_push(L, task, thread, 0);
+    task->closing = true;
+  }
+  int result = tn_thread_close(thread, L);
+  if (task) {
+    task->closing = closing;
+    task->depth--;
+  }
+  lua_pushboolean(L, result == LUA_OK);
+  if (result != LUA_OK) {
+    lua_xmove(thread, L, 1);
+    return 2;
+  }
+  return 1;
+}
+
+void tn_coroutine_push(lua_State *L, struct tn_runtime *rt) {
+  static const luaL_Reg functions[] = {{"create", coroutine_create}, {"resume", coroutine_resume},
+                                       {"wrap", coroutine_wrap},     {"status", coroutine_status},
+                                       {"close", coroutine_close},   {NULL, NULL}};
+  static const char *const own[] = {"yield", "isyieldable", "running"};
+  lua_newtable(L);
+  tn_functions_add(L, rt, functions);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  luaL_getsubtable(L, -1, LUA_COLIBNAME);
+  for (size_t i = 0; i < sizeof own / sizeof own[0]; i++) {
+    lua_getfield(L, -1, own[i]);
+    lua_setfield(L, -4, own[i]);
+  }
+  lua_pop(L, 2);
+}

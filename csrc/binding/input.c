@@ -1,0 +1,347 @@
+/* Reading bytes: see input.h. What was read ahead lies in the source's buffer and comes first; bytes leave it only as
+ * the results of a call, so that whatever ends a call early has lost none. */
+#include "binding/input.h"
+
+#include "binding/buffer.h"
+
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { FILL = 16384 };
+
+/* Gives out the first bytes of the buffer as one result. */
+static int give_buffered(lua_State *L, struct tn_source *source, size_t count) {
+  lua_pushlstring(L, count ? tn_bytes_data(&source->input) : "", count);
+  tn_bytes_consume(&source->input, count);
+  return 1;
+}
+
+static void default_size(lua_State *L, struct tn_runtime *rt, int index, const char *name) {
+  lua_Integer size = tn_opt_integer(L, index, name, 1, INT_MAX, rt->buffer_size);
+  lua_pushinteger(L, size);
+  lua_replace(L, index);
+}
+
+/* --- read --- */
+
+static int prepare_read(lua_State *L, struct tn_runtime *rt) {
+  default_size(L, rt, 2, "max");
+  return 0;
+}
+
+static int attempt_read(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  size_t max = (size_t)lua_tointeger(L, 2);
+  if (source->input.length > 0) {
+    return give_buffered(L, source, source->input.length < max ? source->input.length : max);
+  }
+  const char *bytes;
+  ptrdiff_t count = tn_scratch_recv(source, max, &bytes);
+  if (count > 0) {
+    lua_pushlstring(L, bytes, (size_t)count);
+    tn_scratch_take(source);
+    return 1;
+  }
+  if (count == 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  return (int)count;
+}
+
+/* --- a certain amount --- */
+
+static int prepare_read_exact(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_integer(L, 2, "n", 0, (lua_Integer)1 << 40);
+  return 0;
+}
+
+/* Reads until `want` bytes are buffered; 0: the stream ended before. */
+static ptrdiff_t fill_to(struct tn_source *source, size_t want) {
+  while (source->input.length < want) {
+    size_t missing = want - source->input.length;
+    ptrdiff_t count = tn_source_fill(source, missing < FILL * 4 ? (missing < FILL ? FILL : missing) : FILL * 4);
+    if (count <= 0) {
+      return count;
+    }
+  }
+  return 1;
+}
+
+static int attempt_read_exact(lua_State *L, struct tn_call *call) {
+  size_t want = (size_t)lua_tointeger(L, 2);
+  ptrdiff_t status = fill_to(call->source, want);
+  if (status <= 0) {
+    return status == 0 ? TN_EOF : (int)status;
+  }
+  return give_buffered(L, call->source, want);
+}
+
+/* `nil, err, partial`: the bytes that did come, which stay readable. */
+static int extras_read_exact(lua_State *L, struct tn_call *call) {
+  const struct tn_source *source = call->source;
+  if (call->status != TN_EOF) {
+    return 0;
+  }
+  lua_pushlstring(L, source->input.length ? tn_bytes_data(&source->input) : "", source->input.length);
+  return 1;
+}
+
+static int prepare_read_to_end(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  lua_pushinteger(L, tn_opt_integer(L, 2, "max", 0, LUA_MAXINTEGER, LUA_MAXINTEGER));
+  lua_replace(L, 2);
+  return 0;
+}
+
+static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  size_t max = (size_t)lua_tointeger(L, 2);
+  for (;;) {
+    if (source->input.length > max) {
+      return TN_LIMIT;
+    }
+    ptrdiff_t count = tn_source_fill(source, FILL * 4);
+    if (count == 0) {
+      return give_buffered(L, source, source->input.length);
+    }
+    if (count < 0) {
+      return (int)count;
+    }
+  }
+}
+
+/* --- up to a delimiter; slot 4: how far the bytes are known to hold none --- */
+
+/* The length of the prefix that ends with the delimiter; 0: the stream ended without one. */
+static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_source *source, const char *delimiter, size_t length,
+                                   size_t max) {
+  size_t from = (size_t)lua_tointeger(L, 4);
+  for (;;) {
+    size_t found = tn_bytes_find(&source->input, &from, delimiter, length);
+    if (found > 0) {
+      return found <= max ? (ptrdiff_t)found : TN_LIMIT;
+    }
+    if (source->input.length >= max) {
+      return TN_LIMIT;
+    }
+    ptrdiff_t count = tn_source_fill(source, FILL);
+    if (count <= 0) {
+      lua_pushinteger(L, (lua_Integer)from);
+      lua_replace(L, 4);
+      return count;
+    }
+  }
+}
+
+static int prepare_read_line(lua_State *L, struct tn_runtime *rt) {
+  default_size(L, rt, 2, "max");
+  lua_pushinteger(L, 0);
+  lua_replace(L, 4);
+  return 0;
+}
+
+static int attempt_read_line(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  /* the ending is not counted */
+  size_t max = (size_t)lua_tointeger(L, 2);
+  ptrdiff_t found = fill_to_delimiter(L, source, "\n", 1, max + 2);
+  if (found < 0) {
+    return (int)found;
+  }
+  size_t total = found > 0 ? (size_t)found : source->input.length;
+  if (total == 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  const char *line = tn_bytes_data(&source->input);
+  size_t length = found > 0 ? total - 1 : total;
+  if (found > 0 && length > 0 && line[length - 1] == '\r') {
+    length--;
+  }
+  if (length > max) {
+    return TN_LIMIT;
+  }
+  lua_pushlstring(L, line, length);
+  tn_bytes_consume(&source->input, total);
+  return 1;
+}
+
+static int prepare_read_until(lua_State *L, struct tn_runtime *rt) {
+  luaL_checktype(L, 2, LUA_TSTRING);
+  luaL_argcheck(L, lua_rawlen(L, 2) > 0, 2, "delimiter: at least one byte expected");
+  default_size(L, rt, 3, "max");
+  lua_pushinteger(L, 0);
+  lua_replace(L, 4);
+  return 0;
+}
+
+static int attempt_read_until(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  size_t length;
+  const char *delimiter = lua_tolstring(L, 2, &length);
+  ptrdiff_t found = fill_to_delimiter(L, source, delimiter, length, (size_t)lua_tointeger(L, 3));
+  if (found < 0) {
+    return (int)found;
+  }
+  if (found == 0 && source->input.length == 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  return give_buffered(L, source, found > 0 ? (size_t)found : source->input.length);
+}
+
+/* --- into a Buffer --- */
+
+static size_t move_buffered(struct tn_source *source, void *bytes, size_t room) {
+  size_t count = source->input.length < room ? source->input.length : room;
+  if (count > 0) {
+    memcpy(bytes, tn_bytes_data(&source->input), count);
+    tn_bytes_consume(&source->input, count);
+  }
+  return count;
+}
+
+static int prepare_read_into(lua_State *L, struct tn_runtime *rt) {
+  const struct tn_buffer *buffer = tn_check_free_buffer(L, 2, rt->current ? NULL : &rt->blocking);
+  luaL_argcheck(L, buffer->length < buffer->capacity, 2, "the Buffer is full");
+  lua_pushinteger(L, tn_opt_integer(L, 3, "max", 1, LUA_MAXINTEGER, LUA_MAXINTEGER));
+  lua_replace(L, 3);
+  return 0;
+}
+
+static int attempt_read_into(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  struct tn_buffer *buffer = tn_check_free_buffer(L, 2, call->waiter);
+  struct tn_slice room = tn_buffer_room(buffer);
+  size_t max = (size_t)lua_tointeger(L, 3);
+  room.length = room.length < max ? room.length : max;
+  if (room.length == 0) {
+    return luaL_argerror(L, 2, "the Buffer is full");
+  }
+  size_t count = move_buffered(source, room.base, room.length);
+  if (count == 0) {
+    ptrdiff_t received = tn_source_recv(source, room.base, room.length);
+    if (received < 0) {
+      return (int)received;
+    }
+    count = (size_t)received;
+  }
+  buffer->length += count;
+  if (count == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushinteger(L, (lua_Integer)count);
+  }
+  return 1;
+}
+
+/* try_read_vectored{buffer, …} fills them in order. */
+static int prepare_read_vectored(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
+  luaL_argcheck(L, count >= 1 && count <= TN_SLICES_MAX, 2, "a list of 1 to 64 Buffers expected");
+  bool room = false;
+  for (lua_Integer i = 1; i <= count; i++) {
+    lua_rawgeti(L, 2, i);
+    const struct tn_buffer *buffer = tn_cast(L, -1, TN_BUFFER);
+    luaL_argcheck(L, buffer && !buffer->writing.holder, 2, "a list of Buffers expected, none with a write waiting");
+    room |= buffer->length < buffer->capacity;
+    lua_pop(L, 1);
+  }
+  luaL_argcheck(L, room, 2, "the Buffers are full");
+  return 0;
+}
+
+static int attempt_read_vectored(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  struct tn_buffer *buffers[TN_SLICES_MAX];
+  struct tn_slice slices[TN_SLICES_MAX];
+  int count = (int)lua_rawlen(L, 2);
+  size_t total = 0;
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, 2, i + 1);
+    buffers[i] = lua_touserdata(L, -1);
+    slices[i] = tn_buffer_room(buffers[i]);
+    lua_pop(L, 1);
+    size_t moved = move_buffered(source, slices[i].base, slices[i].length);
+    buffers[i]->length += moved;
+    total += moved;
+  }
+  if (total == 0) {
+    ptrdiff_t received = tn_socket_recv_slices(source->fd, slices, count);
+    if (received < 0) {
+      return (int)received;
+    }
+    total = (size_t)received;
+    for (int i = 0; i < count && received > 0; i++) {
+      size_t got = slices[i].length < (size_t)received ? slices[i].length : (size_t)received;
+      buffers[i]->length += got;
+      received -= (ptrdiff_t)got;
+    }
+  }
+  if (total == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushinteger(L, (lua_Integer)total);
+  }
+  return 1;
+}
+
+/* --- peek --- */
+
+static int attempt_peek(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  size_t max = (size_t)lua_tointeger(L, 2);
+  max = max < TN_SCRATCH_SIZE ? max : TN_SCRATCH_SIZE;
+  size_t ahead = source->input.length < max ? source->input.length : max;
+  char *bytes = tn_reactor_scratch(call->rt->reactor);
+  ptrdiff_t count = 0;
+  if (ahead > 0) {
+    memcpy(bytes, tn_bytes_data(&source->input), ahead);
+  }
+  if (ahead < max) {
+    count = tn_socket_peek(source->fd, bytes + ahead, max - ahead);
+  }
+  if (ahead == 0 && count < 0) {
+    return (int)count;
+  }
+  size_t total = ahead + (count > 0 ? (size_t)count : 0);
+  if (total == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushlstring(L, bytes, total);
+  }
+  return 1;
+}
+
+static int attempt_buffered(lua_State *L, struct tn_call *call) {
+  lua_pushinteger(L, (lua_Integer)call->source->input.length);
+  return 1;
+}
+
+/* clang-format off */
+const struct tn_method tn_input_methods[] = {
+  {.name = "read",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
+   .prepare = prepare_read, .attempt = attempt_read},
+  {.name = "read_exact",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
+   .prepare = prepare_read_exact, .attempt = attempt_read_exact, .extras = extras_read_exact},
+  {.name = "read_to_end",  .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
+   .prepare = prepare_read_to_end, .attempt = attempt_read_to_end},
+  {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS,
+   .prepare = prepare_read_line, .attempt = attempt_read_line},
+  {.name = "read_until",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS,
+   .prepare = prepare_read_until, .attempt = attempt_read_until},
+  {.name = "read_into",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 3, .flags = TN_READS | TN_HAS_TRY,
+   .prepare = prepare_read_into, .attempt = attempt_read_into},
+  {.name = "read_vectored", .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_ONLY_TRY,
+   .prepare = prepare_read_vectored, .attempt = attempt_read_vectored},
+  {.name = "peek",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
+   .prepare = prepare_read, .attempt = attempt_peek},
+  {.name = "buffered",     .kinds = TN_READERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_buffered},
+  {0},
+};
+/* clang-format on */

@@ -1,0 +1,287 @@
+/* The one try-wait-retry loop: see method.h. */
+#include "binding/method.h"
+
+#include "binding/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int advance(lua_State *L, struct tn_call *call);
+
+static struct tn_call begin(lua_State *L, struct tn_waiter *waiter) {
+  struct tn_call call = {.rt = tn_runtime_of(L), .method = lua_touserdata(L, lua_upvalueindex(2)), .waiter = waiter};
+  if (call.method->kinds) {
+    call.self = lua_touserdata(L, 1);
+  }
+  return call;
+}
+
+static void end(struct tn_call *call) {
+  struct tn_waiter *waiter = call->waiter;
+  if (waiter && waiter->claims) {
+    tn_claims_release(call->rt->reactor, waiter);
+  }
+}
+
+/* "127.0.0.1:80", of the call or of the socket's peer. */
+static const char *address_text(const struct tn_call *call, char *text, size_t size) {
+  struct tn_address peer = {.length = sizeof peer.storage};
+  const struct tn_address *address = call->address;
+  if (!address) {
+    if (!call->source || call->source->fd == TN_NO_FD ||
+        tn_socket_peer(call->source->fd, &peer.any, &peer.length) < 0) {
+      return NULL;
+    }
+    address = &peer;
+  }
+  tn_address_format(address, text, size);
+  return text;
+}
+
+static int fail(lua_State *L, struct tn_call *call, int status) {
+  const struct tn_method *method = call->method;
+  luaL_checkstack(L, 8, NULL);
+  if (status == TN_EAGAIN) {
+    tn_fail(L, call->rt, status, NULL, NULL);
+  } else {
+    char text[TN_ADDRESS_TEXT_MAX];
+    lua_pushnil(L);
+    tn_error_push(L, call->rt, status, method->name, address_text(call, text, sizeof text), call->message);
+  }
+  call->status = status;
+  int extras = method->extras ? method->extras(L, call) : 0;
+  end(call);
+  return 2 + extras;
+}
+
+static int closed(lua_State *L, struct tn_call *call) {
+  const struct tn_object *object = call->self;
+  const char *kind = tn_kind_name(object->header.kind);
+  call->message = object->consumed_by ? lua_pushfstring(L, "the %s was consumed by %s", kind, object->consumed_by)
+                                      : lua_pushfstring(L, "the %s is closed", kind);
+  return TN_CLOSED;
+}
+
+static int attempt(lua_State *L, struct tn_call *call) {
+  const struct tn_method *method = call->method;
+  if (method->kinds & TN_SOURCES) {
+    struct tn_source *source = ((struct tn_object *)call->self)->source;
+    call->source = source;
+    if (!source || source->fd == TN_NO_FD) {
+      return closed(L, call);
+    }
+    int status = tn_scratch_rescue(source->reactor);
+    if (status < 0) {
+      return status;
+    }
+    if ((method->flags & TN_READS) && tn_claim_taken(&source->reading, call->waiter)) {
+      return luaL_error(L, "%s: another task is reading from this %s", method->name,
+                        tn_kind_name(((struct tn_object *)call->self)->header.kind));
+    }
+    if ((method->flags & TN_WRITES) && tn_claim_taken(&source->writing, call->waiter)) {
+      call->queue = &source->writing.queue;
+      return TN_EAGAIN;
+    }
+  }
+  return method->attempt(L, call);
+}
+
+static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
+  const struct tn_method *method = call->method;
+  if (method->seconds_at && !lua_isnil(L, method->seconds_at)) {
+    return tn_deadline_after(lua_tonumber(L, method->seconds_at));
+  }
+  uint64_t timeout = !call->source                       ? 0
+                     : method->interest & TN_READABLE    ? call->source->read_timeout_ns
+                     : method->interest & TN_WRITABLE    ? call->source->write_timeout_ns
+                                                         : 0;
+  return timeout ? tn_now_ns() + timeout : 0;
+}
+
+static int resume(lua_State *L, int status, lua_KContext context);
+
+/* Parks the waiter where the attempt said. In a task this does not return. */
+static int wait(lua_State *L, struct tn_call *call) {
+  struct tn_runtime *rt = call->rt;
+  struct tn_waiter *waiter = call->waiter;
+  const struct tn_method *method = call->method;
+  if (!call->resumed) {
+    waiter->operation_ns = timeout_of(L, call);
+  }
+  int status = tn_task_limit(waiter, call->until_ns);
+  if (status < 0) {
+    return status;
+  }
+  struct tn_source *source = call->wait_source ? call->wait_source : call->source;
+  int interest = call->wait_interest ? call->wait_interest : method->interest;
+  if (call->only_yield) {
+    tn_make_ready(rt->reactor, waiter, 0);
+  } else if (call->queue || !source) {
+    waiter->interest = (uint8_t)interest;
+    status = tn_park(rt->reactor, waiter, call->queue, call->external);
+  } else {
+    status = tn_source_park(source, waiter, call->until_ns ? 0 : interest);
+  }
+  if (status < 0) {
+    return status;
+  }
+  if ((method->flags & TN_READS) && call->source) {
+    tn_claim_take(&call->source->reading, waiter);
+  }
+  if ((method->flags & TN_WRITES) && !call->queue) {
+    tn_claim_take(&call->source->writing, waiter);
+  }
+  call->top = lua_gettop(L);
+  tn_task_suspend(L, rt, waiter, (lua_KContext)call->top, resume);
+  return 0;
+}
+
+/* Has the operation's own time run out? A wake for another deadline is only a reason to try again. */
+static bool timed_out(const struct tn_waiter *waiter) {
+  return waiter->reason == TN_TIMEOUT && waiter->operation_ns != 0 && waiter->operation_ns <= tn_now_ns();
+}
+
+static int advance(lua_State *L, struct tn_call *call) {
+  for (;;) {
+    int status = 0;
+    if (call->resumed && call->waiter->reason != 0) {
+      bool judges_itself = call->method->flags & TN_OWN_TIMEOUT;
+      status = call->waiter->reason != TN_TIMEOUT          ? call->waiter->reason
+               : !judges_itself && timed_out(call->waiter) ? TN_TIMEOUT
+                                                           : 0;
+      if (status == TN_CLOSED && call->self && (call->method->kinds & TN_SOURCES)) {
+        closed(L, call);
+      }
+    }
+    status = status < 0 ? status : attempt(L, call);
+    if (status >= 0) {
+      end(call);
+      return status;
+    }
+    if (status != TN_EAGAIN || !call->waiter) {
+      return fail(L, call, status);
+    }
+    status = wait(L, call);
+    if (status < 0) {
+      return fail(L, call, status);
+    }
+    struct tn_call again = begin(L, call->waiter);
+    again.resumed = true;
+    again.top = call->top;
+    *call = again;
+  }
+}
+
+static int resume(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  struct tn_call call = begin(L, tn_task_resumed(L, tn_runtime_of(L)));
+  call.resumed = true;
+  call.top = (int)context;
+  return advance(L, &call);
+}
+
+/* The same after giving way before the first attempt. */
+static int start(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  (void)context;
+  struct tn_runtime *rt = tn_runtime_of(L);
+  struct tn_call call = begin(L, rt->current ? tn_task_resumed(L, rt) : &rt->blocking);
+  return advance(L, &call);
+}
+
+/* Too many operations in a row: everybody else first. */
+static int give_way(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter) {
+  rt->budget = TN_BUDGET;
+  if (tn_task_limit(waiter, 0) == 0) {
+    bool late = waiter->deadline_ns != 0 && waiter->deadline_ns <= tn_now_ns();
+    tn_make_ready(rt->reactor, waiter, late ? TN_TIMEOUT : 0);
+    tn_task_suspend(L, rt, waiter, 0, start);
+  }
+  return start(L, LUA_OK, 0);
+}
+
+static void check_receiver(lua_State *L, const struct tn_method *method) {
+  if (method->kinds && !tn_cast(L, 1, method->kinds)) {
+    unsigned first = method->kinds & -method->kinds;
+    luaL_typeerror(L, 1, tn_kind_name(first));
+  }
+}
+
+static void check_arguments(lua_State *L, struct tn_runtime *rt, const struct tn_method *method) {
+  if (method->slots) {
+    lua_settop(L, method->slots);
+  }
+  if (method->seconds_at && !lua_isnil(L, method->seconds_at)) {
+    tn_check_seconds(L, method->seconds_at);
+  }
+  if (method->prepare) {
+    method->prepare(L, rt);
+  }
+}
+
+static int call_method(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  const struct tn_method *method = lua_touserdata(L, lua_upvalueindex(2));
+  check_receiver(L, method);
+  check_arguments(L, rt, method);
+  if (method->flags & TN_NEVER_WAITS) {
+    tn_runtime_check(L, rt, method->name);
+    struct tn_call call = begin(L, NULL);
+    return advance(L, &call);
+  }
+  struct tn_waiter *waiter = tn_task_enter(L, rt, method->name);
+  waiter->operation_ns = 0;
+  if (waiter->claims) { /* of an operation that ended in a Lua error */
+    tn_claims_release(rt->reactor, waiter);
+  }
+  if (--rt->budget < 0) {
+    return give_way(L, rt, waiter);
+  }
+  struct tn_call call = begin(L, waiter);
+  return advance(L, &call);
+}
+
+static int call_try(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  const struct tn_method *method = lua_touserdata(L, lua_upvalueindex(2));
+  check_receiver(L, method);
+  check_arguments(L, rt, method);
+  tn_runtime_check(L, rt, method->name);
+  struct tn_call call = begin(L, NULL);
+  struct tn_source *source = ((struct tn_object *)call.self)->source;
+  if (source) {
+    source->drained = 0; /* it asks the kernel, whatever the last read left behind */
+  }
+  return advance(L, &call);
+}
+
+static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row, const char *prefix,
+                    lua_CFunction function) {
+  lua_pushfstring(L, "%s%s", prefix, row->name);
+  lua_pushlightuserdata(L, rt);
+  lua_pushlightuserdata(L, (void *)row);
+  lua_pushcclosure(L, function, 2);
+  lua_rawset(L, -3);
+}
+
+void tn_methods_add(lua_State *L, struct tn_runtime *rt, unsigned kind, const struct tn_method *rows) {
+  for (const struct tn_method *row = rows; row->name; row++) {
+    if ((row->flags & TN_PRIVATE) || (kind ? !(row->kinds & kind) : row->kinds != 0)) {
+      continue;
+    }
+    if (!(row->flags & TN_ONLY_TRY)) {
+      add_row(L, rt, row, "", call_method);
+    }
+    if (row->flags & (TN_HAS_TRY | TN_ONLY_TRY)) {
+      add_row(L, rt, row, "try_", call_try);
+    }
+  }
+}
+
+void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows) {
+  for (const struct tn_method *row = rows; row->name; row++) {
+    if (row->flags & TN_PRIVATE) {
+      add_row(L, rt, row, "", call_method);
+    }
+  }
+}

@@ -1,0 +1,174 @@
+/* luaopen_tcpnet_core: makes the runtime and the classes of this Lua state, once, and fills the module. The only file
+ * that knows every class. */
+#include "binding/address.h"
+#include "binding/buffer.h"
+#include "binding/clock.h"
+#include "binding/copy.h"
+#include "binding/error.h"
+#include "binding/inner.h"
+#include "binding/input.h"
+#include "binding/join_set.h"
+#include "binding/lookup.h"
+#include "binding/object.h"
+#include "binding/options.h"
+#include "binding/output.h"
+#include "binding/readiness.h"
+#include "binding/scheduler.h"
+#include "binding/task_class.h"
+#include "binding/tcp_listener.h"
+#include "binding/tcp_socket.h"
+#include "binding/tcp_stream.h"
+
+#include "core/status.h"
+
+#include <string.h>
+
+/* Every row of every method; a class takes those that name its kind. */
+static const struct tn_method *const method_tables[] = {
+    tn_object_methods,       tn_option_methods,      tn_input_methods,  tn_output_methods,
+    tn_readiness_methods,    tn_tcp_socket_methods,  tn_tcp_stream_methods,
+    tn_tcp_listener_methods, tn_task_methods,        tn_join_set_methods,
+    tn_clock_methods,        tn_lookup_methods,      tn_copy_methods,   NULL,
+};
+
+static const struct tn_class *const classes[] = {
+    &tn_error_class,     &tn_socket_addr_class, &tn_buffer_class,       &tn_ready_class,     &tn_task_class,
+    &tn_join_set_class,  &tn_lookup_class,      &tn_tcp_socket_class,   &tn_tcp_stream_class,
+    &tn_tcp_listener_class, &tn_half_classes[0],   &tn_half_classes[1],    &tn_half_classes[2], &tn_half_classes[3],
+};
+
+static int runtime_gc(lua_State *L) {
+  struct tn_runtime *rt = tn_check(L, 1, TN_RUNTIME, "tcpnet runtime");
+  struct tn_reactor *reactor = rt->reactor;
+  rt->reactor = NULL;
+  if (reactor) {
+    tn_reactor_free(reactor);
+  }
+  return 0;
+}
+
+static struct tn_runtime *new_runtime(lua_State *L) {
+  struct tn_runtime *rt = lua_newuserdatauv(L, sizeof *rt, 0);
+  memset(rt, 0, sizeof *rt);
+  rt->header = (struct tn_header){tn_magic, TN_RUNTIME};
+  rt->reactor = tn_reactor_new();
+  if (!rt->reactor) {
+    luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
+  }
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, runtime_gc);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+  rt->main = lua_tothread(L, -1);
+  lua_pop(L, 1);
+  luaL_ref(L, LUA_REGISTRYINDEX);
+  return rt;
+}
+
+/* A table in the registry; its mode "k" or "v" for weak ones. */
+static int new_table(lua_State *L, const char *mode) {
+  lua_newtable(L);
+  if (mode) {
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+  }
+  return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void open_tables(lua_State *L, struct tn_runtime *rt) {
+  rt->tasks = new_table(L, NULL);
+  rt->pool = new_table(L, NULL);
+  rt->notes = new_table(L, "k");
+  rt->waiting = new_table(L, "k");
+  rt->sets = new_table(L, "v");
+  lua_pushnil(L);
+  rt->prefix = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* The library's own Lua files are not where a user's call was made: their sources begin with this. */
+static int hide_sources(lua_State *L) {
+  luaL_checkstring(L, 1);
+  lua_settop(L, 1);
+  lua_rawseti(L, LUA_REGISTRYINDEX, tn_runtime_of(L)->prefix);
+  return 0;
+}
+
+static int process_id(lua_State *L) {
+  lua_pushinteger(L, tn_process_id());
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"run", tn_run},
+    {"spawn", tn_task_spawn_function},
+    {"current", tn_task_current},
+    {"step", tn_step},
+    {"backend_fd", tn_backend_fd},
+    {"backend_timeout", tn_backend_timeout},
+    {"metrics", tn_metrics_table},
+    {"configure", tn_configure},
+    {"now", tn_now},
+    {"is_error", tn_is_error},
+    {NULL, NULL},
+};
+
+static const luaL_Reg private_functions[] = {
+    {"new_error", tn_error_new},         {"target", tn_address_target},
+    {"timeout", tn_timeout},             {"hide_sources", hide_sources},
+    {"pid", process_id},
+    {NULL, NULL},
+};
+
+static void open_classes(lua_State *L, struct tn_runtime *rt) {
+  for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+    tn_class_open(L, rt, classes[i]);
+    lua_getfield(L, -1, classes[i]->name);
+    if (classes[i]->kind & TN_SOURCES) {
+      tn_functions_add(L, rt, tn_object_functions);
+      tn_options_add(L, rt, classes[i]->kind);
+    }
+    for (const struct tn_method *const *table = method_tables; *table; table++) {
+      tn_methods_add(L, rt, classes[i]->kind, *table);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static void open_functions(lua_State *L, struct tn_runtime *rt) {
+  tn_functions_add(L, rt, functions);
+  tn_coroutine_push(L, rt);
+  lua_setfield(L, -2, "coroutine");
+  lua_newtable(L);
+  tn_functions_add(L, rt, private_functions);
+  for (const struct tn_method *const *table = method_tables; *table; table++) {
+    tn_methods_add_private(L, rt, *table);
+  }
+  lua_setfield(L, -2, "private");
+  for (const struct tn_method *const *table = method_tables; *table; table++) {
+    tn_methods_add(L, rt, 0, *table);
+  }
+}
+
+LUAMOD_API int luaopen_tcpnet_core(lua_State *L);
+
+LUAMOD_API int luaopen_tcpnet_core(lua_State *L) {
+  /* once for a state, however often the module is required again: live objects keep their classes */
+  if (lua_rawgetp(L, LUA_REGISTRYINDEX, tn_magic) != LUA_TNIL) {
+    return 1;
+  }
+  struct tn_runtime *rt = new_runtime(L);
+  open_tables(L, rt);
+  tn_scheduler_open(L, rt);
+  tn_task_open(L, rt);
+  lua_newtable(L);
+  open_classes(L, rt);
+  open_functions(L, rt);
+  tn_error_push(L, rt, TN_EAGAIN, NULL, NULL, NULL);
+  rt->again = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, tn_magic);
+  return 1;
+}

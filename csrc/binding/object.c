@@ -1,0 +1,273 @@
+/* Life, addresses and timeouts of everything with a descriptor: see object.h. */
+#include "binding/object.h"
+
+#include "binding/address.h"
+#include "binding/error.h"
+
+#include <limits.h>
+
+static struct tn_object *check_object(lua_State *L) {
+  return tn_check(L, 1, TN_SOURCES, "an object with a descriptor");
+}
+
+/* What of a shared source an object stands for. */
+static int side_of(const struct tn_object *object) {
+  return object->header.kind & (TN_READ_HALF | TN_OWNED_READ_HALF)     ? TN_READABLE
+         : object->header.kind & (TN_WRITE_HALF | TN_OWNED_WRITE_HALF) ? TN_WRITABLE
+                                                                       : TN_READABLE | TN_WRITABLE;
+}
+
+/* An owned half leaves: its own waits end, the writing one says so to the peer; the other half keeps the descriptor. */
+static void leave(struct tn_object *object) {
+  struct tn_source *source = object->source;
+  if (source->fd == TN_NO_FD || source->references == 1) {
+    return;
+  }
+  tn_source_wake(source, side_of(object), TN_CLOSED);
+  if ((object->header.kind & TN_OWNED_WRITE_HALF) && !source->write_shut && !tn_reactor_forked(source->reactor)) {
+    source->write_shut = true;
+    tn_socket_shutdown(source->fd, TN_SHUT_WRITE);
+  }
+}
+
+static void close_object(struct tn_object *object, bool collected) {
+  struct tn_source *source = object->source;
+  if (!source) {
+    return;
+  }
+  object->source = NULL;
+  if (object->header.kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF)) {
+    object->source = source;
+    leave(object);
+    object->source = NULL;
+  } else if (!collected && !(object->header.kind & (TN_READ_HALF | TN_WRITE_HALF))) {
+    tn_source_close(source);
+  }
+  tn_source_release(source);
+}
+
+static int object_close(lua_State *L) {
+  close_object(check_object(L), false);
+  return 0;
+}
+
+static int object_gc(lua_State *L) {
+  close_object(check_object(L), true);
+  return 0;
+}
+
+static int object_closed(lua_State *L) {
+  const struct tn_object *object = check_object(L);
+  lua_pushboolean(L, !object->source || object->source->fd == TN_NO_FD);
+  return 1;
+}
+
+typedef int (*name_call)(tn_fd fd, struct sockaddr *address, socklen_t *length);
+
+static const char *format_name(tn_fd fd, name_call call, char *text, size_t size) {
+  struct tn_address address = {.length = sizeof address.storage};
+  if (call(fd, &address.any, &address.length) < 0) {
+    return NULL;
+  }
+  tn_address_format(&address, text, size);
+  return text;
+}
+
+static int object_tostring(lua_State *L) {
+  const struct tn_object *object = check_object(L);
+  const char *kind = tn_kind_name(object->header.kind);
+  if (!object->source || object->source->fd == TN_NO_FD) {
+    lua_pushfstring(L, "%s (%s)", kind, object->consumed_by ? "consumed" : "closed");
+    return 1;
+  }
+  char local[TN_ADDRESS_TEXT_MAX];
+  char peer[TN_ADDRESS_TEXT_MAX];
+  tn_fd fd = object->source->fd;
+  const char *here = format_name(fd, tn_socket_name, local, sizeof local);
+  const char *there = format_name(fd, tn_socket_peer, peer, sizeof peer);
+  lua_pushfstring(L, "%s (%s%s%s, fd %d)", kind, here ? here : "unbound", there ? " -> " : "", there ? there : "", fd);
+  return 1;
+}
+
+const luaL_Reg tn_object_metamethods[] = {
+    {"__gc", object_gc}, {"__close", object_close}, {"__tostring", object_tostring}, {NULL, NULL}};
+const luaL_Reg tn_object_functions[] = {{"close", object_close}, {"closed", object_closed}, {NULL, NULL}};
+
+/* --- adoption --- */
+
+int tn_socket_property(tn_fd fd, int number) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  int status = tn_socket_get_option(fd, SOL_SOCKET, number, &value, &length);
+  return status < 0 ? status : value;
+}
+
+int tn_check_tcp_fd(tn_fd fd, const char **message) {
+  int type = tn_socket_property(fd, SO_TYPE);
+  if (type < 0) {
+    return type;
+  }
+  struct tn_address local = {.length = sizeof local.storage};
+  int status = tn_socket_name(fd, &local.any, &local.length);
+  bool is_ip = local.any.sa_family == AF_INET || local.any.sa_family == AF_INET6;
+  if (status == 0 && (type != SOCK_STREAM || !is_ip)) {
+    *message = "the descriptor is not a TCP socket";
+    return TN_EINVAL;
+  }
+  return status;
+}
+
+struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd) {
+  struct tn_source *source = tn_source_new(rt->reactor, fd);
+  if (!source) {
+    tn_socket_close(fd);
+    luaL_error(L, "not enough memory");
+  }
+  return source;
+}
+
+int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message)) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  tn_fd fd = (tn_fd)tn_check_integer(L, 1, "fd", 0, INT_MAX);
+  const char *message = NULL;
+  tn_runtime_check(L, rt, "from_fd");
+  int status = check(fd, &message);
+  status = status < 0 ? status : tn_socket_adopt(fd);
+  if (status < 0) {
+    return tn_fail(L, rt, status, "from_fd", message);
+  }
+  /* the object first: nothing may fail between taking the descriptor and owning it */
+  struct tn_object *object = tn_object_new(L, rt, kind, NULL);
+  object->source = tn_source_new(rt->reactor, fd);
+  return object->source ? 1 : luaL_error(L, "not enough memory");
+}
+
+/* --- methods --- */
+
+static int push_name(lua_State *L, struct tn_call *call, name_call name) {
+  struct tn_address address = {.length = sizeof address.storage};
+  int status = name(call->source->fd, &address.any, &address.length);
+  if (status < 0) {
+    return status;
+  }
+  tn_address_push(L, call->rt, &address);
+  return 1;
+}
+
+static int attempt_local_addr(lua_State *L, struct tn_call *call) {
+  return push_name(L, call, tn_socket_name);
+}
+
+static int attempt_peer_addr(lua_State *L, struct tn_call *call) {
+  return push_name(L, call, tn_socket_peer);
+}
+
+static int attempt_take_error(lua_State *L, struct tn_call *call) {
+  int status = tn_socket_take_error(call->source->fd);
+  if (status == 0) {
+    lua_pushnil(L);
+  } else {
+    tn_error_push(L, call->rt, status, "take_error", NULL, NULL);
+  }
+  return 1;
+}
+
+static int attempt_fd(lua_State *L, struct tn_call *call) {
+  lua_pushinteger(L, call->source->fd);
+  return 1;
+}
+
+static int attempt_into_fd(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  struct tn_object *object = call->self;
+  size_t buffered = source->input.length;
+  if (buffered > 0 && !lua_toboolean(L, 2)) {
+    call->message = "bytes already read would be lost; into_fd(true) returns them";
+    return TN_EBUSY;
+  }
+  lua_pushnil(L);
+  if (buffered > 0) {
+    lua_pushlstring(L, tn_bytes_data(&source->input), buffered);
+  } else {
+    lua_pushliteral(L, "");
+  }
+  lua_pushinteger(L, tn_source_into_fd(source));
+  lua_replace(L, -3);
+  object->source = NULL;
+  object->consumed_by = "into_fd";
+  tn_source_release(source);
+  return lua_toboolean(L, 2) ? 2 : (lua_pop(L, 1), 1);
+}
+
+static uint64_t to_ns(double seconds) {
+  return seconds < 3.2e9 ? (uint64_t)(seconds * 1e9) + 1 : 0;
+}
+
+static void push_timeout(lua_State *L, uint64_t timeout_ns) {
+  if (timeout_ns == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushnumber(L, (double)(timeout_ns - 1) / 1e9);
+  }
+}
+
+static int prepare_seconds(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_opt_seconds(L, 2);
+  return 0;
+}
+
+static int set_timeouts(lua_State *L, struct tn_call *call, bool reading, bool writing) {
+  uint64_t timeout_ns = to_ns(tn_opt_seconds(L, 2));
+  if (reading) {
+    call->source->read_timeout_ns = timeout_ns;
+  }
+  if (writing) {
+    call->source->write_timeout_ns = timeout_ns;
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int attempt_set_timeout(lua_State *L, struct tn_call *call) {
+  return set_timeouts(L, call, true, true);
+}
+
+static int attempt_set_read_timeout(lua_State *L, struct tn_call *call) {
+  return set_timeouts(L, call, true, false);
+}
+
+static int attempt_set_write_timeout(lua_State *L, struct tn_call *call) {
+  return set_timeouts(L, call, false, true);
+}
+
+static int attempt_read_timeout(lua_State *L, struct tn_call *call) {
+  push_timeout(L, call->source->read_timeout_ns);
+  return 1;
+}
+
+static int attempt_write_timeout(lua_State *L, struct tn_call *call) {
+  push_timeout(L, call->source->write_timeout_ns);
+  return 1;
+}
+
+/* clang-format off */
+const struct tn_method tn_object_methods[] = {
+  {.name = "local_addr", .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_local_addr},
+  {.name = "peer_addr",  .kinds = TN_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
+  {.name = "take_error", .kinds = TN_ON_TCP,  .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_take_error},
+  {.name = "fd",         .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_fd},
+  {.name = "into_fd",    .kinds = TN_ON_TCP,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
+  {.name = "set_timeout", .kinds = TN_TCP_STREAM | TN_TCP_LISTENER, .slots = 2, .flags = TN_NEVER_WAITS,
+   .prepare = prepare_seconds, .attempt = attempt_set_timeout},
+  {.name = "set_read_timeout",  .kinds = TN_READERS, .slots = 2, .flags = TN_NEVER_WAITS,
+   .prepare = prepare_seconds, .attempt = attempt_set_read_timeout},
+  {.name = "set_write_timeout", .kinds = TN_WRITERS, .slots = 2, .flags = TN_NEVER_WAITS,
+   .prepare = prepare_seconds, .attempt = attempt_set_write_timeout},
+  {.name = "timeout",       .kinds = TN_TCP_STREAM | TN_TCP_LISTENER, .slots = 1, .flags = TN_NEVER_WAITS,
+   .attempt = attempt_read_timeout},
+  {.name = "read_timeout",  .kinds = TN_READERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_read_timeout},
+  {.name = "write_timeout", .kinds = TN_WRITERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_write_timeout},
+  {0},
+};
+/* clang-format on */

@@ -1,0 +1,23 @@
+/* What every object with a descriptor has: its life, its addresses, its timeouts. */
+#ifndef TCPNET_OBJECT_H
+#define TCPNET_OBJECT_H
+
+#include "binding/method.h"
+
+/* __gc __close __tostring, for every such class. */
+extern const luaL_Reg tn_object_metamethods[];
+/* close, closed. */
+extern const luaL_Reg tn_object_functions[];
+/* local_addr peer_addr take_error fd into_fd, and the timeouts. */
+extern const struct tn_method tn_object_methods[];
+
+/* from_fd(fd) of a class: adopts a descriptor after `check` has accepted it (0, or a failure with a message). */
+int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message));
+/* An integer option of SOL_SOCKET, for such checks; negative: a failure. */
+int tn_socket_property(tn_fd fd, int number);
+/* Such a check: any TCP socket. */
+int tn_check_tcp_fd(tn_fd fd, const char **message);
+/* A new source for the descriptor, which is closed where there is no memory: raises then. */
+struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd);
+
+#endif

@@ -1,0 +1,211 @@
+/* Writing bytes: see output.h. Nothing is joined or copied: strings and Buffers go to the kernel from where they lie.
+ * How much has gone out is a slot at the top of the call's stack. */
+#include "binding/output.h"
+
+#include "binding/buffer.h"
+#include "binding/error.h"
+
+/* The slices from argument `first` to `last` without their first `skip` bytes; the count of slices. */
+static int gather(lua_State *L, int first, int last, size_t skip, struct tn_slice *slices) {
+  int count = 0;
+  for (int i = first; i <= last && count < TN_SLICES_MAX; i++) {
+    struct tn_slice slice = tn_bytes_at(L, i);
+    if (skip >= slice.length) {
+      skip -= slice.length;
+      continue;
+    }
+    slices[count++] = (struct tn_slice){(char *)slice.base + skip, slice.length - skip};
+    skip = 0;
+  }
+  return count;
+}
+
+static void check_bytes(lua_State *L, int index) {
+  if (lua_type(L, index) == LUA_TNUMBER) {
+    lua_tostring(L, index);
+  } else if (lua_type(L, index) != LUA_TSTRING && !tn_cast(L, index, TN_BUFFER)) {
+    luaL_typeerror(L, index, "string, number or Buffer");
+  }
+}
+
+static size_t sent_so_far(lua_State *L, int slot) {
+  return (size_t)lua_tointeger(L, slot);
+}
+
+static void set_sent(lua_State *L, int slot, size_t sent) {
+  lua_pushinteger(L, (lua_Integer)sent);
+  lua_replace(L, slot);
+}
+
+/* Buffers whose write waits must stay as they are. */
+static void claim_buffers(lua_State *L, struct tn_call *call, int first, int last) {
+  for (int i = first; i <= last && call->waiter; i++) {
+    struct tn_buffer *buffer = tn_cast(L, i, TN_BUFFER);
+    if (buffer && !buffer->writing.holder) {
+      tn_claim_take(&buffer->writing, call->waiter);
+    }
+  }
+}
+
+/* --- write: all of it --- */
+
+static int prepare_write(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  int last = lua_gettop(L);
+  luaL_checkstack(L, 4, NULL);
+  for (int i = 2; i <= last; i++) {
+    check_bytes(L, i);
+  }
+  lua_pushinteger(L, 0);
+  return 0;
+}
+
+static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, size_t sent) {
+  struct tn_slice slices[TN_SLICES_MAX];
+  int count = gather(L, 2, last, sent, slices);
+  return count == 0   ? 0
+         : count == 1 ? tn_source_send(source, slices[0].base, slices[0].length)
+                      : tn_source_send_slices(source, slices, count);
+}
+
+static int attempt_write(lua_State *L, struct tn_call *call) {
+  int slot = call->resumed ? call->top : lua_gettop(L);
+  size_t sent = sent_so_far(L, slot);
+  for (;;) {
+    ptrdiff_t count = send_some(L, call->source, slot - 1, sent);
+    if (count <= 0) {
+      set_sent(L, slot, sent);
+      if (count == TN_EAGAIN) {
+        claim_buffers(L, call, 2, slot - 1);
+      }
+      lua_settop(L, slot);
+      return count == 0 ? 1 : (int)count;
+    }
+    sent += (size_t)count;
+    /* the common case: everything went out at once */
+    if (slot == 3 && lua_type(L, 2) == LUA_TSTRING && sent == lua_rawlen(L, 2)) {
+      lua_pushinteger(L, (lua_Integer)sent);
+      return 1;
+    }
+  }
+}
+
+/* `nil, err, sent` */
+static int extras_write(lua_State *L, struct tn_call *call) {
+  int slot = call->resumed ? call->top : lua_gettop(L) - 2;
+  lua_pushinteger(L, lua_isinteger(L, slot) ? lua_tointeger(L, slot) : 0);
+  return 1;
+}
+
+/* --- write_some: one call of the kernel --- */
+
+static int prepare_write_some(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  check_bytes(L, 2);
+  struct tn_slice bytes = tn_bytes_at(L, 2);
+  lua_pushinteger(L, tn_opt_integer(L, 3, "i", 1, (lua_Integer)bytes.length + 1, 1));
+  lua_replace(L, 3);
+  return 0;
+}
+
+static int push_sent(lua_State *L, ptrdiff_t count) {
+  if (count < 0) {
+    return (int)count;
+  }
+  lua_pushinteger(L, (lua_Integer)count);
+  return 1;
+}
+
+static int attempt_write_some(lua_State *L, struct tn_call *call) {
+  struct tn_slice bytes = tn_bytes_at(L, 2);
+  size_t from = (size_t)lua_tointeger(L, 3) - 1;
+  claim_buffers(L, call, 2, 2);
+  if (from >= bytes.length) {
+    return push_sent(L, 0);
+  }
+  return push_sent(L, tn_source_send(call->source, (char *)bytes.base + from, bytes.length - from));
+}
+
+/* --- write_vectored{bytes, …}: the same for a list --- */
+
+static int prepare_write_vectored(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
+  luaL_argcheck(L, count > 0, 2, "a list of at least one string or Buffer expected");
+  for (lua_Integer i = 1; i <= count; i++) {
+    int type = lua_rawgeti(L, 2, i);
+    luaL_argcheck(L, type == LUA_TSTRING || tn_cast(L, -1, TN_BUFFER), 2, "a list of strings or Buffers expected");
+    lua_pop(L, 1);
+  }
+  return 0;
+}
+
+static int attempt_write_vectored(lua_State *L, struct tn_call *call) {
+  int count = (int)lua_rawlen(L, 2);
+  int top = lua_gettop(L);
+  struct tn_slice slices[TN_SLICES_MAX];
+  count = count < TN_SLICES_MAX ? count : TN_SLICES_MAX;
+  luaL_checkstack(L, count + 4, NULL);
+  for (int i = 1; i <= count; i++) {
+    lua_rawgeti(L, 2, i);
+    if (!tn_bytes_at(L, -1).base) {
+      return luaL_argerror(L, 2, "a list of strings or Buffers expected; it was changed while the write waited");
+    }
+  }
+  int used = gather(L, top + 1, top + count, 0, slices);
+  ptrdiff_t sent = used ? tn_source_send_slices(call->source, slices, used) : 0;
+  lua_settop(L, top);
+  return push_sent(L, sent);
+}
+
+/* --- write_from: a Buffer, consumed as it goes --- */
+
+static int prepare_write_from(lua_State *L, struct tn_runtime *rt) {
+  tn_check_free_buffer(L, 2, rt->current ? NULL : &rt->blocking);
+  lua_pushinteger(L, 0);
+  lua_replace(L, 3);
+  return 0;
+}
+
+static int attempt_write_from(lua_State *L, struct tn_call *call) {
+  struct tn_buffer *buffer = lua_touserdata(L, 2);
+  size_t sent = sent_so_far(L, 3);
+  if (call->waiter) {
+    tn_claim_take(&buffer->writing, call->waiter);
+  }
+  while (buffer->length > 0) {
+    ptrdiff_t count = tn_source_send(call->source, buffer->memory + buffer->start, buffer->length);
+    if (count < 0) {
+      set_sent(L, 3, sent);
+      return (int)count;
+    }
+    sent += (size_t)count;
+    tn_buffer_consume(buffer, (size_t)count);
+  }
+  set_sent(L, 3, sent);
+  lua_pushvalue(L, 3);
+  return 1;
+}
+
+static int extras_write_from(lua_State *L, struct tn_call *call) {
+  (void)call;
+  lua_pushvalue(L, 3);
+  return 1;
+}
+
+/* clang-format off */
+const struct tn_method tn_output_methods[] = {
+  {.name = "write",          .kinds = TN_WRITERS, .interest = TN_WRITABLE, .flags = TN_WRITES,
+   .prepare = prepare_write, .attempt = attempt_write, .extras = extras_write},
+  {.name = "write_some",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES,
+   .prepare = prepare_write_some, .attempt = attempt_write_some},
+  {.name = "write",          .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES | TN_ONLY_TRY,
+   .prepare = prepare_write_some, .attempt = attempt_write_some},
+  {.name = "write_vectored", .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 2, .flags = TN_WRITES | TN_HAS_TRY,
+   .prepare = prepare_write_vectored, .attempt = attempt_write_vectored},
+  {.name = "write_from",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES,
+   .prepare = prepare_write_from, .attempt = attempt_write_from, .extras = extras_write_from},
+  {0},
+};
+/* clang-format on */

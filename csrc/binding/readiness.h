@@ -1,0 +1,10 @@
+/* Readiness without moving bytes: ready, readable, writable, try_io; and the Ready value. */
+#ifndef TCPNET_READINESS_H
+#define TCPNET_READINESS_H
+
+#include "binding/method.h"
+
+extern const struct tn_class tn_ready_class;
+extern const struct tn_method tn_readiness_methods[];
+
+#endif

@@ -1,0 +1,388 @@
+/* The loop around the reactor: see scheduler.h. It never ends because libuv has nothing to do, only because what it
+ * was asked for is there; and it never sleeps where nothing could wake it. */
+#include "binding/scheduler.h"
+
+#include "binding/error.h"
+#include "binding/task.h"
+
+#include <string.h>
+
+/* What one caller drives for: a waiter to be woken, or a task to end. */
+struct drive {
+  struct tn_runtime *rt;
+  struct tn_waiter *waiter;
+  const struct tn_task *task;
+  lua_Hook hook;                /* of the main thread when it began */
+};
+
+enum {
+  RESUMES_PER_POLL = 61,        /* the kernel is not asked more often than that by a busy ready list */
+  IDLE_NS = 50000000,           /* so long without an event, and the collector gets a turn */
+};
+
+static bool is_done(const struct drive *drive) {
+  return drive->waiter ? !drive->waiter->parked && !drive->waiter->queue : drive->task->state != TN_TASK_ALIVE;
+}
+
+/* Runs what is ready now, not what becomes ready meanwhile: everybody gets a turn between two polls. */
+static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
+  size_t left = tn_reactor_ready_length(rt->reactor);
+  bool ran = false;
+  left = left > RESUMES_PER_POLL ? left : RESUMES_PER_POLL;
+  tn_task_cancel_doomed(L, rt);
+  while (left-- > 0) {
+    struct tn_waiter *waiter = tn_reactor_next_ready(rt->reactor);
+    if (!waiter) {
+      break;
+    }
+    ran = true;
+    if (waiter->owner) {
+      tn_task_run(L, rt, waiter->owner);
+      tn_task_cancel_doomed(L, rt);
+    }
+    if (drive && is_done(drive)) {
+      break;
+    }
+  }
+  return ran;
+}
+
+static bool collector_runs(lua_State *L) {
+  return lua_gc(L, LUA_GCISRUNNING);
+}
+
+static double memory_kb(lua_State *L) {
+  return lua_gc(L, LUA_GCCOUNT) + lua_gc(L, LUA_GCCOUNTB) / 1024.0;
+}
+
+/* A forgotten socket would keep its peer waiting for ever in a program that has nothing left to allocate: an idle one
+ * collects its garbage, in small steps between polls. */
+static void collect_when_idle(lua_State *L, struct tn_runtime *rt) {
+  while (!lua_gc(L, LUA_GCSTEP, 0)) {
+    tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
+    if (tn_reactor_ready_length(rt->reactor) > 0 || rt->doomed.head) {
+      return;
+    }
+  }
+  rt->collected_kb = memory_kb(L);
+}
+
+static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
+  luaL_Buffer text;
+  int waiting = 0;
+  lua_settop(L, 0);
+  lua_newtable(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+    struct tn_task *task = tn_cast(L, -1, TN_TASK);
+    if (task && task->waiter.parked) {
+      tn_task_describe(L, rt, task);
+      lua_rawseti(L, 1, ++waiting);
+    }
+  }
+  lua_settop(L, 1);
+  luaL_buffinit(L, &text);
+  lua_pushfstring(L, "deadlock: %d task%s waiting and nothing can wake %s", waiting, waiting == 1 ? " is" : "s are",
+                  waiting == 1 ? "it" : "them");
+  luaL_addvalue(&text);
+  for (int i = 1; i <= waiting; i++) {
+    luaL_addstring(&text, "\n  ");
+    lua_rawgeti(L, 1, i);
+    luaL_addvalue(&text);
+  }
+  luaL_pushresult(&text);
+  return lua_error(L);
+}
+
+/* The interpreter reacts to SIGINT with a hook on the main thread, which would act when the wait is over. */
+static void check_interrupt(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
+  bool hooked = lua_gethook(rt->main) != drive->hook;
+  if (hooked) {
+    lua_sethook(rt->main, drive->hook, lua_gethookmask(rt->main), lua_gethookcount(rt->main));
+  }
+  if (hooked || tn_reactor_interrupted(rt->reactor)) {
+    luaL_error(L, "interrupted!");
+  }
+}
+
+/* Nothing is ready: waits until something is, for a while; true when it was all for nothing. */
+static bool sleep_until_event(struct tn_runtime *rt, uint64_t limit_ns) {
+  tn_reactor_turn(rt->reactor, TN_TURN_BLOCK, limit_ns);
+  return tn_reactor_ready_length(rt->reactor) == 0 && limit_ns != 0 && tn_now_ns() >= limit_ns;
+}
+
+static void wait_for_event(lua_State *L, struct tn_runtime *rt, bool *idle) {
+  if (!tn_reactor_expects(rt->reactor)) {
+    if (collector_runs(L)) {
+      lua_gc(L, LUA_GCCOLLECT);
+    }
+    if (tn_reactor_ready_length(rt->reactor) == 0 && !rt->doomed.head && !tn_reactor_expects(rt->reactor)) {
+      raise_deadlock(L, rt);
+    }
+    return;
+  }
+  bool grown = collector_runs(L) && memory_kb(L) > rt->collected_kb;
+  if (!sleep_until_event(rt, grown || !*idle ? tn_now_ns() + IDLE_NS : 0)) {
+    return;
+  }
+  if (!*idle) {
+    *idle = true;
+    tn_reactor_watch_interrupt(rt->reactor);
+  }
+  if (grown) {
+    collect_when_idle(L, rt);
+  }
+}
+
+static int drive_loop(lua_State *L) {
+  struct drive *drive = lua_touserdata(L, 1);
+  struct tn_runtime *rt = drive->rt;
+  bool idle = false;
+  for (;;) {
+    drain(L, rt, drive);
+    if (is_done(drive)) {
+      return 0;
+    }
+    if (tn_reactor_ready_length(rt->reactor) > 0 || rt->doomed.head) {
+      tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
+    } else {
+      wait_for_event(L, rt, &idle);
+    }
+    check_interrupt(L, rt, drive);
+  }
+}
+
+/* Runs `loop` as the one that drives. What it raises is left on top; the status tells. */
+static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction loop, void *argument) {
+  rt->driving = true;
+  lua_pushcfunction(L, loop);
+  lua_pushlightuserdata(L, argument);
+  int status = lua_pcall(L, 1, 0, 0);
+  rt->driving = false;
+  if (rt->reactor) {
+    tn_reactor_unwatch_interrupt(rt->reactor);
+  }
+  return status;
+}
+
+void tn_drive_until_woken(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter) {
+  struct drive drive = {.rt = rt, .waiter = waiter, .hook = lua_gethook(rt->main)};
+  luaL_checkstack(L, 4, NULL);
+  if (drive_protected(L, rt, drive_loop, &drive) != LUA_OK) {
+    tn_forget(rt->reactor, waiter);
+    lua_error(L);
+  }
+}
+
+/* --- run --- */
+
+/* Ends what was spawned meanwhile; what their closing variables spawn never starts. */
+static void cancel_spawned(lua_State *L, struct tn_runtime *rt) {
+  bool found = true;
+  while (found) {
+    found = false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
+    lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer slot = 1; slot <= length; slot++) {
+      lua_rawgeti(L, -1, slot);
+      struct tn_task *task = tn_cast(L, -1, TN_TASK);
+      found |= task && task->in_run && tn_task_cancel(L, rt, task);
+      lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+  }
+}
+
+static int run_loop(lua_State *L) {
+  return drive_loop(L);
+}
+
+/* Leaves the first task on top that failed, was reported, and nobody joined since; or nothing. */
+static bool push_first_failure(lua_State *L, struct tn_runtime *rt) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->failures);
+  lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
+  for (lua_Integer i = 1; i <= length; i++) {
+    lua_rawgeti(L, -1, i);
+    const struct tn_task *task = lua_touserdata(L, -1);
+    if (!task->joined) {
+      lua_remove(L, -2);
+      return true;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return false;
+}
+
+static void forget_failures(lua_State *L, struct tn_runtime *rt) {
+  lua_newtable(L);
+  lua_rawseti(L, LUA_REGISTRYINDEX, rt->failures);
+}
+
+int tn_run(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  tn_runtime_check(L, rt, "run");
+  if (rt->driving || rt->current) {
+    return luaL_error(L, "run: the reactor runs already; use spawn, or call the function");
+  }
+  forget_failures(L, rt);
+  rt->running = true;
+  struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 1);
+  task->joined = true; /* its error is raised below, not reported */
+  struct drive drive = {.rt = rt, .task = task, .hook = lua_gethook(rt->main)};
+  int status = drive_protected(L, rt, run_loop, &drive);
+  rt->driving = true;
+  cancel_spawned(L, rt);
+  rt->driving = false;
+  rt->running = false;
+  if (status != LUA_OK) {
+    return lua_error(L);
+  }
+  if (task->state == TN_TASK_DONE) {
+    if (push_first_failure(L, rt)) {
+      forget_failures(L, rt);
+      return tn_task_raise(L, rt, lua_gettop(L));
+    }
+    return tn_task_push_outcome(L, rt, 1) - 1;
+  }
+  if (task->state == TN_TASK_CANCELLED) {
+    return tn_task_push_outcome(L, rt, 1);
+  }
+  return tn_task_raise(L, rt, 1);
+}
+
+/* --- one turn, for a foreign loop --- */
+
+struct step {
+  struct tn_runtime *rt;
+  uint64_t limit_ns;
+  bool block;
+  bool ran;
+};
+
+static int step_once(lua_State *L) {
+  struct step *step = lua_touserdata(L, 1);
+  struct tn_reactor *reactor = step->rt->reactor;
+  bool wait = step->block && tn_reactor_ready_length(reactor) == 0 && !step->rt->doomed.head;
+  tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
+  step->ran = drain(L, step->rt, NULL);
+  return 0;
+}
+
+int tn_step(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  double seconds = lua_isnoneornil(L, 1) ? 0 : tn_check_seconds(L, 1);
+  tn_runtime_check(L, rt, "step");
+  if (rt->driving || rt->current) {
+    return luaL_error(L, "step: the reactor runs already");
+  }
+  struct step step = {.rt = rt, .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
+  if (drive_protected(L, rt, step_once, &step) != LUA_OK) {
+    return lua_error(L);
+  }
+  lua_pushboolean(L, step.ran);
+  return 1;
+}
+
+int tn_backend_fd(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  tn_runtime_check(L, rt, "backend_fd");
+  lua_pushinteger(L, tn_reactor_backend_fd(rt->reactor));
+  return 1;
+}
+
+int tn_backend_timeout(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  tn_runtime_check(L, rt, "backend_timeout");
+  double seconds = rt->doomed.head ? 0 : tn_reactor_backend_timeout(rt->reactor);
+  if (seconds < 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushnumber(L, seconds);
+  }
+  return 1;
+}
+
+/* --- numbers and settings --- */
+
+static void set_count(lua_State *L, const char *name, uint64_t count) {
+  lua_pushinteger(L, (lua_Integer)count);
+  lua_setfield(L, -2, name);
+}
+
+int tn_metrics_table(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  tn_runtime_check(L, rt, "metrics");
+  uint64_t waiting = 0;
+  uint64_t running = 0;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    const struct tn_task *task = tn_cast(L, -1, TN_TASK);
+    waiting += task && task->waiter.parked;
+    running += task && task->on_stack;
+  }
+  const struct tn_metrics *metrics = tn_reactor_metrics(rt->reactor);
+  lua_createtable(L, 0, 10);
+  set_count(L, "tasks", rt->live);
+  set_count(L, "tasks_waiting", waiting);
+  set_count(L, "tasks_running", running);
+  set_count(L, "tasks_ready", rt->live - waiting - running);
+  set_count(L, "sources", metrics->sources);
+  set_count(L, "timers", metrics->timers);
+  set_count(L, "polls", metrics->turns);
+  set_count(L, "wakes", metrics->wakes);
+  set_count(L, "bytes_read", metrics->bytes_read);
+  set_count(L, "bytes_written", metrics->bytes_written);
+  return 1;
+}
+
+static void take_setting(lua_State *L, struct tn_runtime *rt, const char *name) {
+  if (strcmp(name, "spin") == 0) {
+    rt->spin = tn_check_seconds(L, -1);
+    tn_reactor_set_spin(rt->reactor, rt->spin < 1e6 ? (uint64_t)(rt->spin * 1e9) : UINT64_MAX / 4);
+  } else if (strcmp(name, "buffer_size") == 0) {
+    rt->buffer_size = tn_check_integer(L, -1, name, 1, TN_SCRATCH_SIZE);
+  } else if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) {
+    lua_pushnil(L);
+    lua_rawseti(L, LUA_REGISTRYINDEX, rt->on_task_error);
+  } else {
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, rt->on_task_error);
+  }
+}
+
+int tn_configure(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  static const char *const names[] = {"spin", "buffer_size", "on_task_error", NULL};
+  tn_runtime_check(L, rt, "configure");
+  if (!lua_isnoneornil(L, 1)) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+      const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+      int known = 0;
+      while (names[known] && strcmp(names[known], name) != 0) {
+        known++;
+      }
+      luaL_argcheck(L, names[known], 1, lua_pushfstring(L, "unknown setting '%s'", name));
+      take_setting(L, rt, name);
+    }
+  }
+  lua_createtable(L, 0, 3);
+  lua_pushnumber(L, rt->spin);
+  lua_setfield(L, -2, "spin");
+  lua_pushinteger(L, rt->buffer_size);
+  lua_setfield(L, -2, "buffer_size");
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error);
+  lua_setfield(L, -2, "on_task_error");
+  return 1;
+}
+
+void tn_scheduler_open(lua_State *L, struct tn_runtime *rt) {
+  rt->buffer_size = TN_SCRATCH_SIZE;
+  lua_pushnil(L);
+  rt->on_task_error = luaL_ref(L, LUA_REGISTRYINDEX);
+  lua_newtable(L);
+  rt->failures = luaL_ref(L, LUA_REGISTRYINDEX);
+}

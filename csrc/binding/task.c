@@ -1,0 +1,540 @@
+/* Tasks: see task.h. Under each task's function stands one lua_pcallk, whose handler takes the traceback before the
+ * to-be-closed variables are closed; so these may still wait. */
+#include "binding/task.h"
+
+#include "binding/error.h"
+#include "binding/join_set.h"
+#include "binding/scheduler.h"
+#include "core/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  POOL_MAX = 64,        /* more kept threads only slow the collector down */
+  KILL_DEPTH_MAX = 100, /* cancels within cancels on the C stack; deeper ones go to a list */
+  FAILURES_MAX = 64,
+};
+
+/* --- threads --- */
+
+static int suspend(lua_State *L, int results, lua_KContext context, lua_KFunction continuation) {
+  return lua_yieldk(L, results, context, continuation);
+}
+
+int tn_task_yield(lua_State *L, int count, lua_KContext context, lua_KFunction continuation) {
+  return suspend(L, count, context, continuation);
+}
+
+int tn_thread_resume(lua_State *thread, lua_State *from, int arguments, int *results) {
+  return lua_resume(thread, from, arguments, results);
+}
+
+int tn_thread_close(lua_State *thread, lua_State *from) {
+#if LUA_VERSION_RELEASE_NUM >= 50406
+  return lua_closethread(thread, from);
+#else
+  (void)from;
+  return lua_resetthread(thread);
+#endif
+}
+
+lua_State *tn_thread_take(lua_State *L, struct tn_runtime *rt) {
+  if (rt->pool_length == 0) {
+    return lua_newthread(L);
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->pool);
+  lua_rawgeti(L, -1, rt->pool_length--);
+  lua_remove(L, -2);
+  return lua_tothread(L, -1);
+}
+
+void tn_thread_give(lua_State *L, struct tn_runtime *rt, lua_State *thread) {
+  if (rt->pool_length == POOL_MAX || lua_status(thread) != LUA_OK) {
+    return;
+  }
+  lua_settop(thread, 0);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->pool);
+  lua_pushthread(thread);
+  lua_xmove(thread, L, 1);
+  lua_rawseti(L, -2, ++rt->pool_length);
+  lua_pop(L, 1);
+}
+
+/* --- waiting --- */
+
+static bool in_finalizer(lua_State *L) {
+  return lua_gc(L, LUA_GCCOUNT) < 0;
+}
+
+void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation) {
+  if (!rt->reactor) {
+    luaL_error(L, "%s: the Lua state is closing", operation);
+  }
+  if (tn_reactor_forked(rt->reactor)) {
+    luaL_error(L, "%s: this process was forked from the one that required tcpnet, whose sockets it shares", operation);
+  }
+}
+
+static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char *operation) {
+  const char *why = "inside a task, but below a C function that cannot yield (a callback of string.gsub or "
+                    "table.sort, a metamethod called from C); wait before that call";
+  if (in_finalizer(L)) {
+    why = "in a finalizer; nothing can wait there";
+  } else if (rt->current && tn_task_innermost(rt->current) != L) {
+    why = "in a coroutine that the task made with Lua's own coroutine library; make it with tcpnet.coroutine";
+  } else if (rt->driving && !rt->current) {
+    why = "while the reactor runs, outside every task (in an on_task_error handler?); spawn a task for it";
+  }
+  luaL_error(L, "%s: cannot wait here: %s", operation, why);
+  return NULL;
+}
+
+struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt, const char *operation) {
+  tn_runtime_check(L, rt, operation);
+  struct tn_task *task = rt->current;
+  if (task) {
+    if (tn_task_innermost(task) == L && (lua_isyieldable(L) || task->closing)) {
+      return &task->waiter;
+    }
+    return refuse(L, rt, operation);
+  }
+  return rt->driving || in_finalizer(L) ? refuse(L, rt, operation) : &rt->blocking;
+}
+
+struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
+  struct tn_task *task = rt->current;
+  if (!task || tn_task_innermost(task) != L) {
+    luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
+  }
+  return &task->waiter;
+}
+
+int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
+  const struct tn_task *task = waiter->owner;
+  uint64_t soonest = waiter->operation_ns != 0 ? waiter->operation_ns : UINT64_MAX;
+  if (until_ns != 0 && until_ns < soonest) {
+    soonest = until_ns;
+  }
+  if (task) {
+    if (task->closing) {
+      return TN_CANCELED;
+    }
+    for (int i = 0; i < task->depth; i++) {
+      uint64_t deadline = task->nest[i].deadline_ns;
+      soonest = deadline != 0 && deadline < soonest ? deadline : soonest;
+    }
+  }
+  waiter->deadline_ns = soonest == UINT64_MAX ? 0 : soonest;
+  return 0;
+}
+
+void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter, lua_KContext context,
+                     lua_KFunction continuation) {
+  struct tn_task *task = waiter->owner;
+  if (task) {
+    task->waits = true;
+    suspend(L, 0, context, continuation);
+  } else {
+    tn_drive_until_woken(L, rt, waiter);
+  }
+}
+
+/* --- the bottom of a task's stack --- */
+
+static int finish(lua_State *L, int status, lua_KContext context) {
+  struct tn_task *task = (struct tn_task *)context;
+  task->failed = status != LUA_OK && status != LUA_YIELD;
+  if (task->rt->current != task && task->rt->reactor) {
+    tn_wake(task->rt->reactor, &task->waiter, 0); /* ended by a stranger's resume: the scheduler settles it */
+  }
+  return task->failed ? 1 : lua_gettop(L) - 2;
+}
+
+static int body(lua_State *L) {
+  lua_KContext context = (lua_KContext)lua_touserdata(L, 1);
+  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, context, finish);
+  return finish(L, status, context);
+}
+
+/* Leaves {traceback = …, name = …} of the task on top. */
+void tn_task_push_notes(lua_State *L, struct tn_runtime *rt, const struct tn_task *task, bool make) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->notes);
+  if (lua_rawgetp(L, -1, task) == LUA_TNIL && make) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, -3, task);
+  }
+  lua_remove(L, -2);
+}
+
+void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task, lua_State *thread, int level) {
+  luaL_checkstack(L, 6, NULL);
+  tn_task_push_notes(L, rt, task, true);
+  lua_getfield(L, -1, "traceback");
+  const char *inner = lua_tostring(L, -1);
+  luaL_traceback(L, thread, inner, level);
+  lua_setfield(L, -3, "traceback");
+  lua_pop(L, 2);
+}
+
+static int handle_error(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  if (rt->current && rt->current->thread == L) {
+    tn_task_note_traceback(L, rt, rt->current, L, 1);
+  }
+  return 1;
+}
+
+/* Leaves the traceback of the task on top, or nil. */
+static const char *push_traceback(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
+  tn_task_push_notes(L, rt, task, false);
+  if (lua_istable(L, -1)) {
+    lua_getfield(L, -1, "traceback");
+    lua_remove(L, -2);
+  }
+  return lua_tostring(L, -1);
+}
+
+/* --- errors that nobody waits for --- */
+
+static int report_by_default(lua_State *L) {
+  const char *task = luaL_tolstring(L, 1, NULL);
+  const char *error = luaL_tolstring(L, 2, NULL);
+  const char *traceback = lua_tostring(L, 3);
+  lua_writestringerror("tcpnet: %s failed: ", task);
+  lua_writestringerror("%s\n", error);
+  if (traceback && !tn_cast(L, 2, TN_ERROR_VALUE)) { /* an Error shows its own */
+    lua_writestringerror("%s\n", traceback);
+  }
+  return 0;
+}
+
+/* Hands the error on top of the stack, raised by the task at `index`, to on_task_error; pops it. Was it dealt with? */
+static bool report(lua_State *L, struct tn_runtime *rt, int index) {
+  luaL_checkstack(L, 10, NULL);
+  const int error = lua_gettop(L);
+  struct tn_task *task = lua_touserdata(L, index);
+  push_traceback(L, rt, task);
+  if (tn_cast(L, error, TN_ERROR_VALUE) && lua_isstring(L, -1)) {
+    lua_pushvalue(L, -1);
+    tn_error_set_traceback(L, error);
+  }
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_pushcfunction(L, report_by_default);
+  }
+  lua_pushvalue(L, index);
+  lua_pushvalue(L, error);
+  lua_pushvalue(L, error + 1);
+  struct tn_task *outer = rt->current;
+  bool driving = rt->driving;
+  rt->current = NULL; /* the handler is not the task, and must not wait */
+  rt->driving = true;
+  bool failed = lua_pcall(L, 3, 1, 0) != LUA_OK;
+  rt->current = outer;
+  rt->driving = driving;
+  bool dealt_with = !failed && lua_isboolean(L, -1) && lua_toboolean(L, -1);
+  if (failed) {
+    lua_writestringerror("tcpnet: error in on_task_error: %s\n", luaL_tolstring(L, -1, NULL));
+  }
+  lua_settop(L, error - 1);
+  return dealt_with;
+}
+
+/* The task on top of the stack failed while `run` goes on: it may have to raise that in the end. */
+static void remember_failure(lua_State *L, struct tn_runtime *rt) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->failures);
+  lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
+  if (length < FAILURES_MAX) {
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, length + 1);
+  }
+  lua_pop(L, 1);
+}
+
+/* --- life --- */
+
+void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
+  lua_rawgeti(L, -1, task->slot);
+  lua_remove(L, -2);
+}
+
+struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {
+  luaL_checkstack(L, 6, "too many arguments");
+  struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, 1);
+  lua_State *thread = tn_thread_take(L, rt);
+  if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
+    luaL_error(L, "too many arguments");
+  }
+  lua_setiuservalue(L, -2, 1);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
+  lua_pushvalue(L, -2);
+  task->slot = luaL_ref(L, -2);
+  lua_pop(L, 1);
+  task->thread = thread;
+  task->rt = rt;
+  task->waiter.owner = task;
+  task->in_run = rt->running;
+  lua_insert(L, -arguments - 2);
+  lua_pushcfunction(thread, body);
+  lua_pushlightuserdata(thread, task);
+  lua_rawgeti(thread, LUA_REGISTRYINDEX, rt->handler);
+  lua_xmove(L, thread, arguments + 1);
+  rt->live++;
+  tn_make_ready(rt->reactor, &task->waiter, 0);
+  return task;
+}
+
+/* The task at the top of L has ended: its `count` results, on top of its thread, become its user value. */
+static void keep_results(lua_State *L, struct tn_task *task, int count) {
+  lua_State *thread = task->thread;
+  task->results = count;
+  if (count == 0) {
+    lua_pushnil(L);
+  } else if (count == 1) {
+    lua_xmove(thread, L, 1);
+  } else {
+    lua_createtable(L, count, 0);
+    for (int i = count; i > 0; i--) {
+      lua_xmove(thread, L, 1);
+      lua_rawseti(L, -2, i);
+    }
+  }
+  lua_setiuservalue(L, -2, 1);
+}
+
+static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum tn_task_state state, int count) {
+  luaL_checkstack(L, 10, NULL);
+  tn_task_push(L, rt, task);
+  keep_results(L, task, count);
+  task->state = (uint8_t)state;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
+  luaL_unref(L, -1, task->slot);
+  lua_pop(L, 1);
+  rt->live--;
+  tn_forget(rt->reactor, &task->waiter);
+  free(task->nest);
+  task->nest = NULL;
+  task->depth = 0;
+  tn_thread_give(L, rt, task->thread);
+  task->thread = NULL;
+  bool awaited = task->joiners.head || task->set || task->joined;
+  if (task->set) {
+    tn_join_set_finished(L, rt, task);
+  }
+  tn_wake_all(rt->reactor, &task->joiners, 0);
+  if (state == TN_TASK_FAILED && !awaited) {
+    lua_getiuservalue(L, -1, 1);
+    task->joined = report(L, rt, lua_gettop(L) - 1);
+    if (!task->joined && rt->running) {
+      remember_failure(L, rt);
+    }
+  }
+  lua_pop(L, 1);
+}
+
+/* Closes a thread of the task; what its variables raise meanwhile is reported. */
+static void close_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *task, lua_State *thread) {
+  if (tn_thread_close(thread, L) != LUA_OK) {
+    tn_task_push(L, rt, task);
+    lua_xmove(thread, L, 1);
+    report(L, rt, lua_gettop(L) - 1);
+    lua_pop(L, 1);
+  }
+}
+
+void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int depth) {
+  bool closing = task->closing;
+  task->closing = true;
+  while (task->depth > depth) {
+    close_thread(L, rt, task, task->nest[task->depth - 1].thread);
+    task->depth--;
+  }
+  task->closing = closing;
+}
+
+/* The task ended without returning, by a yield of its own or by a stranger who resumed or closed its coroutine. The
+ * error is on top of the stack. */
+static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  rt->current = task;
+  tn_task_note_traceback(L, rt, task, task->thread, 0);
+  tn_task_close_inner(L, rt, task, 0);
+  task->closing = true;
+  close_thread(L, rt, task, task->thread);
+  task->closing = false;
+  rt->current = NULL;
+  lua_settop(task->thread, 0);
+  lua_xmove(L, task->thread, 1);
+  settle(L, rt, task, TN_TASK_FAILED, 1);
+}
+
+static void kill(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  struct tn_task *outer = rt->current;
+  luaL_checkstack(L, 10, NULL);
+  tn_forget(rt->reactor, &task->waiter);
+  task->dying = true;
+  rt->current = task;
+  rt->kill_depth++;
+  tn_task_close_inner(L, rt, task, 0);
+  task->closing = true;
+  if (task->started) {
+    close_thread(L, rt, task, task->thread);
+  }
+  lua_settop(task->thread, 0);
+  rt->kill_depth--;
+  rt->current = outer;
+  settle(L, rt, task, TN_TASK_CANCELLED, 0);
+}
+
+void tn_task_cancel_doomed(lua_State *L, struct tn_runtime *rt) {
+  while (rt->doomed.head) {
+    kill(L, rt, rt->doomed.head->owner);
+  }
+}
+
+bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  if (task->state != TN_TASK_ALIVE || task->dying || !rt->reactor) {
+    return false;
+  }
+  if (task->on_stack) {
+    task->cancel_pending = true;
+  } else if (rt->kill_depth >= KILL_DEPTH_MAX || in_finalizer(L)) {
+    task->dying = true;
+    tn_forget(rt->reactor, &task->waiter);
+    tn_queue_push(&rt->doomed, &task->waiter);
+  } else {
+    kill(L, rt, task);
+    if (rt->kill_depth == 0) {
+      tn_task_cancel_doomed(L, rt);
+    }
+  }
+  return true;
+}
+
+int tn_task_take_arguments(struct tn_task *task, const lua_State *thread) {
+  int arguments = thread == tn_task_innermost(task) ? task->wake_arguments : 0;
+  task->wake_arguments -= arguments;
+  return arguments;
+}
+
+void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  lua_State *thread = task->thread;
+  int arguments = task->started ? tn_task_take_arguments(task, thread) : lua_gettop(thread) - 1;
+  if (task->started && lua_status(thread) != LUA_YIELD) {
+    lua_pushliteral(L, "the task's coroutine was resumed or closed by somebody else than the reactor");
+    fail(L, rt, task);
+    return;
+  }
+  task->started = true;
+  task->on_stack = true;
+  task->waits = false;
+  rt->current = task;
+  rt->budget = TN_BUDGET;
+  int results = 0;
+  int status = tn_thread_resume(thread, L, arguments, &results);
+  rt->current = NULL;
+  task->on_stack = false;
+  if (status == LUA_OK) {
+    settle(L, rt, task, task->failed ? TN_TASK_FAILED : TN_TASK_DONE, results);
+  } else if (status == LUA_YIELD && task->waits) {
+    if (task->cancel_pending) {
+      tn_task_cancel(L, rt, task);
+    }
+  } else if (status == LUA_YIELD) {
+    lua_pushliteral(L, "coroutine.yield in the body of a task: nobody gets what it yields (tcpnet.yield gives way)");
+    fail(L, rt, task);
+  } else {
+    lua_xmove(thread, L, 1); /* raised below the task's own pcall: out of memory or of stack */
+    fail(L, rt, task);
+  }
+}
+
+/* --- outcomes --- */
+
+int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
+  struct tn_task *task = lua_touserdata(L, index);
+  index = lua_absindex(L, index);
+  luaL_checkstack(L, task->results + 6, "too many results");
+  task->joined = true;
+  if (task->state == TN_TASK_CANCELLED) {
+    return tn_fail(L, rt, TN_CANCELED, "join", "the task was cancelled");
+  }
+  if (task->state == TN_TASK_FAILED) {
+    lua_pushnil(L);
+    lua_getiuservalue(L, index, 1);
+    if (tn_cast(L, -1, TN_ERROR_VALUE) && push_traceback(L, rt, task)) {
+      tn_error_set_traceback(L, lua_gettop(L) - 1);
+    }
+    return 2;
+  }
+  lua_pushboolean(L, 1);
+  if (task->results == 1) {
+    lua_getiuservalue(L, index, 1);
+  } else if (task->results > 1) {
+    lua_getiuservalue(L, index, 1);
+    for (int i = 1; i <= task->results; i++) {
+      lua_rawgeti(L, -i, i);
+    }
+    lua_remove(L, -task->results - 1);
+  }
+  return 1 + task->results;
+}
+
+int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index) {
+  struct tn_task *task = lua_touserdata(L, index);
+  tn_task_push_outcome(L, rt, index);
+  if (lua_type(L, -1) == LUA_TSTRING) {
+    const char *traceback = push_traceback(L, rt, task);
+    if (traceback) {
+      lua_pushfstring(L, "%s\n%s", lua_tostring(L, -2), traceback);
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  return lua_error(L);
+}
+
+/* --- what they are called --- */
+
+/* The name, or the number that tells it from the others that live. */
+void tn_task_push_title(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
+  tn_task_push_notes(L, rt, task, false);
+  if (lua_istable(L, -1) && lua_getfield(L, -1, "name") == LUA_TSTRING) {
+    lua_pushfstring(L, "task %d (%s)", task->slot, lua_tostring(L, -1));
+  } else {
+    lua_pushfstring(L, "task %d", task->slot);
+  }
+}
+
+void tn_task_describe(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
+  int base = lua_gettop(L);
+  luaL_checkstack(L, 8, NULL);
+  tn_task_push_title(L, rt, task);
+  const char *title = lua_tostring(L, -1);
+  lua_State *thread = tn_task_innermost(task);
+  lua_Debug frame;
+  const char *operation = NULL;
+  const char *place = "";
+  for (int level = 0; lua_getstack(thread, level, &frame); level++) {
+    lua_getinfo(thread, "nSl", &frame);
+    if (level == 0 && frame.name) {
+      operation = lua_pushstring(L, frame.name);
+    }
+    if (frame.currentline > 0) {
+      place = lua_pushfstring(L, " at %s:%d", frame.short_src, frame.currentline);
+      break;
+    }
+  }
+  lua_pushfstring(L, "%s waits in %s%s", title, operation ? operation : "an operation", place);
+  lua_replace(L, base + 1);
+  lua_settop(L, base + 1);
+}
+
+void tn_task_open(lua_State *L, struct tn_runtime *rt) {
+  lua_pushlightuserdata(L, rt);
+  lua_pushcclosure(L, handle_error, 1);
+  rt->handler = luaL_ref(L, LUA_REGISTRYINDEX);
+}

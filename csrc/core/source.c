@@ -1,0 +1,339 @@
+/* Readiness of a descriptor: see source.h.
+ *
+ * Arming costs system calls, so a handle stays armed after it woke somebody, and is narrowed only when it fires with
+ * nobody waiting. Polling is level-triggered: what a short read left behind, or what nobody fetched, is reported again. */
+#include "core/source.h"
+
+#include "core/option.h"
+#include "core/reactor_private.h"
+#include "core/status.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { FREE_LIST_MAX = 1024, ALL_INTERESTS = TN_READABLE | TN_WRITABLE | TN_PRIORITY };
+
+/* What core alone sees of a source: libuv's handle, and its place in the reactor. */
+struct node {
+  struct tn_source source;
+  struct node *prev, *next;
+  uint64_t woken_turn;
+  bool registered;              /* libuv knows the descriptor */
+  bool closing;                 /* libuv has not let go of the handle yet */
+  uv_poll_t poll;
+};
+
+static struct node *node_of(struct tn_source *source) {
+  return (struct node *)source;
+}
+
+struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
+  struct node *node = (struct node *)reactor->free_sources;
+  if (node) {
+    reactor->free_sources = node->next ? &node->next->source : NULL;
+    reactor->free_count--;
+  } else {
+    node = malloc(sizeof *node);
+    if (!node) {
+      return NULL;
+    }
+  }
+  memset(node, 0, sizeof *node);
+  struct tn_source *source = &node->source;
+  source->fd = fd;
+  source->stash = TN_NO_FD;
+  source->references = 1;
+  source->reactor = reactor;
+  node->next = reactor->sources ? node_of(reactor->sources) : NULL;
+  if (node->next) {
+    node->next->prev = node;
+  }
+  reactor->sources = source;
+  reactor->metrics.sources++;
+  return source;
+}
+
+static void unlink_node(struct node *node) {
+  struct tn_reactor *reactor = node->source.reactor;
+  if (node->next) {
+    node->next->prev = node->prev;
+  }
+  if (node->prev) {
+    node->prev->next = node->next;
+  } else {
+    reactor->sources = node->next ? &node->next->source : NULL;
+  }
+  node->prev = node->next = NULL;
+  reactor->metrics.sources--;
+}
+
+static void recycle(struct tn_reactor *reactor, struct node *node) {
+  if (!reactor || reactor->free_count == FREE_LIST_MAX) {
+    free(node);
+    return;
+  }
+  node->next = reactor->free_sources ? node_of(reactor->free_sources) : NULL;
+  reactor->free_sources = &node->source;
+  reactor->free_count++;
+}
+
+static void on_close(uv_handle_t *handle) {
+  struct node *node = handle->data;
+  node->closing = false;
+  if (node->source.references == 0) {
+    recycle(handle->loop->data, node);
+  }
+}
+
+tn_fd tn_source_into_fd(struct tn_source *source) {
+  struct node *node = node_of(source);
+  struct tn_reactor *reactor = source->reactor;
+  tn_fd fd = source->fd;
+  if (fd == TN_NO_FD) {
+    return fd;
+  }
+  source->fd = TN_NO_FD;
+  tn_claim_drop(&source->reading);
+  tn_claim_drop(&source->writing);
+  tn_wake_all(reactor, &source->waiters, TN_CLOSED);
+  tn_wake_all(reactor, &source->reading.queue, TN_CLOSED);
+  tn_wake_all(reactor, &source->writing.queue, TN_CLOSED);
+  if (reactor->unclaimed == source) {
+    reactor->unclaimed = NULL;
+  }
+  /* A child must not touch the epoll that it shares with its parent. */
+  if (node->registered && !tn_reactor_forked(reactor)) {
+    node->closing = true;
+    uv_close((uv_handle_t *)&node->poll, on_close);
+  }
+  node->registered = false;
+  tn_bytes_free(&source->input);
+  tn_option_values_free(source->accept_options);
+  source->accept_options = NULL;
+  if (source->stash != TN_NO_FD) {
+    tn_socket_close(source->stash);
+    source->stash = TN_NO_FD;
+  }
+  unlink_node(node);
+  source->reactor = NULL; /* may be gone before the last object */
+  return fd;
+}
+
+/* The handle is told first: a number that is used again would otherwise lose its registration. */
+void tn_source_close(struct tn_source *source) {
+  tn_fd fd = tn_source_into_fd(source);
+  if (fd != TN_NO_FD) {
+    tn_socket_close(fd);
+  }
+}
+
+void tn_sources_orphan(struct tn_reactor *reactor) {
+  while (reactor->sources) {
+    tn_source_close(reactor->sources);
+  }
+}
+
+void tn_sources_free(struct tn_reactor *reactor) {
+  while (reactor->free_sources) {
+    struct node *node = node_of(reactor->free_sources);
+    reactor->free_sources = node->next ? &node->next->source : NULL;
+    free(node);
+  }
+}
+
+struct tn_source *tn_source_retain(struct tn_source *source) {
+  source->references++;
+  return source;
+}
+
+void tn_source_release(struct tn_source *source) {
+  if (--source->references > 0) {
+    return;
+  }
+  struct tn_reactor *reactor = source->reactor;
+  tn_source_close(source);
+  if (!node_of(source)->closing) {
+    recycle(reactor, node_of(source));
+  }
+}
+
+/* --- arming --- */
+
+static int to_uv(int interest) {
+  return (interest & TN_READABLE ? UV_READABLE : 0) | (interest & TN_WRITABLE ? UV_WRITABLE : 0) |
+         (interest & TN_PRIORITY ? UV_PRIORITIZED : 0);
+}
+
+static int from_uv(int events) {
+  return (events & UV_READABLE ? TN_READABLE : 0) | (events & UV_WRITABLE ? TN_WRITABLE : 0) |
+         (events & UV_PRIORITIZED ? TN_PRIORITY : 0);
+}
+
+static bool wake_matching(struct tn_source *source, int ready, int reason) {
+  bool woke_any = false;
+  bool woke_exclusive = false;
+  for (struct tn_waiter *waiter = source->waiters.head, *next; waiter; waiter = next) {
+    next = waiter->next;
+    bool exclusive = waiter->interest & TN_EXCLUSIVE;
+    if ((waiter->interest & ready) && !(exclusive && woke_exclusive && reason == 0)) {
+      woke_any = true;
+      woke_exclusive |= exclusive;
+      tn_wake(source->reactor, waiter, reason);
+    }
+  }
+  return woke_any;
+}
+
+static int wanted(const struct tn_source *source) {
+  int interest = 0;
+  for (const struct tn_waiter *waiter = source->waiters.head; waiter; waiter = waiter->next) {
+    interest |= waiter->interest & ALL_INTERESTS;
+  }
+  return interest;
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events);
+
+static int set_armed(struct node *node, int interest) {
+  int status = interest ? uv_poll_start(&node->poll, to_uv(interest), on_poll) : uv_poll_stop(&node->poll);
+  if (status == 0) {
+    node->source.armed = (uint8_t)interest;
+  }
+  return status;
+}
+
+/* Any POLLERR arrives as a status, with the handle stopped: the attempt that is woken learns what happened. */
+static void on_poll(uv_poll_t *handle, int status, int events) {
+  struct node *node = handle->data;
+  struct tn_source *source = &node->source;
+  struct tn_reactor *reactor = source->reactor;
+  int ready = status < 0 ? ALL_INTERESTS : from_uv(events);
+  if (status < 0) {
+    source->armed = 0;
+  }
+  source->drained &= (uint8_t)~ready;
+  if (wake_matching(source, ready, 0)) {
+    node->woken_turn = reactor->turn;
+  } else if (status == 0 && node->woken_turn != reactor->turn) {
+    /* with very many descriptors libuv reports twice in a turn, before the woken task could run: that is no reason */
+    set_armed(node, wanted(source));
+  }
+}
+
+int tn_source_arm(struct tn_source *source, int interest) {
+  struct node *node = node_of(source);
+  if (!node->registered) {
+    int status = uv_poll_init(&source->reactor->loop, &node->poll, source->fd);
+    if (status < 0) {
+      return status;
+    }
+    node->poll.data = node;
+    node->registered = true;
+  }
+  interest |= source->armed;
+  return interest == source->armed ? 0 : set_armed(node, interest);
+}
+
+int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int interest) {
+  int status = interest ? tn_source_arm(source, interest & ALL_INTERESTS) : 0;
+  if (status < 0) {
+    return status;
+  }
+  waiter->interest = (uint8_t)interest;
+  return tn_park(source->reactor, waiter, &source->waiters, interest != 0);
+}
+
+void tn_source_wake(struct tn_source *source, int interest, int reason) {
+  wake_matching(source, interest, reason);
+}
+
+/* --- bytes --- */
+
+/* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
+static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
+  if (count == TN_EAGAIN || (count > 0 && (size_t)count < asked)) {
+    source->drained |= (uint8_t)direction;
+  }
+  return count;
+}
+
+/* Nothing can have changed since the direction came up empty: its event, which is armed, would have said so. */
+static bool is_drained(const struct tn_source *source, int direction) {
+  return source->drained & source->armed & direction;
+}
+
+ptrdiff_t tn_source_recv(struct tn_source *source, void *bytes, size_t length) {
+  if (is_drained(source, TN_READABLE)) {
+    return TN_EAGAIN;
+  }
+  ptrdiff_t count = note(source, tn_socket_recv(source->fd, bytes, length), length, TN_READABLE);
+  source->reactor->metrics.bytes_read += count > 0 ? (uint64_t)count : 0;
+  return count;
+}
+
+static ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
+  source->reactor->metrics.bytes_written += count > 0 ? (uint64_t)count : 0;
+  return note(source, count, asked, TN_WRITABLE);
+}
+
+ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length) {
+  if (is_drained(source, TN_WRITABLE)) {
+    return TN_EAGAIN;
+  }
+  return note_sent(source, tn_socket_send(source->fd, bytes, length), length);
+}
+
+ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice *slices, int count) {
+  size_t asked = 0;
+  if (is_drained(source, TN_WRITABLE)) {
+    return TN_EAGAIN;
+  }
+  for (int i = 0; i < count; i++) {
+    asked += slices[i].length;
+  }
+  return note_sent(source, tn_socket_send_slices(source->fd, slices, count), asked);
+}
+
+ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {
+  char *room = tn_bytes_reserve(&source->input, want);
+  if (!room) {
+    return TN_ENOMEM;
+  }
+  ptrdiff_t count = tn_source_recv(source, room, want);
+  if (count > 0) {
+    tn_bytes_commit(&source->input, (size_t)count);
+  } else if (source->input.length == 0) {
+    tn_bytes_free(&source->input);
+  }
+  return count;
+}
+
+ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes) {
+  struct tn_reactor *reactor = source->reactor;
+  *bytes = reactor->scratch;
+  ptrdiff_t count = tn_source_recv(source, reactor->scratch, want < TN_SCRATCH_SIZE ? want : TN_SCRATCH_SIZE);
+  if (count > 0) {
+    reactor->unclaimed = source;
+    reactor->unclaimed_length = (size_t)count;
+  }
+  return count;
+}
+
+void tn_scratch_take(struct tn_source *source) {
+  source->reactor->unclaimed = NULL;
+}
+
+int tn_scratch_rescue(struct tn_reactor *reactor) {
+  struct tn_source *source = reactor->unclaimed;
+  if (source) {
+    if (!tn_bytes_append(&source->input, reactor->scratch, reactor->unclaimed_length)) {
+      return TN_ENOMEM;
+    }
+    reactor->unclaimed = NULL;
+  }
+  return 0;
+}
+
+char *tn_reactor_scratch(struct tn_reactor *reactor) {
+  return reactor->scratch;
+}

@@ -1,0 +1,88 @@
+/* What is parked, and where.
+ *
+ * A waiter is one suspended thing: a task, or the caller of a blocking wait. While it waits it is linked into the queue
+ * of whatever will wake it (a source, a lookup, another task); woken, it moves to the ready list, which is such a queue
+ * too. So it stands in one queue at most, and forgetting it is unlinking it.
+ *
+ * A claim is exclusive use that an operation keeps while it waits: the reading side of a stream, its writing side, a
+ * Buffer on its way out. The waiter knows its claims, so whatever ends an operation, a cancel included, frees them.
+ *
+ * Knows nothing of libuv: the reactor wakes, this only links. */
+#ifndef TCPNET_WAITER_H
+#define TCPNET_WAITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tn_waiter;
+
+struct tn_queue {
+  struct tn_waiter *head;
+  struct tn_waiter *tail;
+};
+
+struct tn_claim {
+  struct tn_waiter *holder;
+  struct tn_claim *next_held;
+  struct tn_queue queue;
+};
+
+struct tn_waiter {
+  struct tn_queue *queue;     /* where it is linked, or NULL */
+  struct tn_waiter *prev;
+  struct tn_waiter *next;
+  struct tn_claim *claims;    /* what the operation keeps to itself */
+  void *owner;                /* the task; NULL for a blocking wait */
+  uint64_t deadline_ns;       /* when the wait ends at the latest; 0: never */
+  uint64_t operation_ns;      /* the same for the whole operation, which may wait several times */
+  uint32_t timer;             /* its place in the reactor's heap, from 1; 0: none */
+  int reason;                 /* 0, or the status that ended the wait */
+  uint8_t interest;           /* what of a source it waits for, bits of enum tn_ready */
+  bool parked;
+  bool external;              /* something outside the program can wake it */
+};
+
+static inline void tn_queue_push(struct tn_queue *queue, struct tn_waiter *waiter) {
+  waiter->queue = queue;
+  waiter->next = NULL;
+  waiter->prev = queue->tail;
+  *(queue->tail ? &queue->tail->next : &queue->head) = waiter;
+  queue->tail = waiter;
+}
+
+static inline void tn_queue_remove(struct tn_waiter *waiter) {
+  struct tn_queue *queue = waiter->queue;
+  if (queue) {
+    *(waiter->prev ? &waiter->prev->next : &queue->head) = waiter->next;
+    *(waiter->next ? &waiter->next->prev : &queue->tail) = waiter->prev;
+    waiter->queue = NULL;
+  }
+}
+
+static inline void tn_claim_take(struct tn_claim *claim, struct tn_waiter *waiter) {
+  if (claim->holder != waiter) {
+    claim->holder = waiter;
+    claim->next_held = waiter->claims;
+    waiter->claims = claim;
+  }
+}
+
+/* Is it another operation's? */
+static inline bool tn_claim_taken(const struct tn_claim *claim, const struct tn_waiter *waiter) {
+  return claim->holder != NULL && claim->holder != waiter;
+}
+
+/* What is claimed goes away: its holder forgets it. */
+static inline void tn_claim_drop(struct tn_claim *claim) {
+  if (claim->holder) {
+    struct tn_claim **link = &claim->holder->claims;
+    while (*link != claim) {
+      link = &(*link)->next_held;
+    }
+    *link = claim->next_held;
+    claim->holder = NULL;
+  }
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* What an operating system must supply, in the order in which a socket lives.
+ * Every call answers 0 or more, or a negative errno as libuv has them; EINTR never gets out, no call raises
+ * SIGPIPE, and a descriptor made here is non-blocking and close-on-exec from birth.
+ * Knows nothing of libuv, the reactor or Lua. */
+#ifndef TCPNET_PLATFORM_H
+#define TCPNET_PLATFORM_H
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+typedef int tn_fd;
+#define TN_NO_FD (-1)
+
+/* A constant that this system lacks; an option with it answers ENOTSUP. */
+#define TN_ABSENT (-1)
+#ifndef SO_REUSEPORT
+#define SO_REUSEPORT TN_ABSENT
+#endif
+#ifndef SO_BINDTODEVICE
+#define SO_BINDTODEVICE TN_ABSENT
+#endif
+#ifndef IPV6_TCLASS
+#define IPV6_TCLASS TN_ABSENT
+#endif
+#ifndef TCP_QUICKACK
+#define TCP_QUICKACK TN_ABSENT
+#endif
+
+/* One piece of a scattered read or write: the system's iovec under a portable name. */
+struct tn_slice {
+  void *base;
+  size_t length;
+};
+
+enum { TN_SLICES_MAX = 64 };
+
+/* Conditions of a descriptor, as bits; the first three are also what one can wait for. */
+enum tn_ready {
+  TN_READABLE = 1,
+  TN_WRITABLE = 2,
+  TN_PRIORITY = 4,
+  TN_READ_CLOSED = 8,
+  TN_WRITE_CLOSED = 16,
+  TN_ERROR = 32,
+};
+
+enum tn_direction { TN_SHUT_READ, TN_SHUT_WRITE, TN_SHUT_BOTH };
+
+int tn_socket_open(int domain, int type, int protocol);
+/* Makes a descriptor from elsewhere non-blocking and close-on-exec. */
+int tn_socket_adopt(tn_fd fd);
+int tn_socket_bind(tn_fd fd, const struct sockaddr *address, socklen_t length);
+/* 0 when connected; -EINPROGRESS while the handshake goes on. */
+int tn_socket_connect(tn_fd fd, const struct sockaddr *address, socklen_t length);
+/* After EINPROGRESS: 0 when connected, -EAGAIN while it goes on, the error that ended it. */
+int tn_socket_connected(tn_fd fd);
+int tn_socket_listen(tn_fd fd, int backlog);
+/* A new descriptor. Connections that died in the queue are passed over. */
+int tn_socket_accept(tn_fd fd, struct sockaddr *address, socklen_t *length);
+
+ptrdiff_t tn_socket_recv(tn_fd fd, void *bytes, size_t length);
+ptrdiff_t tn_socket_peek(tn_fd fd, void *bytes, size_t length);
+ptrdiff_t tn_socket_recv_slices(tn_fd fd, const struct tn_slice *slices, int count);
+ptrdiff_t tn_socket_send(tn_fd fd, const void *bytes, size_t length);
+ptrdiff_t tn_socket_send_slices(tn_fd fd, const struct tn_slice *slices, int count);
+
+/* The conditions of the moment, as bits of `enum tn_ready`. */
+int tn_socket_poll(tn_fd fd, int interest);
+int tn_socket_name(tn_fd fd, struct sockaddr *address, socklen_t *length);
+int tn_socket_peer(tn_fd fd, struct sockaddr *address, socklen_t *length);
+/* Reads and clears the pending error: 0, or the error negative. */
+int tn_socket_take_error(tn_fd fd);
+int tn_socket_get_option(tn_fd fd, int level, int name, void *value, socklen_t *length);
+int tn_socket_set_option(tn_fd fd, int level, int name, const void *value, socklen_t length);
+int tn_socket_shutdown(tn_fd fd, enum tn_direction direction);
+/* Ends the connection with an RST, whoever else holds the descriptor; the caller closes it afterwards. */
+int tn_socket_reset(tn_fd fd);
+int tn_socket_close(tn_fd fd);
+
+/* 0 where the system has no interface of that name. */
+unsigned tn_interface_index(const char *name);
+
+int tn_process_id(void);
+
+/* Out of descriptors or memory: trying again at once would only spin. */
+bool tn_is_exhaustion(int status);
+
+/* One byte that a forked child sees as 0 while the parent reads 1. NULL without memory. */
+volatile unsigned char *tn_fork_mark_new(void);
+void tn_fork_mark_free(volatile unsigned char *mark);
+
+/* SIGINT as the host program handles it: whether it has a handler of its own, and keeping it meanwhile. */
+struct tn_interrupt;
+struct tn_interrupt *tn_interrupt_save(void);
+void tn_interrupt_restore(struct tn_interrupt *saved);
+
+#endif

@@ -1,0 +1,316 @@
+/* The calls of platform.h on BSD sockets. The only file, with its neighbour linux.c, that reads errno.
+ * Differences between systems are tests on constants, never on the names of systems. */
+#include "platform/platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0
+#endif
+
+_Static_assert(sizeof(struct tn_slice) == sizeof(struct iovec), "tn_slice is the system's iovec");
+_Static_assert(offsetof(struct tn_slice, length) == offsetof(struct iovec, iov_len), "same order");
+
+/* Linux moves at most 0x7ffff000 bytes in a call; asking for less is the same everywhere. */
+static const size_t io_max = 0x7ffff000;
+
+static int status_of(int result) {
+  return result < 0 ? -errno : result;
+}
+
+static size_t io_length(size_t length) {
+  return length < io_max ? length : io_max;
+}
+
+int tn_socket_adopt(tn_fd fd) {
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)) {
+    return -errno;
+  }
+  flags = fcntl(fd, F_GETFD);
+  if (flags < 0 || (!(flags & FD_CLOEXEC) && fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)) {
+    return -errno;
+  }
+#ifdef SO_NOSIGPIPE
+  int on = 1;
+  setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
+#endif
+  return 0;
+}
+
+#ifndef SOCK_NONBLOCK
+/* A descriptor that the system could not make right in one call. */
+static int adopted(int fd) {
+  if (fd < 0) {
+    return -errno;
+  }
+  int status = tn_socket_adopt(fd);
+  if (status < 0) {
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+#endif
+
+int tn_socket_open(int domain, int type, int protocol) {
+#ifdef SOCK_NONBLOCK
+  return status_of(socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
+#else
+  return adopted(socket(domain, type, protocol));
+#endif
+}
+
+int tn_socket_bind(tn_fd fd, const struct sockaddr *address, socklen_t length) {
+  return status_of(bind(fd, address, length));
+}
+
+int tn_socket_connect(tn_fd fd, const struct sockaddr *address, socklen_t length) {
+  if (connect(fd, address, length) == 0) {
+    return 0;
+  }
+  /* an interrupted connect goes on by itself (POSIX connect) */
+  return errno == EINTR ? -EINPROGRESS : -errno;
+}
+
+int tn_socket_connected(tn_fd fd) {
+  int status = tn_socket_take_error(fd);
+  if (status < 0) {
+    return status;
+  }
+  struct sockaddr_storage peer;
+  socklen_t length = sizeof peer;
+  status = tn_socket_peer(fd, (struct sockaddr *)&peer, &length);
+  if (status != -ENOTCONN) {
+    return status;
+  }
+  /* Not connected and no error: the handshake goes on, or its end came between the two questions. */
+  status = tn_socket_take_error(fd);
+  return status < 0 ? status : -EAGAIN;
+}
+
+int tn_socket_listen(tn_fd fd, int backlog) {
+  return status_of(listen(fd, backlog));
+}
+
+/* A connection that failed while it waited in the queue concerns nobody (accept(2)). */
+static bool died_in_queue(int code) {
+  switch (code) {
+  case EINTR:
+  case ECONNABORTED:
+  case EPROTO:
+  case EPERM:
+  case ENETDOWN:
+  case ENETUNREACH:
+  case EHOSTDOWN:
+  case EHOSTUNREACH:
+  case ENOPROTOOPT:
+  case ETIMEDOUT:
+    return true;
+  default:
+    return false;
+  }
+}
+
+int tn_socket_accept(tn_fd fd, struct sockaddr *address, socklen_t *length) {
+  const socklen_t room = *length;
+  for (;;) {
+    *length = room;
+#ifdef SOCK_NONBLOCK
+    int accepted = status_of(accept4(fd, address, length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+#else
+    int accepted = adopted(accept(fd, address, length));
+#endif
+    if (accepted >= 0 || !died_in_queue(-accepted)) {
+      return accepted;
+    }
+  }
+}
+
+static ptrdiff_t receive(tn_fd fd, void *bytes, size_t length, int flags) {
+  ssize_t count;
+  do {
+    count = recv(fd, bytes, io_length(length), flags);
+  } while (count < 0 && errno == EINTR);
+  return count < 0 ? -errno : count;
+}
+
+ptrdiff_t tn_socket_recv(tn_fd fd, void *bytes, size_t length) {
+  return receive(fd, bytes, length, 0);
+}
+
+ptrdiff_t tn_socket_peek(tn_fd fd, void *bytes, size_t length) {
+  return receive(fd, bytes, length, MSG_PEEK);
+}
+
+ptrdiff_t tn_socket_send(tn_fd fd, const void *bytes, size_t length) {
+  ssize_t count;
+  do {
+    count = send(fd, bytes, io_length(length), MSG_NOSIGNAL);
+  } while (count < 0 && errno == EINTR);
+  return count < 0 ? -errno : count;
+}
+
+/* The header of a scattered call, over as many slices as one call may move. */
+static struct msghdr slices_header(const struct tn_slice *slices, int count) {
+  struct msghdr header;
+  memset(&header, 0, sizeof header);
+  header.msg_iov = (struct iovec *)slices;
+  header.msg_iovlen = (size_t)(count < TN_SLICES_MAX ? count : TN_SLICES_MAX);
+  return header;
+}
+
+ptrdiff_t tn_socket_recv_slices(tn_fd fd, const struct tn_slice *slices, int count) {
+  struct msghdr header = slices_header(slices, count);
+  ssize_t received;
+  do {
+    received = recvmsg(fd, &header, 0);
+  } while (received < 0 && errno == EINTR);
+  return received < 0 ? -errno : received;
+}
+
+ptrdiff_t tn_socket_send_slices(tn_fd fd, const struct tn_slice *slices, int count) {
+  struct msghdr header = slices_header(slices, count);
+  ssize_t sent;
+  do {
+    sent = sendmsg(fd, &header, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  return sent < 0 ? -errno : sent;
+}
+
+int tn_socket_poll(tn_fd fd, int interest) {
+  struct pollfd entry = {.fd = fd};
+#ifdef POLLRDHUP
+  entry.events |= POLLRDHUP;
+#endif
+  entry.events |= (short)((interest & TN_READABLE ? POLLIN : 0) | (interest & TN_WRITABLE ? POLLOUT : 0) |
+                          (interest & TN_PRIORITY ? POLLPRI : 0));
+  int count;
+  do {
+    count = poll(&entry, 1, 0);
+  } while (count < 0 && errno == EINTR);
+  if (count < 0) {
+    return -errno;
+  }
+  if (entry.revents & POLLNVAL) {
+    return -EBADF;
+  }
+  int ready = (entry.revents & POLLIN ? TN_READABLE : 0) | (entry.revents & POLLOUT ? TN_WRITABLE : 0) |
+              (entry.revents & POLLPRI ? TN_PRIORITY : 0) |
+              (entry.revents & POLLERR ? TN_ERROR | TN_WRITE_CLOSED : 0) |
+              (entry.revents & POLLHUP ? TN_READ_CLOSED | TN_WRITE_CLOSED : 0);
+#ifdef POLLRDHUP
+  ready |= entry.revents & POLLRDHUP ? TN_READ_CLOSED : 0;
+#endif
+  return ready;
+}
+
+int tn_socket_name(tn_fd fd, struct sockaddr *address, socklen_t *length) {
+  return status_of(getsockname(fd, address, length));
+}
+
+int tn_socket_peer(tn_fd fd, struct sockaddr *address, socklen_t *length) {
+  return status_of(getpeername(fd, address, length));
+}
+
+int tn_socket_take_error(tn_fd fd) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  int status = tn_socket_get_option(fd, SOL_SOCKET, SO_ERROR, &error, &length);
+  return status < 0 ? status : -error;
+}
+
+int tn_socket_get_option(tn_fd fd, int level, int name, void *value, socklen_t *length) {
+  return status_of(getsockopt(fd, level, name, value, length));
+}
+
+int tn_socket_set_option(tn_fd fd, int level, int name, const void *value, socklen_t length) {
+  return status_of(setsockopt(fd, level, name, value, length));
+}
+
+int tn_socket_shutdown(tn_fd fd, enum tn_direction direction) {
+  static const int how[] = {[TN_SHUT_READ] = SHUT_RD, [TN_SHUT_WRITE] = SHUT_WR, [TN_SHUT_BOTH] = SHUT_RDWR};
+  return status_of(shutdown(fd, how[direction]));
+}
+
+int tn_socket_reset(tn_fd fd) {
+#ifdef TCP_REPAIR
+  /* Linux: sends the RST at once, even where the descriptor is shared; linger 0 and close would not. */
+  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+  if (connect(fd, &nobody, sizeof nobody) == 0) {
+    return 0;
+  }
+#endif
+  struct linger abort_on_close = {.l_onoff = 1, .l_linger = 0};
+  return status_of(setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_on_close, sizeof abort_on_close));
+}
+
+int tn_socket_close(tn_fd fd) {
+  /* On every system that matters the descriptor is gone whatever close() says: never call it twice. */
+  return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
+unsigned tn_interface_index(const char *name) {
+  return if_nametoindex(name);
+}
+
+int tn_process_id(void) {
+  return (int)getpid();
+}
+
+bool tn_is_exhaustion(int status) {
+  return status == -EMFILE || status == -ENFILE || status == -ENOBUFS || status == -ENOMEM;
+}
+
+volatile unsigned char *tn_fork_mark_new(void) {
+  size_t size = (size_t)sysconf(_SC_PAGESIZE);
+  volatile unsigned char *mark =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mark == MAP_FAILED) {
+    return NULL;
+  }
+#if defined(MADV_WIPEONFORK)
+  madvise((void *)mark, size, MADV_WIPEONFORK);
+#elif defined(INHERIT_ZERO)
+  minherit((void *)mark, size, INHERIT_ZERO);
+#endif
+  *mark = 1;
+  return mark;
+}
+
+void tn_fork_mark_free(volatile unsigned char *mark) {
+  munmap((void *)mark, (size_t)sysconf(_SC_PAGESIZE));
+}
+
+struct tn_interrupt {
+  struct sigaction action;
+};
+
+struct tn_interrupt *tn_interrupt_save(void) {
+  struct sigaction action;
+  if (sigaction(SIGINT, NULL, &action) < 0) {
+    return NULL;
+  }
+  bool handled = (action.sa_flags & SA_SIGINFO) || (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
+  struct tn_interrupt *saved = handled ? malloc(sizeof *saved) : NULL;
+  if (saved) {
+    saved->action = action;
+  }
+  return saved;
+}
+
+void tn_interrupt_restore(struct tn_interrupt *saved) {
+  sigaction(SIGINT, &saved->action, NULL);
+  free(saved);
+}

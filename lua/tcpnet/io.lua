@@ -1,0 +1,111 @@
+-- Readers and writers: iterators, the orderly end of a stream, copying both ways.
+local core = require "tcpnet.core"
+local outside = require "tcpnet.outside"
+
+local TcpStream = core.TcpStream
+
+-- An iterator over one kind of read; it ends at the end of the stream and raises on an error.
+local function iterator(read)
+  return function(self, max)
+    return function()
+      local bytes, err = read(self, max)
+      if err then
+        error(err, 0)
+      end
+      return bytes
+    end
+  end
+end
+
+-- async_io(interest, fn) → results of fn, which is called again whenever it answered EAGAIN and the stream is ready.
+local function async_io(self, interest, fn)
+  while true do
+    local outcome = table.pack(self:try_io(interest, fn))
+    if not (outcome[1] == nil and core.is_error(outcome[2], "EAGAIN")) then
+      return table.unpack(outcome, 1, outcome.n)
+    end
+    local ready, err = self:ready(interest)
+    if not ready then
+      return nil, err
+    end
+  end
+end
+
+for _, class in ipairs { core.TcpStream, core.ReadHalf, core.OwnedReadHalf } do
+  class.lines = iterator(class.read_line)
+  class.chunks = iterator(class.read)
+end
+for _, class in ipairs { core.TcpStream, core.ReadHalf, core.WriteHalf, core.OwnedReadHalf, core.OwnedWriteHalf } do
+  class.async_io = async_io
+end
+
+local function read_away(stream)
+  while true do
+    local bytes, err = stream:read()
+    if not bytes then
+      return err
+    end
+  end
+end
+
+local function finish(self, seconds)
+  local stream <close> = self
+  local ok, err = stream:shutdown("write")
+  if not ok then
+    return nil, err
+  end
+  if seconds then
+    local late
+    err, late = core.timeout(seconds, read_away, stream)
+    err = late or err
+  else
+    err = read_away(stream)
+  end
+  if err then
+    return nil, err
+  end
+  return true
+end
+
+-- finish([seconds]) → true: says that no more will be written, reads until the peer says so too, then closes.
+TcpStream.finish = finish
+
+-- What one direction of copy_bidirectional does: bytes, then the end of the stream.
+local function forward(from, to)
+  local copied, err = core.copy(from, to)
+  if not copied then
+    return nil, err
+  end
+  local ok
+  ok, err = to:shutdown("write")
+  if not ok then
+    return nil, err
+  end
+  return copied
+end
+
+local function both_ways(a, b)
+  local set <close> = core.JoinSet.new()
+  local there = set:spawn(forward, a, b)
+  set:spawn(forward, b, a)
+  local a_to_b, b_to_a
+  for _ = 1, 2 do
+    local task, ok, copied, err = set:join_next()
+    if not ok then
+      error(copied, 0)
+    elseif not copied then
+      return nil, err
+    elseif task == there then
+      a_to_b = copied
+    else
+      b_to_a = copied
+    end
+  end
+  return a_to_b, b_to_a
+end
+
+-- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an error of
+-- either ends both.
+core.copy_bidirectional = outside(both_ways)
+
+return core

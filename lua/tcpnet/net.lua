@@ -1,0 +1,318 @@
+-- Names, several addresses, options by name: what stands before the sockets of the core.
+local core = require "tcpnet.core"
+local outside = require "tcpnet.outside"
+
+local private = core.private
+local TcpSocket, TcpStream, TcpListener = core.TcpSocket, core.TcpStream, core.TcpListener
+
+-- RFC 8305, section 5: the delay before the next address is tried beside those that have not answered yet.
+local ATTEMPT_DELAY = 0.25
+
+-- addresses and options ----------------------------------------------------------------------------------------------
+
+-- (address, opts) or (host, port, opts) → address, port | nil, opts
+local function split_arguments(name, address, second, third)
+  local port, opts
+  if type(second) == "table" or second == nil and third == nil then
+    opts = second
+  else
+    port, opts = second, third
+  end
+  if opts ~= nil and type(opts) ~= "table" then
+    error(("bad argument #3 to '%s' (table of options expected, got %s)"):format(name, type(opts)), 3)
+  end
+  return address, port, opts or {}
+end
+
+-- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
+local function resolve(address, port, seconds)
+  local found, host, number = private.target(address, port)
+  if found then
+    return { found }
+  elseif found == nil then
+    return nil, host
+  end
+  return private.lookup_host(host, number, nil, seconds)
+end
+
+-- Takes the keys that are not socket options out of a copy of the table.
+local function take(opts, ...)
+  local rest = {}
+  for key, value in pairs(opts) do
+    rest[key] = value
+  end
+  local taken = {}
+  for i = 1, select("#", ...) do
+    local key = select(i, ...)
+    taken[i], rest[key] = rest[key], nil
+  end
+  return rest, table.unpack(taken, 1, select("#", ...))
+end
+
+local function new_socket(addr)
+  if addr:is_ipv6() then
+    return TcpSocket.new_v6()
+  end
+  return TcpSocket.new_v4()
+end
+
+local function check_seconds(value, name, level)
+  if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
+    error(("bad argument 'opts' (%s: seconds, 0 or more, expected, got %s)"):format(name, tostring(value)), level + 1)
+  end
+end
+
+-- lookup_host(host[, port][, opts]) → array of SocketAddr. opts: family = "inet" | "inet6", timeout in seconds.
+function core.lookup_host(host, port, opts)
+  if type(port) == "table" then
+    port, opts = nil, port
+  end
+  opts = opts or {}
+  for key in pairs(opts) do
+    if key ~= "family" and key ~= "timeout" then
+      error(("bad argument #3 to 'lookup_host' (unknown option '%s')"):format(tostring(key)), 2)
+    end
+  end
+  check_seconds(opts.timeout, "timeout", 2)
+  if type(host) == "string" and port == nil and not host:find(":", 1, true) then
+    port = 0
+  end
+  local found, name, number = private.target(host, port)
+  if found then
+    local wanted = opts.family
+    if wanted and found:family() ~= wanted then
+      return nil, private.new_error("EAI_NONAME", "lookup_host", tostring(found), "the address is of another family")
+    end
+    return { found }
+  elseif found == nil then
+    return nil, name
+  end
+  return private.lookup_host(name, number, opts.family, opts.timeout)
+end
+
+-- connecting ---------------------------------------------------------------------------------------------------------
+
+-- One attempt. The socket closes with it, however it ends.
+local function connect_one(addr, settings, seconds)
+  local fresh, err = new_socket(addr)
+  if not fresh then
+    return nil, err
+  end
+  local socket <close> = fresh
+  local ok
+  if next(settings.options) ~= nil then
+    ok, err = private.set_options(socket, settings.options)
+    if not ok then
+      return nil, err
+    end
+  end
+  if settings.local_addr then
+    ok, err = private.bind(socket, settings.local_addr)
+    if not ok then
+      return nil, err
+    end
+  end
+  return private.connect(socket, addr, seconds)
+end
+
+-- RFC 8305, section 4: families take turns, beginning with that of the first address.
+local function interleave(addresses)
+  local by_family, order = {}, {}
+  for _, addr in ipairs(addresses) do
+    local family = addr:family()
+    if not by_family[family] then
+      by_family[family] = {}
+      order[#order + 1] = family
+    end
+    table.insert(by_family[family], addr)
+  end
+  local mixed = {}
+  for i = 1, #addresses do
+    for _, family in ipairs(order) do
+      mixed[#mixed + 1] = by_family[family][i]
+    end
+  end
+  return mixed, #order > 1
+end
+
+-- Whatever of a race is not given out closes: an attempt may have won just when it was over.
+local function race(addresses, settings)
+  local set <close> = core.JoinSet.new()
+  local last, started = nil, 0
+  while started < #addresses or #set > 0 do
+    if started < #addresses then
+      started = started + 1
+      set:spawn(connect_one, addresses[started], settings)
+    end
+    local task, ok, stream, err = set:join_next(started < #addresses and ATTEMPT_DELAY or nil)
+    if task and ok and stream then
+      return stream
+    elseif task then
+      last = ok and err or stream
+    end
+  end
+  return nil, last
+end
+
+local function in_turn(addresses, settings, seconds)
+  local stream, err
+  for _, addr in ipairs(addresses) do
+    stream, err = connect_one(addr, settings, seconds)
+    if stream then
+      return stream
+    end
+  end
+  return nil, err
+end
+
+local raced = outside(race)
+
+local function dial(address, port, settings)
+  local addresses, err = resolve(address, port)
+  if not addresses then
+    return nil, err
+  end
+  local mixed, both_families = interleave(addresses)
+  if both_families and settings.happy_eyeballs ~= false then
+    return raced(mixed, settings)
+  end
+  return in_turn(mixed, settings)
+end
+
+-- The one address that needs neither lookup nor race keeps to a single operation, with its own deadline.
+local function dial_within(seconds, address, port, settings)
+  if not seconds then
+    return dial(address, port, settings)
+  end
+  local found, err = private.target(address, port)
+  if found then
+    return connect_one(found, settings, seconds)
+  elseif found == nil then
+    return nil, err
+  end
+  local stream, failure = core.timeout(seconds, dial, address, port, settings)
+  if core.is_error(failure, "TIMEOUT") then
+    return nil, private.new_error("TIMEOUT", "connect", tostring(address))
+  end
+  return stream, failure
+end
+
+-- TcpStream.connect(addr[, opts]) → TcpStream: every address of the name until one answers; the error is the last one.
+function TcpStream.connect(...)
+  local address, port, opts = split_arguments("connect", ...)
+  local options, seconds, local_addr, happy_eyeballs = take(opts, "timeout", "local_addr", "happy_eyeballs")
+  check_seconds(seconds, "timeout", 2)
+  local settings = { options = options, happy_eyeballs = happy_eyeballs }
+  if local_addr then
+    local locals, err = resolve(local_addr)
+    if not locals then
+      return nil, err
+    end
+    settings.local_addr = locals[1]
+  end
+  return dial_within(seconds, address, port, settings)
+end
+
+-- socket:connect(addr[, opts]) → TcpStream. Consumes the socket; a failure closes it.
+function TcpSocket:connect(...)
+  local address, port, opts = split_arguments("connect", ...)
+  local options, seconds = take(opts, "timeout")
+  check_seconds(seconds, "timeout", 2)
+  local socket <close> = self
+  local addresses, err = resolve(address, port, seconds)
+  if not addresses then
+    return nil, err
+  end
+  if next(options) ~= nil then
+    local ok
+    ok, err = private.set_options(socket, options)
+    if not ok then
+      return nil, err
+    end
+  end
+  return private.connect(socket, addresses[1], seconds)
+end
+
+-- socket:bind(addr) → socket
+function TcpSocket:bind(address, port)
+  local addresses, err = resolve(address, port)
+  if not addresses then
+    return nil, err
+  end
+  return private.bind(self, addresses[1])
+end
+
+-- listening ----------------------------------------------------------------------------------------------------------
+
+local function listen_on(addr, options, backlog)
+  local fresh, err = new_socket(addr)
+  if not fresh then
+    return nil, err
+  end
+  local socket <close> = fresh
+  local ok
+  ok, err = private.set_options(socket, options)
+  if not ok then
+    return nil, err
+  end
+  ok, err = private.bind(socket, addr)
+  if not ok then
+    return nil, err
+  end
+  return socket:listen(backlog)
+end
+
+-- TcpListener.bind(addr[, opts]) → TcpListener on the first address of the name that can be bound.
+function TcpListener.bind(...)
+  local address, port, opts = split_arguments("bind", ...)
+  local options, backlog = take(opts, "backlog")
+  if options.reuseaddr == nil then
+    options.reuseaddr = true
+  end
+  local addresses, err = resolve(address, port)
+  if not addresses then
+    return nil, err
+  end
+  local listener
+  for _, addr in ipairs(addresses) do
+    listener, err = listen_on(addr, options, backlog)
+    if listener then
+      return listener
+    end
+  end
+  return nil, err
+end
+
+-- incoming() → iterator of stream, addr; ends when the listener is closed, waits out a lack of descriptors.
+function TcpListener:incoming()
+  return function()
+    while true do
+      local stream, addr = self:accept()
+      if stream then
+        return stream, addr
+      elseif addr.code == "CLOSED" then
+        return nil
+      elseif not addr:is("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") then
+        error(addr, 0)
+      end
+    end
+  end
+end
+
+-- listen_fds() → list of the listeners that systemd passed (sd_listen_fds(3)); empty when there are none.
+function core.listen_fds()
+  local listeners = {}
+  if tonumber(os.getenv "LISTEN_PID") ~= private.pid() then
+    return listeners
+  end
+  for i = 1, math.tointeger(tonumber(os.getenv "LISTEN_FDS")) or 0 do
+    local listener, err = TcpListener.from_fd(2 + i)
+    if not listener then
+      return nil, err
+    end
+    listeners[i] = listener
+  end
+  return listeners
+end
+
+return core

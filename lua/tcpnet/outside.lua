@@ -1,0 +1,19 @@
+-- Lets what is built on tasks be called from outside every task: its body then runs as one, and the caller waits for it.
+local core = require "tcpnet.core"
+
+local function outcome(ok, ...)
+  if ok then
+    return ...
+  end
+  return error((...), 0)
+end
+
+-- outside(fn) → function that runs fn in the current task, or else as a task of its own.
+return function(fn)
+  return function(...)
+    if core.current() then
+      return fn(...)
+    end
+    return outcome(core.spawn(fn, ...):join())
+  end
+end

@@ -1,0 +1,163 @@
+-- Structured concurrency on JoinSet: select, scope, each.
+local core = require "tcpnet.core"
+local outside = require "tcpnet.outside"
+
+local JoinSet = core.JoinSet
+
+local function check(value, wanted, position, name)
+  if type(value) ~= wanted then
+    error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, name, wanted, type(value)), 3)
+  end
+end
+
+-- Gives the results of a task, or raises unchanged what it raised.
+local function results(ok, ...)
+  if not ok then
+    error((...), 0)
+  end
+  return ...
+end
+
+local function first_of(branches)
+  local set <close> = JoinSet.new()
+  local keys = {}
+  local length = #branches
+  for i = 1, length do
+    keys[set:spawn(branches[i])] = i
+  end
+  for key, branch in pairs(branches) do
+    if not (math.type(key) == "integer" and key >= 1 and key <= length) then
+      keys[set:spawn(branch)] = key
+    end
+  end
+  local function winner(task, ...)
+    set:abort_all()
+    return keys[task], results(...)
+  end
+  return winner(set:join_next())
+end
+
+local run_select = outside(first_of)
+
+-- select(branches) → key, ...results of the first branch to return; the others are cancelled before.
+function core.select(branches)
+  check(branches, "table", 1, "select")
+  if next(branches) == nil then
+    error("bad argument #1 to 'select' (at least one branch expected)", 2)
+  end
+  for key, branch in pairs(branches) do
+    if type(branch) ~= "function" then
+      error(("bad argument #1 to 'select' (branch '%s': function expected, got %s)"):format(tostring(key), type(branch)), 2)
+    end
+  end
+  return run_select(branches)
+end
+
+-- scope --------------------------------------------------------------------------------------------------------------
+
+local Scope = {}
+Scope.__index = Scope
+Scope.__name = "Scope"
+
+function Scope:spawn(fn, ...)
+  if self.over then
+    error("spawn: the scope has ended", 2)
+  end
+  return self.set:spawn(fn, ...)
+end
+
+-- Cancels every child, and the scope's own function with them.
+function Scope:cancel()
+  self.set:abort_all()
+end
+
+-- Takes the children as they end; the first error cancels the rest, and is raised when all are done.
+local function supervise(scope, main)
+  local failed, failure, main_cancelled
+  while true do
+    local task, ok, err = scope.set:join_next()
+    if not task then
+      break
+    end
+    if not ok and not core.is_error(err, "CANCELED") or task:status() == "failed" then
+      if not failed then
+        failed, failure = true, err
+        scope.set:abort_all()
+      end
+    elseif task == main and not ok then
+      main_cancelled = err
+    end
+  end
+  scope.over = true
+  if failed then
+    error(failure, 0)
+  end
+  if main_cancelled then
+    return nil, main_cancelled
+  end
+  return results(main:join())
+end
+
+local run_scope = outside(function(fn, ...)
+  local set <close> = JoinSet.new()
+  local scope = setmetatable({ set = set }, Scope)
+  return supervise(scope, set:spawn(fn, scope, ...))
+end)
+
+-- scope(fn, ...) → results of fn(scope, ...), once every child is done.
+function core.scope(fn, ...)
+  check(fn, "function", 1, "scope")
+  return run_scope(fn, ...)
+end
+
+-- each ---------------------------------------------------------------------------------------------------------------
+
+-- The next item of a list or an iterator.
+local function supplier(items)
+  if type(items) == "table" and not (getmetatable(items) or {}).__call then
+    local i = 0
+    return function()
+      i = i + 1
+      return items[i]
+    end
+  end
+  return items
+end
+
+local run_each = outside(function(items, limit, fn)
+  local set <close> = JoinSet.new()
+  local next_item = supplier(items)
+  local index_of, outcomes, count, more = {}, {}, 0, true
+  local function keep(task, ...)
+    outcomes[index_of[task]] = { ... }
+    index_of[task] = nil
+  end
+  while true do
+    while more and #set < limit do
+      local item = next_item()
+      more = item ~= nil
+      if more then
+        count = count + 1
+        index_of[set:spawn(fn, item, count)] = count
+      end
+    end
+    if #set == 0 then
+      return outcomes
+    end
+    keep(set:join_next())
+  end
+end)
+
+-- each(items, limit, fn) → list of {ok, ...} in order of the items: fn(item, index) for all, at most `limit` at once.
+function core.each(items, limit, fn)
+  if type(items) ~= "table" then
+    check(items, "function", 1, "each")
+  end
+  if math.type(limit) ~= "integer" or limit < 1 then
+    error(("bad argument #2 to 'each' (limit: integer from 1 expected, got %s)"):format(tostring(limit)), 2)
+  end
+  check(fn, "function", 3, "each")
+  return run_each(items, limit, fn)
+end
+
+return core

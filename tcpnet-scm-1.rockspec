@@ -1,0 +1,83 @@
+rockspec_format = "3.0"
+package = "tcpnet"
+version = "scm-1"
+
+source = {
+  url = "git+https://github.com/tcpnet/tcpnet.git",
+}
+
+description = {
+  summary = "TCP, UDP and Unix sockets for Lua, after Tokio's interface",
+  detailed = [[
+    Non-blocking sockets, tasks and time on libuv. Every operation that may wait suspends only the task
+    it stands in; outside of tasks the same call simply blocks.
+  ]],
+  license = "MIT",
+  labels = { "network", "async", "tcp", "udp", "socket", "libuv" },
+}
+
+supported_platforms = { "unix" }
+
+dependencies = {
+  "lua >= 5.4, < 5.6",
+}
+
+external_dependencies = {
+  LIBUV = { header = "uv.h", library = "uv" },
+}
+
+build = {
+  type = "builtin",
+  modules = {
+    ["tcpnet.core"] = {
+      -- The list of CMakeLists.txt; a spec compares them.
+      sources = {
+        "csrc/binding/address.c",
+        "csrc/binding/buffer.c",
+        "csrc/binding/class.c",
+        "csrc/binding/clock.c",
+        "csrc/binding/copy.c",
+        "csrc/binding/error.c",
+        "csrc/binding/inner.c",
+        "csrc/binding/input.c",
+        "csrc/binding/join_set.c",
+        "csrc/binding/lookup.c",
+        "csrc/binding/method.c",
+        "csrc/binding/module.c",
+        "csrc/binding/object.c",
+        "csrc/binding/options.c",
+        "csrc/binding/output.c",
+        "csrc/binding/readiness.c",
+        "csrc/binding/scheduler.c",
+        "csrc/binding/task.c",
+        "csrc/binding/task_class.c",
+        "csrc/binding/tcp_listener.c",
+        "csrc/binding/tcp_socket.c",
+        "csrc/binding/tcp_stream.c",
+        "csrc/core/address.c",
+        "csrc/core/bytes.c",
+        "csrc/core/option.c",
+        "csrc/core/reactor.c",
+        "csrc/core/resolver.c",
+        "csrc/core/source.c",
+        "csrc/core/status.c",
+        "csrc/platform/unix.c",
+      },
+      defines = { "_GNU_SOURCE" },
+      incdirs = { "csrc", "$(LIBUV_INCDIR)" },
+      libdirs = { "$(LIBUV_LIBDIR)" },
+      libraries = { "uv" },
+    },
+    ["tcpnet"] = "lua/tcpnet/init.lua",
+    ["tcpnet.io"] = "lua/tcpnet/io.lua",
+    ["tcpnet.net"] = "lua/tcpnet/net.lua",
+    ["tcpnet.outside"] = "lua/tcpnet/outside.lua",
+    ["tcpnet.task"] = "lua/tcpnet/task.lua",
+    ["tcpnet.time"] = "lua/tcpnet/time.lua",
+  },
+}
+
+test = {
+  type = "command",
+  command = "./dev test",
+}
