@@ -323,12 +323,13 @@ int tn_metrics_table(lua_State *L) {
     running += task && task->on_stack;
   }
   const struct tn_metrics *metrics = tn_reactor_metrics(rt->reactor);
-  lua_createtable(L, 0, 10);
+  lua_createtable(L, 0, 11);
   set_count(L, "tasks", rt->live);
   set_count(L, "tasks_waiting", waiting);
   set_count(L, "tasks_running", running);
   set_count(L, "tasks_ready", rt->live - waiting - running);
   set_count(L, "sources", metrics->sources);
+  set_count(L, "handles", metrics->handles);
   set_count(L, "timers", metrics->timers);
   set_count(L, "polls", metrics->turns);
   set_count(L, "wakes", metrics->wakes);

@@ -363,7 +363,13 @@ bool tn_reactor_forked(const struct tn_reactor *reactor) {
   return *reactor->fork_mark == 0;
 }
 
+static void on_handle(uv_handle_t *handle, void *count) {
+  *(size_t *)count += handle->type == UV_POLL;
+}
+
 struct tn_metrics *tn_reactor_metrics(struct tn_reactor *reactor) {
+  reactor->metrics.handles = 0;
+  uv_walk(&reactor->loop, on_handle, &reactor->metrics.handles);
   reactor->metrics.turns = reactor->turn;
   return &reactor->metrics;
 }

@@ -22,6 +22,7 @@ struct tn_metrics {
   uint64_t bytes_read;
   uint64_t bytes_written;
   size_t sources;
+  size_t handles;               /* libuv's, sources that are closing included */
   size_t timers;
 };
 
