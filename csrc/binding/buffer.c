@@ -32,13 +32,14 @@ void tn_buffer_consume(struct tn_buffer *buffer, size_t count) {
 }
 
 struct tn_slice tn_bytes_at(lua_State *L, int index) {
-  struct tn_buffer *buffer = tn_cast(L, index, TN_BUFFER);
-  if (buffer) {
-    return (struct tn_slice){buffer->memory + buffer->start, buffer->length};
-  }
   struct tn_slice slice = {NULL, 0};
   if (lua_type(L, index) == LUA_TSTRING) {
     slice.base = (void *)lua_tolstring(L, index, &slice.length);
+    return slice;
+  }
+  struct tn_buffer *buffer = tn_cast(L, index, TN_BUFFER);
+  if (buffer) {
+    slice = (struct tn_slice){buffer->memory + buffer->start, buffer->length};
   }
   return slice;
 }

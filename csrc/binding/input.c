@@ -26,13 +26,21 @@ static void default_size(lua_State *L, struct tn_runtime *rt, int index, const c
 /* --- read --- */
 
 static int prepare_read(lua_State *L, struct tn_runtime *rt) {
-  default_size(L, rt, 2, "max");
+  (void)rt;
+  if (!lua_isnoneornil(L, 2)) {
+    tn_check_integer(L, 2, "max", 1, INT_MAX);
+  }
   return 0;
+}
+
+static size_t max_of(lua_State *L, const struct tn_call *call) {
+  lua_Integer max = lua_tointeger(L, 2);
+  return (size_t)(max ? max : call->rt->buffer_size);
 }
 
 static int attempt_read(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
-  size_t max = (size_t)lua_tointeger(L, 2);
+  size_t max = max_of(L, call);
   if (source->input.length > 0) {
     return give_buffered(L, source, source->input.length < max ? source->input.length : max);
   }
@@ -295,7 +303,7 @@ static int attempt_read_vectored(lua_State *L, struct tn_call *call) {
 
 static int attempt_peek(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
-  size_t max = (size_t)lua_tointeger(L, 2);
+  size_t max = max_of(L, call);
   max = max < TN_SCRATCH_SIZE ? max : TN_SCRATCH_SIZE;
   size_t ahead = source->input.length < max ? source->input.length : max;
   char *bytes = tn_reactor_scratch(call->rt->reactor);
@@ -325,7 +333,7 @@ static int attempt_buffered(lua_State *L, struct tn_call *call) {
 
 /* clang-format off */
 const struct tn_method tn_input_methods[] = {
-  {.name = "read",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
+  {.name = "read",         .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_HAS_TRY,
    .prepare = prepare_read, .attempt = attempt_read},
   {.name = "read_exact",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
    .prepare = prepare_read_exact, .attempt = attempt_read_exact, .extras = extras_read_exact},

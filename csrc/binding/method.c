@@ -6,14 +6,22 @@
 #include <stdio.h>
 #include <string.h>
 
-static int advance(lua_State *L, struct tn_call *call);
+/* The upvalue of a method: one look-up for both. */
+struct bound {
+  struct tn_runtime *rt;
+  const struct tn_method *method;
+};
 
-static struct tn_call begin(lua_State *L, struct tn_waiter *waiter) {
-  struct tn_call call = {.rt = tn_runtime_of(L), .method = lua_touserdata(L, lua_upvalueindex(2)), .waiter = waiter};
-  if (call.method->kinds) {
-    call.self = lua_touserdata(L, 1);
-  }
-  return call;
+static const struct bound *bound_of(lua_State *L) {
+  return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+static struct tn_call begin(const struct bound *bound, struct tn_waiter *waiter, void *self) {
+  return (struct tn_call){.rt = bound->rt, .method = bound->method, .waiter = waiter, .self = self};
+}
+
+static void *receiver(lua_State *L, const struct tn_method *method) {
+  return method->kinds ? lua_touserdata(L, 1) : NULL;
 }
 
 static void end(struct tn_call *call) {
@@ -88,7 +96,7 @@ static int attempt(lua_State *L, struct tn_call *call) {
 
 static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
   const struct tn_method *method = call->method;
-  if (method->seconds_at && !lua_isnil(L, method->seconds_at)) {
+  if (method->seconds_at && !lua_isnoneornil(L, method->seconds_at)) {
     return tn_deadline_after(lua_tonumber(L, method->seconds_at));
   }
   uint64_t timeout = !call->source                       ? 0
@@ -165,16 +173,19 @@ static int advance(lua_State *L, struct tn_call *call) {
     if (status < 0) {
       return fail(L, call, status);
     }
-    struct tn_call again = begin(L, call->waiter);
-    again.resumed = true;
-    again.top = call->top;
-    *call = again;
+    *call = (struct tn_call){.rt = call->rt,
+                             .method = call->method,
+                             .waiter = call->waiter,
+                             .self = call->self,
+                             .resumed = true,
+                             .top = call->top};
   }
 }
 
 static int resume(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  struct tn_call call = begin(L, tn_task_resumed(L, tn_runtime_of(L)));
+  const struct bound *bound = bound_of(L);
+  struct tn_call call = begin(bound, tn_task_resumed(L, bound->rt), receiver(L, bound->method));
   call.resumed = true;
   call.top = (int)context;
   return advance(L, &call);
@@ -184,8 +195,10 @@ static int resume(lua_State *L, int status, lua_KContext context) {
 static int start(lua_State *L, int status, lua_KContext context) {
   (void)status;
   (void)context;
-  struct tn_runtime *rt = tn_runtime_of(L);
-  struct tn_call call = begin(L, rt->current ? tn_task_resumed(L, rt) : &rt->blocking);
+  const struct bound *bound = bound_of(L);
+  struct tn_runtime *rt = bound->rt;
+  struct tn_waiter *waiter = rt->current ? tn_task_resumed(L, rt) : &rt->blocking;
+  struct tn_call call = begin(bound, waiter, receiver(L, bound->method));
   return advance(L, &call);
 }
 
@@ -200,11 +213,15 @@ static int give_way(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waite
   return start(L, LUA_OK, 0);
 }
 
-static void check_receiver(lua_State *L, const struct tn_method *method) {
-  if (method->kinds && !tn_cast(L, 1, method->kinds)) {
-    unsigned first = method->kinds & -method->kinds;
-    luaL_typeerror(L, 1, tn_kind_name(first));
+static void *check_receiver(lua_State *L, const struct tn_method *method) {
+  if (method->kinds == 0) {
+    return NULL;
   }
+  void *self = tn_cast(L, 1, method->kinds);
+  if (!self) {
+    luaL_typeerror(L, 1, tn_kind_name(method->kinds & -method->kinds));
+  }
+  return self;
 }
 
 static void check_arguments(lua_State *L, struct tn_runtime *rt, const struct tn_method *method) {
@@ -220,47 +237,46 @@ static void check_arguments(lua_State *L, struct tn_runtime *rt, const struct tn
 }
 
 static int call_method(lua_State *L) {
-  struct tn_runtime *rt = tn_runtime_of(L);
-  const struct tn_method *method = lua_touserdata(L, lua_upvalueindex(2));
-  check_receiver(L, method);
+  const struct bound *bound = bound_of(L);
+  struct tn_runtime *rt = bound->rt;
+  const struct tn_method *method = bound->method;
+  void *self = check_receiver(L, method);
   check_arguments(L, rt, method);
+  struct tn_waiter *waiter = NULL;
   if (method->flags & TN_NEVER_WAITS) {
     tn_runtime_check(L, rt, method->name);
-    struct tn_call call = begin(L, NULL);
-    return advance(L, &call);
+  } else {
+    waiter = tn_task_enter(L, rt, method->name);
+    waiter->operation_ns = 0;
+    if (waiter->claims) { /* of an operation that ended in a Lua error */
+      tn_claims_release(rt->reactor, waiter);
+    }
+    if (--rt->budget < 0) {
+      return give_way(L, rt, waiter);
+    }
   }
-  struct tn_waiter *waiter = tn_task_enter(L, rt, method->name);
-  waiter->operation_ns = 0;
-  if (waiter->claims) { /* of an operation that ended in a Lua error */
-    tn_claims_release(rt->reactor, waiter);
-  }
-  if (--rt->budget < 0) {
-    return give_way(L, rt, waiter);
-  }
-  struct tn_call call = begin(L, waiter);
+  struct tn_call call = begin(bound, waiter, self);
   return advance(L, &call);
 }
 
 static int call_try(lua_State *L) {
-  struct tn_runtime *rt = tn_runtime_of(L);
-  const struct tn_method *method = lua_touserdata(L, lua_upvalueindex(2));
-  check_receiver(L, method);
-  check_arguments(L, rt, method);
-  tn_runtime_check(L, rt, method->name);
-  struct tn_call call = begin(L, NULL);
-  struct tn_source *source = ((struct tn_object *)call.self)->source;
-  if (source) {
-    source->drained = 0; /* it asks the kernel, whatever the last read left behind */
+  const struct bound *bound = bound_of(L);
+  struct tn_object *self = check_receiver(L, bound->method);
+  check_arguments(L, bound->rt, bound->method);
+  tn_runtime_check(L, bound->rt, bound->method->name);
+  if (self->source) {
+    self->source->drained = 0; /* it asks the kernel, whatever the last read left behind */
   }
+  struct tn_call call = begin(bound, NULL, self);
   return advance(L, &call);
 }
 
 static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row, const char *prefix,
                     lua_CFunction function) {
   lua_pushfstring(L, "%s%s", prefix, row->name);
-  lua_pushlightuserdata(L, rt);
-  lua_pushlightuserdata(L, (void *)row);
-  lua_pushcclosure(L, function, 2);
+  struct bound *bound = lua_newuserdatauv(L, sizeof *bound, 0);
+  *bound = (struct bound){rt, row};
+  lua_pushcclosure(L, function, 1);
   lua_rawset(L, -3);
 }
 

@@ -53,7 +53,7 @@ struct tn_method {
   const char *name;
   unsigned kinds;               /* 0: a function without receiver */
   int interest;
-  int slots;                    /* arguments and state, receiver included; 0: as many as are given */
+  int slots;                    /* arguments and state, receiver included, to pad to; 0: as many as are given */
   int seconds_at;               /* the argument that limits the time, or 0 */
   unsigned flags;
   int (*prepare)(lua_State *L, struct tn_runtime *rt);  /* checks the arguments, once */

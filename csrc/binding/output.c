@@ -52,7 +52,9 @@ static void claim_buffers(lua_State *L, struct tn_call *call, int first, int las
 static int prepare_write(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   int last = lua_gettop(L);
-  luaL_checkstack(L, 4, NULL);
+  if (last > LUA_MINSTACK / 2) {
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
+  }
   for (int i = 2; i <= last; i++) {
     check_bytes(L, i);
   }
@@ -68,26 +70,38 @@ static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, siz
                       : tn_source_send_slices(source, slices, count);
 }
 
+/* Sends until everything has gone out; the status of what stopped it before. */
+static int send_all(lua_State *L, struct tn_call *call, int slot, size_t sent) {
+  ptrdiff_t count;
+  while ((count = send_some(L, call->source, slot - 1, sent)) > 0) {
+    sent += (size_t)count;
+  }
+  set_sent(L, slot, sent);
+  if (count == TN_EAGAIN) {
+    claim_buffers(L, call, 2, slot - 1);
+  }
+  return count == 0 ? 1 : (int)count;
+}
+
 static int attempt_write(lua_State *L, struct tn_call *call) {
   int slot = call->resumed ? call->top : lua_gettop(L);
-  size_t sent = sent_so_far(L, slot);
-  for (;;) {
-    ptrdiff_t count = send_some(L, call->source, slot - 1, sent);
-    if (count <= 0) {
-      set_sent(L, slot, sent);
-      if (count == TN_EAGAIN) {
-        claim_buffers(L, call, 2, slot - 1);
-      }
-      lua_settop(L, slot);
-      return count == 0 ? 1 : (int)count;
-    }
-    sent += (size_t)count;
-    /* the common case: everything went out at once */
-    if (slot == 3 && lua_type(L, 2) == LUA_TSTRING && sent == lua_rawlen(L, 2)) {
-      lua_pushinteger(L, (lua_Integer)sent);
+  size_t sent = 0;
+  if (call->resumed) {
+    sent = sent_so_far(L, slot);
+  } else if (slot == 3 && lua_type(L, 2) == LUA_TSTRING) { /* the common case: one string, gone at once */
+    size_t length;
+    const char *bytes = lua_tolstring(L, 2, &length);
+    ptrdiff_t count = length ? tn_source_send(call->source, bytes, length) : 0;
+    if (count == (ptrdiff_t)length) {
+      lua_pushinteger(L, count);
       return 1;
     }
+    if (count < 0 && count != TN_EAGAIN) {
+      return (int)count;
+    }
+    sent = count > 0 ? (size_t)count : 0;
   }
+  return send_all(L, call, slot, sent);
 }
 
 /* `nil, err, sent` */
