@@ -23,6 +23,10 @@
 
 #include <string.h>
 
+#ifdef TCPNET_FAULTS
+#include "platform/faults.h"
+#endif
+
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
     tn_object_methods,       tn_option_methods,      tn_input_methods,  tn_output_methods,
@@ -115,7 +119,26 @@ static const luaL_Reg functions[] = {
     {NULL, NULL},
 };
 
+#ifdef TCPNET_FAULTS
+/* fault(call, nth, times, code | "short") makes the library's own calls fail; fault() forgets it → how many failed. */
+static int fault(lua_State *L) {
+  if (lua_isnoneornil(L, 1)) {
+    lua_pushinteger(L, tn_fault_clear());
+    return 1;
+  }
+  const char *code = luaL_checkstring(L, 4);
+  int error = strcmp(code, "short") == 0 ? TN_FAULT_SHORT : tn_status_errno(tn_status_by_name(code));
+  luaL_argcheck(L, error != 0, 4, "the name of a code expected");
+  bool known = tn_fault_set(luaL_checkstring(L, 1), (int)luaL_checkinteger(L, 2), (int)luaL_checkinteger(L, 3), error);
+  luaL_argcheck(L, known, 1, "the name of a call expected");
+  return 0;
+}
+#endif
+
 static const luaL_Reg private_functions[] = {
+#ifdef TCPNET_FAULTS
+    {"fault", fault},
+#endif
     {"new_error", tn_error_new},         {"target", tn_address_target},
     {"timeout", tn_timeout},             {"hide_sources", hide_sources},
     {"pid", process_id},

@@ -77,11 +77,15 @@ int tn_socket_bind(tn_fd fd, const struct sockaddr *address, socklen_t length) {
 }
 
 int tn_socket_connect(tn_fd fd, const struct sockaddr *address, socklen_t length) {
-  if (connect(fd, address, length) == 0) {
+  int result;
+  do {
+    result = connect(fd, address, length);
+  } while (result < 0 && errno == EINTR);
+  if (result == 0 || errno == EISCONN) {
     return 0;
   }
   /* an interrupted connect goes on by itself (POSIX connect) */
-  return errno == EINTR ? -EINPROGRESS : -errno;
+  return errno == EALREADY ? -EINPROGRESS : -errno;
 }
 
 int tn_socket_connected(tn_fd fd) {

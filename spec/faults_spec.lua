@@ -1,0 +1,97 @@
+-- Every system call and allocation of the library fails once, at each place of a script that uses it all: the script
+-- gets an error or does not notice, nothing crashes, nothing is left. Runs a build made for that.
+local leaks = require "spec.support.leaks"
+
+-- One script, run in a process of its own for each call: fails the n-th one, for n = 1, 2, … until none is left to fail.
+local script = [[
+  local tcpnet = require "tcpnet"
+  local leaks = require "spec.support.leaks"
+  local call, code, times = arg[1], arg[2], tonumber(arg[3])
+  local fault = tcpnet.private.fault
+  local payload = ("0123456789"):rep(2000)
+
+  -- true, or the error that one of the operations met
+  local function exercise()
+    local listener <close> = assert(tcpnet.TcpListener.bind("127.0.0.1:0", { keepalive = true }))
+    listener:set_accept_options { nodelay = true }
+    return tcpnet.scope(function(scope)
+      scope:spawn(function()
+        local stream <close> = listener:incoming()()
+        for line in stream:lines(100000) do
+          assert(stream:write(line, "\n"))
+        end
+      end)
+      local stream <close> = assert(tcpnet.TcpStream.connect(listener:local_addr(), { timeout = 5 }))
+      assert(stream:write(payload, "\n"))
+      assert(stream:read_line(100000) == payload)
+      assert(stream:ready("w"))
+      local buffer = tcpnet.Buffer.new(64)
+      assert(stream:write("abc\n"))
+      assert(stream:read_into(buffer))
+      assert(stream:shutdown())
+      assert(stream:read() == nil or true)
+      return true
+    end)
+  end
+
+  leaks.note()
+  local n, struck = 0, 1
+  while struck > 0 and n < 200 do
+    n = n + 1
+    fault(call, n, times, code)
+    local ok, err = pcall(tcpnet.timeout, 10, exercise)
+    struck = fault()
+    if ok and err == nil then error(("%s number %d failing with %s: the script hangs"):format(call, n, code)) end
+    if struck == 0 and not ok then error(err, 0) end
+    leaks.check()
+  end
+  print(n - 1)
+]]
+
+local function run(call, code, times)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  file:write(script)
+  file:close()
+  local command = ("TCPNET_BUILD=build-faults timeout 120 ./dev lua %s %s %s %d 2>&1"):format(path, call, code, times)
+  local pipe = assert(io.popen(command))
+  local output = pipe:read "a"
+  local ok = pipe:close()
+  os.remove(path)
+  assert(ok, output)
+  return tonumber(output:match "(%d+)%s*$")
+end
+
+describe("a failing system call", function()
+  setup(function()
+    assert(os.execute "./dev build --faults")
+  end)
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  for call, codes in pairs {
+    socket = { "EMFILE", "ENOBUFS" },
+    connect = { "ECONNREFUSED", "EADDRNOTAVAIL", "EINTR" },
+    accept4 = { "EMFILE", "ECONNABORTED", "EINTR", "EAGAIN" },
+    recv = { "EINTR", "EAGAIN", "ECONNRESET", "ENOMEM" },
+    send = { "EINTR", "EAGAIN", "EPIPE", "ENOBUFS" },
+    sendmsg = { "EINTR", "EAGAIN", "ECONNRESET" },
+    getsockopt = { "ENOBUFS" },
+    setsockopt = { "ENOMEM" },
+    poll = { "EINTR", "ENOMEM" },
+    malloc = { "ENOMEM" },
+    calloc = { "ENOMEM" },
+    realloc = { "ENOMEM" },
+  } do
+    for _, code in ipairs(codes) do
+      it(("(%s, %s) is an error or goes unnoticed, and leaves nothing behind"):format(call, code), function()
+        run(call, code, 1)
+      end)
+    end
+  end
+
+  it("that moves one byte at a time loses none (F39)", function()
+    assert(run("recv", "short", 1000000) >= 1)
+    assert(run("send", "short", 1000000) >= 1)
+  end)
+end)
