@@ -90,7 +90,8 @@ int tn_address_target(lua_State *L) {
     why = "a host's name has at most 255 bytes";
   }
   if (!why) {
-    why = host_length == 0 ? "the host is missing" : tn_address_parse_ip(host, host_length, port, &address, &literal);
+    why = host_length == 0 ? "the host is missing"
+                           : tn_address_parse_ip(host, host_length, port, &address, &literal);
     if (!why) {
       tn_address_push(L, tn_runtime_of(L), &address);
       return 1;
@@ -156,7 +157,8 @@ static int addr_flowinfo(lua_State *L) {
 }
 
 static bool is_unnamed(const struct tn_address *address) {
-  return address->any.sa_family == AF_UNIX && address->length <= offsetof(struct sockaddr_un, sun_path);
+  return address->any.sa_family == AF_UNIX &&
+         address->length <= offsetof(struct sockaddr_un, sun_path);
 }
 
 static int addr_path(lua_State *L) {

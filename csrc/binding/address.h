@@ -11,7 +11,8 @@ const struct tn_address *tn_address_at(lua_State *L, int index);
 const struct tn_address *tn_check_address(lua_State *L, int index);
 
 extern const struct tn_class tn_socket_addr_class;
-/* target(address) or target(host, port) → SocketAddr | false, host, port | nil, err. A name is for the resolver. */
+/* target(address) or target(host, port) → SocketAddr | false, host, port | nil, err. A name is for
+ * the resolver. */
 int tn_address_target(lua_State *L);
 
 #endif

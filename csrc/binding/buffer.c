@@ -10,7 +10,8 @@ static struct tn_buffer *check_buffer(lua_State *L, int index) {
 
 struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_waiter *waiter) {
   struct tn_buffer *buffer = check_buffer(L, index);
-  luaL_argcheck(L, !tn_claim_taken(&buffer->writing, waiter), index, "a write of this Buffer is waiting");
+  luaL_argcheck(L, !tn_claim_taken(&buffer->writing, waiter), index,
+                "a write of this Buffer is waiting");
   return buffer;
 }
 
@@ -65,7 +66,8 @@ static size_t position(lua_Integer at, size_t length) {
   return at == 0 || (size_t)-at > length ? (at == 0 ? 0 : 1) : length - (size_t)-at + 1;
 }
 
-static struct tn_slice range(lua_State *L, const struct tn_buffer *buffer, lua_Integer last_default) {
+static struct tn_slice range(lua_State *L, const struct tn_buffer *buffer,
+                             lua_Integer last_default) {
   lua_Integer first = luaL_optinteger(L, 2, 1);
   size_t from = position(first, buffer->length);
   lua_Integer last = luaL_optinteger(L, 3, last_default == 0 ? first : last_default);
@@ -105,14 +107,15 @@ static int buffer_find(lua_State *L) {
   from = from == 0 ? 1 : from;
   const char *data = buffer->memory + buffer->start;
   for (size_t at = from - 1; at + length <= buffer->length; at++) {
-    const char *hit = length ? memchr(data + at, plain[0], buffer->length - length - at + 1) : data + at;
+    const char *hit =
+        length ? memchr(data + at, plain[0], buffer->length - length - at + 1) : data + at;
     if (!hit) {
       break;
     }
     at = (size_t)(hit - data);
     if (memcmp(hit, plain, length) == 0) {
       lua_pushinteger(L, (lua_Integer)at + 1);
-      lua_pushinteger(L, (lua_Integer)(at + length));
+      lua_pushinteger(L, (lua_Integer)at + (lua_Integer)length);
       return 2;
     }
   }
@@ -130,9 +133,10 @@ static int buffer_append(lua_State *L) {
     return luaL_typeerror(L, 2, "string, number or Buffer");
   }
   if (bytes.length > buffer->capacity - buffer->length) {
-    return luaL_argerror(L, 2, lua_pushfstring(L, "the Buffer has room for %I bytes more, got %I",
-                                               (LUAI_UACINT)(buffer->capacity - buffer->length),
-                                               (LUAI_UACINT)bytes.length));
+    return luaL_argerror(L, 2,
+                         lua_pushfstring(L, "the Buffer has room for %I bytes more, got %I",
+                                         (LUAI_UACINT)(buffer->capacity - buffer->length),
+                                         (LUAI_UACINT)bytes.length));
   }
   if (buffer->start + buffer->length + bytes.length > buffer->capacity) {
     bool own = bytes.base == buffer->memory + buffer->start;
@@ -177,9 +181,9 @@ static int meta_gc(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"new", buffer_new},       {"capacity", buffer_capacity}, {"sub", buffer_sub},     {"byte", buffer_byte},
-    {"find", buffer_find},     {"append", buffer_append},     {"consume", buffer_consume}, {"clear", buffer_clear},
-    {NULL, NULL}};
+    {"new", buffer_new},         {"capacity", buffer_capacity}, {"sub", buffer_sub},
+    {"byte", buffer_byte},       {"find", buffer_find},         {"append", buffer_append},
+    {"consume", buffer_consume}, {"clear", buffer_clear},       {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
     {"__len", meta_len}, {"__tostring", meta_tostring}, {"__gc", meta_gc}, {NULL, NULL}};
 const struct tn_class tn_buffer_class = {"Buffer", TN_BUFFER, functions, metamethods};

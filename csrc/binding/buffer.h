@@ -1,4 +1,5 @@
-/* Buffer: a fixed piece of memory for bytes, read into and written from without a string for each. */
+/* Buffer: a fixed piece of memory for bytes, read into and written from without a string for each.
+ */
 #ifndef TCPNET_BUFFER_H
 #define TCPNET_BUFFER_H
 
@@ -7,7 +8,7 @@
 
 struct tn_buffer {
   struct tn_header header;
-  struct tn_claim writing;      /* a write that waits needs the bytes as they are */
+  struct tn_claim writing; /* a write that waits needs the bytes as they are */
   size_t capacity;
   size_t start;
   size_t length;

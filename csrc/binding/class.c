@@ -19,9 +19,9 @@ static int kind_index(unsigned kind) {
 
 const char *tn_kind_name(unsigned kind) {
   static const char *const names[TN_KINDS] = {
-      "TcpSocket",     "TcpStream", "TcpListener", "ReadHalf", "WriteHalf", "OwnedReadHalf", "OwnedWriteHalf",
-      "Buffer",        "SocketAddr", "Error",      "Ready",    "Task",      "JoinSet",       "lookup",
-      "tcpnet runtime"};
+      "TcpSocket",     "TcpStream",      "TcpListener", "ReadHalf",   "WriteHalf",
+      "OwnedReadHalf", "OwnedWriteHalf", "Buffer",      "SocketAddr", "Error",
+      "Ready",         "Task",           "JoinSet",     "lookup",     "tcpnet runtime"};
   return names[kind_index(kind)];
 }
 
@@ -43,14 +43,15 @@ void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, in
   return header;
 }
 
-struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind, struct tn_source *source) {
+struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
+                                struct tn_source *source) {
   struct tn_object *object = tn_new(L, rt, kind, sizeof *object, 0);
   object->source = source;
   return object;
 }
 
-struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind, struct tn_object *from,
-                                 const char *by) {
+struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
+                                 struct tn_object *from, const char *by) {
   struct tn_object *object = tn_object_new(L, rt, kind, NULL);
   object->source = from->source;
   from->source = NULL;
@@ -86,27 +87,30 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
 
 /* --- arguments --- */
 
-lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least, lua_Integer most) {
+lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                             lua_Integer most) {
   int is_integer = 0;
   lua_Integer value = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
   if (!is_integer || value < least || value > most) {
-    const char *given = lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+    const char *given =
+        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
     luaL_argerror(L, index,
-                  lua_pushfstring(L, "%s: integer from %I to %I expected, got %s", name, (LUAI_UACINT)least,
-                                  (LUAI_UACINT)most, given));
+                  lua_pushfstring(L, "%s: integer from %I to %I expected, got %s", name,
+                                  (LUAI_UACINT)least, (LUAI_UACINT)most, given));
   }
   return value;
 }
 
-lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least, lua_Integer most,
-                           lua_Integer otherwise) {
+lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                           lua_Integer most, lua_Integer otherwise) {
   return lua_isnoneornil(L, index) ? otherwise : tn_check_integer(L, index, name, least, most);
 }
 
 double tn_check_seconds(lua_State *L, int index) {
   double seconds = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : NAN;
   if (!(seconds >= 0)) {
-    const char *given = lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+    const char *given =
+        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
     luaL_argerror(L, index, lua_pushfstring(L, "seconds, 0 or more, expected, got %s", given));
   }
   return seconds;

@@ -1,7 +1,8 @@
 /* Classes: what every userdata begins with, how it is recognised, how a class table is made.
  *
- * A userdata starts with a header; the check of a receiver compares it without looking at any table, which is the
- * largest single item in the cost of a small read. Class tables hold constructors and methods and are the metatable's
+ * A userdata starts with a header; the check of a receiver compares it without looking at any
+ * table, which is the largest single item in the cost of a small read. Class tables hold
+ * constructors and methods and are the metatable's
  * __index, so that tcpnet.TcpStream.read(s) is s:read(). */
 #ifndef TCPNET_CLASS_H
 #define TCPNET_CLASS_H
@@ -50,14 +51,14 @@ struct tn_header {
 /* A userdata that owns a reference to a source. */
 struct tn_object {
   struct tn_header header;
-  struct tn_source *source;     /* NULL: closed or consumed */
-  const char *consumed_by;      /* the method that took the source, or NULL */
+  struct tn_source *source; /* NULL: closed or consumed */
+  const char *consumed_by;  /* the method that took the source, or NULL */
 };
 
 struct tn_class {
   const char *name;
   unsigned kind;
-  const luaL_Reg *functions;    /* constructors and plain methods */
+  const luaL_Reg *functions; /* constructors and plain methods */
   const luaL_Reg *metamethods;
 };
 
@@ -66,7 +67,8 @@ extern const char tn_magic[];
 /* The userdata at `index` if it is one of `kinds`, or NULL. */
 static inline void *tn_cast(lua_State *L, int index, unsigned kinds) {
   struct tn_header *header = lua_touserdata(L, index);
-  if (header && lua_rawlen(L, index) >= sizeof *header && header->magic == tn_magic && (header->kind & kinds)) {
+  if (header && lua_rawlen(L, index) >= sizeof *header && header->magic == tn_magic &&
+      (header->kind & kinds)) {
     return header;
   }
   return NULL;
@@ -77,10 +79,12 @@ void *tn_check(lua_State *L, int index, unsigned kinds, const char *expected);
 /* A new zeroed userdata of that kind, with its metatable. */
 void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, int user_values);
 /* A new object that takes over one reference to the source. */
-struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind, struct tn_source *source);
-/* Moves the source to a new object of another kind; `by` is the method that consumes the old one. */
-struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind, struct tn_object *from,
-                                 const char *by);
+struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
+                                struct tn_source *source);
+/* Moves the source to a new object of another kind; `by` is the method that consumes the old one.
+ */
+struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
+                                 struct tn_object *from, const char *by);
 
 /* Makes the class table and leaves it as a field of the table on top of the stack. */
 void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *class);
@@ -89,9 +93,10 @@ void tn_functions_add(lua_State *L, struct tn_runtime *rt, const luaL_Reg *funct
 const char *tn_kind_name(unsigned kind);
 
 /* Arguments. Each raises an error that names the argument and what was expected. */
-lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least, lua_Integer most);
-lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least, lua_Integer most,
-                           lua_Integer otherwise);
+lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                             lua_Integer most);
+lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                           lua_Integer most, lua_Integer otherwise);
 /* Seconds, not negative and not NaN; nil is math.huge: no limit. */
 double tn_opt_seconds(lua_State *L, int index);
 double tn_check_seconds(lua_State *L, int index);

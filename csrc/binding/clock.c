@@ -23,7 +23,11 @@ static int attempt_yield(lua_State *L, struct tn_call *call) {
 }
 
 const struct tn_method tn_clock_methods[] = {
-    {.name = "sleep", .slots = 1, .seconds_at = 1, .flags = TN_OWN_TIMEOUT, .prepare = prepare_sleep,
+    {.name = "sleep",
+     .slots = 1,
+     .seconds_at = 1,
+     .flags = TN_OWN_TIMEOUT,
+     .prepare = prepare_sleep,
      .attempt = attempt_sleep},
     {.name = "yield", .slots = 1, .attempt = attempt_yield},
     {0},

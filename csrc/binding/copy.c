@@ -1,4 +1,5 @@
-/* copy: see copy.h. The bytes wait in the reader's own buffer, so that what the writer did not take stays readable. */
+/* copy: see copy.h. The bytes wait in the reader's own buffer, so that what the writer did not take
+ * stays readable. */
 #include "binding/copy.h"
 
 #include <stdint.h>
@@ -25,7 +26,8 @@ static int prepare_copy(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
-static struct tn_source *open_source(struct tn_call *call, const struct tn_object *object, const char *closed) {
+static struct tn_source *open_source(struct tn_call *call, const struct tn_object *object,
+                                     const char *closed) {
   if (object->source && object->source->fd != TN_NO_FD) {
     return object->source;
   }
@@ -40,7 +42,8 @@ static int wait_for(struct tn_call *call, struct tn_source *source, int interest
   return TN_EAGAIN;
 }
 
-static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left, struct tn_source **blocked) {
+static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left,
+                      struct tn_source **blocked) {
   size_t want = left < CHUNK ? (size_t)left : CHUNK;
   *blocked = from;
   if (from->input.length == 0) {
@@ -117,6 +120,10 @@ static int extras_copy(lua_State *L, struct tn_call *call) {
 }
 
 const struct tn_method tn_copy_methods[] = {
-    {.name = "copy", .slots = 4, .prepare = prepare_copy, .attempt = attempt_copy, .extras = extras_copy},
+    {.name = "copy",
+     .slots = 4,
+     .prepare = prepare_copy,
+     .attempt = attempt_copy,
+     .extras = extras_copy},
     {0},
 };

@@ -1,4 +1,5 @@
-/* Error values. The fields are a table in the userdata's user value: read by name, never written by users. */
+/* Error values. The fields are a table in the userdata's user value: read by name, never written by
+ * users. */
 #include "binding/error.h"
 
 #include "core/status.h"
@@ -32,8 +33,8 @@ static void set_text(lua_State *L, const char *field, const char *text) {
   }
 }
 
-void tn_error_push(lua_State *L, struct tn_runtime *rt, int status, const char *op, const char *address,
-                   const char *message) {
+void tn_error_push(lua_State *L, struct tn_runtime *rt, int status, const char *op,
+                   const char *address, const char *message) {
   luaL_checkstack(L, 8, NULL);
   tn_new(L, rt, TN_ERROR_VALUE, sizeof(struct tn_header), 1);
   lua_createtable(L, 0, 6);
@@ -116,7 +117,8 @@ static int meta_index(lua_State *L) {
   tn_check(L, 1, TN_ERROR_VALUE, "Error");
   lua_getiuservalue(L, 1, 1);
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, -2) == LUA_TNIL && lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "is") == 0) {
+  if (lua_rawget(L, -2) == LUA_TNIL && lua_type(L, 2) == LUA_TSTRING &&
+      strcmp(lua_tostring(L, 2), "is") == 0) {
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_pushcclosure(L, method_is, 1);
   }
@@ -131,7 +133,11 @@ static int meta_tostring(lua_State *L) {
   luaL_buffinit(L, &text);
   static const struct {
     const char *field, *before, *after;
-  } parts[] = {{"op", "", ""}, {"address", " ", ""}, {"message", ": ", ""}, {"code", " (", ")"}, {"traceback", "\n", ""}};
+  } parts[] = {{"op", "", ""},
+               {"address", " ", ""},
+               {"message", ": ", ""},
+               {"code", " (", ")"},
+               {"traceback", "\n", ""}};
   bool empty = true;
   for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
     bool there = lua_getfield(L, 2, parts[i].field) != LUA_TNIL;
@@ -156,6 +162,8 @@ static int meta_concat(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {{"is", method_is}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {
-    {"__index", meta_index}, {"__tostring", meta_tostring}, {"__concat", meta_concat}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__index", meta_index},
+                                       {"__tostring", meta_tostring},
+                                       {"__concat", meta_concat},
+                                       {NULL, NULL}};
 const struct tn_class tn_error_class = {"Error", TN_ERROR_VALUE, functions, metamethods};

@@ -5,8 +5,8 @@
 #include "binding/runtime.h"
 
 /* Pushes an error. `op`, `address` and `message` (NULL: the status' own words) may be NULL. */
-void tn_error_push(lua_State *L, struct tn_runtime *rt, int status, const char *op, const char *address,
-                   const char *message);
+void tn_error_push(lua_State *L, struct tn_runtime *rt, int status, const char *op,
+                   const char *address, const char *message);
 /* Pushes nil and an error: the results of a call that failed. */
 int tn_fail(lua_State *L, struct tn_runtime *rt, int status, const char *op, const char *message);
 /* Gives the error at `index`, if it is one, the traceback at the top; pops the traceback. */

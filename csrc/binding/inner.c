@@ -1,8 +1,9 @@
 /* Coroutines inside a task: see inner.h.
  *
- * Resuming one makes it the task's innermost coroutine. A yield with the task's `waits` flag set is a wait: every level
- * above yields too, down to the scheduler, and is resumed in the same order. Any other yield is the coroutine's own: its
- * resumer gets the values, except under `timeout`, which hands them on, so that a generator may use it. */
+ * Resuming one makes it the task's innermost coroutine. A yield with the task's `waits` flag set is
+ * a wait: every level above yields too, down to the scheduler, and is resumed in the same order.
+ * Any other yield is the coroutine's own: its resumer gets the values, except under `timeout`,
+ * which hands them on, so that a generator may use it. */
 #include "binding/inner.h"
 
 #include "binding/error.h"
@@ -122,18 +123,30 @@ static int give(lua_State *L, struct tn_runtime *rt, enum mode mode, int count, 
   return tn_task_yield(L, count, 0, after_yield);
 }
 
-/* Resumes the coroutine, which stands in the nest if there is a task, with the arguments on its stack. */
-static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode, int arguments) {
+static int level_of(const struct tn_task *task, const lua_State *thread) {
+  int index = task->depth;
+  while (index > 0 && task->nest[index - 1].thread != thread) {
+    index--;
+  }
+  return index - 1;
+}
+
+/* Where a level stands in the nest, and its mode, while it waits. */
+static lua_KContext context_of(int index, enum mode mode) {
+  return (lua_KContext)index * 4 + (lua_KContext)mode;
+}
+
+/* Resumes the coroutine, which stands in the nest if there is a task, with the arguments on its
+ * stack. */
+static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode,
+                   int arguments) {
   lua_State *thread = coroutine_of(L);
   int results = 0;
+  int index = task ? level_of(task, thread) : 0;
   int status = tn_thread_resume(thread, L, arguments, &results);
   if (status == LUA_YIELD && task && task->waits) {
     set_waiting(L, rt, true);
-    int index = task->depth - 1;
-    while (task->nest[index].thread != thread) {
-      index--;
-    }
-    return tn_task_yield(L, 0, (lua_KContext)index << 2 | mode, after_wait);
+    return tn_task_yield(L, 0, context_of(index, mode), after_wait);
   }
   if (status != LUA_OK && status != LUA_YIELD) {
     return failed(L, rt, task, mode);
@@ -149,14 +162,15 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
   struct tn_runtime *rt = tn_runtime_of(L);
   lua_State *thread = coroutine_of(L);
   struct tn_task *task = rt->current;
-  enum mode mode = (enum mode)(context & 3);
-  int index = (int)(context >> 2);
+  enum mode mode = (enum mode)(context % 4);
+  int index = (int)(context / 4);
   set_waiting(L, rt, false);
   if (!task || index >= task->depth || task->nest[index].thread != thread) {
     return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
   }
   uint64_t deadline_ns = task->nest[index].deadline_ns;
-  if (mode == TIMEOUT && task->waiter.reason == TN_TIMEOUT && deadline_ns != 0 && deadline_ns <= tn_now_ns()) {
+  if (mode == TIMEOUT && task->waiter.reason == TN_TIMEOUT && deadline_ns != 0 &&
+      deadline_ns <= tn_now_ns()) {
     tn_forget(rt->reactor, &task->waiter);
     tn_task_close_inner(L, rt, task, index);
     return tn_fail(L, rt, TN_TIMEOUT, "timeout", NULL);
@@ -187,9 +201,10 @@ static int after_yield(lua_State *L, int status, lua_KContext context) {
 static int enter(lua_State *L, struct tn_runtime *rt, enum mode mode) {
   lua_State *thread = coroutine_of(L);
   int arguments = lua_gettop(L) - 1;
-  const char *refusal = is_waiting(L, rt)                                      ? "cannot resume a coroutine that waits in a task"
-                        : !lua_checkstack(thread, arguments + LUA_MINSTACK) ? "too many arguments to resume"
-                                                                            : NULL;
+  const char *refusal = is_waiting(L, rt) ? "cannot resume a coroutine that waits in a task"
+                        : !lua_checkstack(thread, arguments + LUA_MINSTACK)
+                            ? "too many arguments to resume"
+                            : NULL;
   if (refusal) {
     if (mode == WRAP) {
       return luaL_error(L, "%s", refusal);
@@ -271,7 +286,9 @@ static const char *status_of(lua_State *L, const struct tn_runtime *rt, lua_Stat
   case LUA_YIELD:
     return "suspended";
   case LUA_OK:
-    return lua_getstack(thread, 0, &frame) ? "normal" : lua_gettop(thread) == 0 ? "dead" : "suspended";
+    return lua_getstack(thread, 0, &frame) ? "normal"
+           : lua_gettop(thread) == 0       ? "dead"
+                                           : "suspended";
   default:
     return "dead";
   }

@@ -1,5 +1,5 @@
-/* Coroutines inside a task: tcpnet.coroutine and timeout. What waits in one suspends the whole task; its resumer sees
- * only the coroutine's own yields. */
+/* Coroutines inside a task: tcpnet.coroutine and timeout. What waits in one suspends the whole
+ * task; its resumer sees only the coroutine's own yields. */
 #ifndef TCPNET_INNER_H
 #define TCPNET_INNER_H
 

@@ -1,5 +1,6 @@
-/* Reading bytes: see input.h. What was read ahead lies in the source's buffer and comes first; bytes leave it only as
- * the results of a call, so that whatever ends a call early has lost none. */
+/* Reading bytes: see input.h. What was read ahead lies in the source's buffer and comes first;
+ * bytes leave it only as the results of a call, so that whatever ends a call early has lost none.
+ */
 #include "binding/input.h"
 
 #include "binding/buffer.h"
@@ -8,7 +9,9 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { FILL = 16384 };
+/* How much one read asks for: what is read ahead at least, and at once at most. */
+static const size_t fill_least = 16384;
+static const size_t fill_most = 65536;
 
 /* Gives out the first bytes of the buffer as one result. */
 static int give_buffered(lua_State *L, struct tn_source *source, size_t count) {
@@ -70,7 +73,8 @@ static int prepare_read_exact(lua_State *L, struct tn_runtime *rt) {
 static ptrdiff_t fill_to(struct tn_source *source, size_t want) {
   while (source->input.length < want) {
     size_t missing = want - source->input.length;
-    ptrdiff_t count = tn_source_fill(source, missing < FILL * 4 ? (missing < FILL ? FILL : missing) : FILL * 4);
+    ptrdiff_t count = tn_source_fill(
+        source, missing < fill_most ? (missing < fill_least ? fill_least : missing) : fill_most);
     if (count <= 0) {
       return count;
     }
@@ -93,7 +97,8 @@ static int extras_read_exact(lua_State *L, struct tn_call *call) {
   if (call->status != TN_EOF) {
     return 0;
   }
-  lua_pushlstring(L, source->input.length ? tn_bytes_data(&source->input) : "", source->input.length);
+  lua_pushlstring(L, source->input.length ? tn_bytes_data(&source->input) : "",
+                  source->input.length);
   return 1;
 }
 
@@ -111,7 +116,7 @@ static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
     if (source->input.length > max) {
       return TN_LIMIT;
     }
-    ptrdiff_t count = tn_source_fill(source, FILL * 4);
+    ptrdiff_t count = tn_source_fill(source, fill_most);
     if (count == 0) {
       return give_buffered(L, source, source->input.length);
     }
@@ -124,8 +129,8 @@ static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
 /* --- up to a delimiter; slot 4: how far the bytes are known to hold none --- */
 
 /* The length of the prefix that ends with the delimiter; 0: the stream ended without one. */
-static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_source *source, const char *delimiter, size_t length,
-                                   size_t max) {
+static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_source *source, const char *delimiter,
+                                   size_t length, size_t max) {
   size_t from = (size_t)lua_tointeger(L, 4);
   for (;;) {
     size_t found = tn_bytes_find(&source->input, &from, delimiter, length);
@@ -135,7 +140,7 @@ static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_source *source, const
     if (source->input.length >= max) {
       return TN_LIMIT;
     }
-    ptrdiff_t count = tn_source_fill(source, FILL);
+    ptrdiff_t count = tn_source_fill(source, fill_least);
     if (count <= 0) {
       lua_pushinteger(L, (lua_Integer)from);
       lua_replace(L, 4);
@@ -256,7 +261,8 @@ static int prepare_read_vectored(lua_State *L, struct tn_runtime *rt) {
   for (lua_Integer i = 1; i <= count; i++) {
     lua_rawgeti(L, 2, i);
     const struct tn_buffer *buffer = tn_cast(L, -1, TN_BUFFER);
-    luaL_argcheck(L, buffer && !buffer->writing.holder, 2, "a list of Buffers expected, none with a write waiting");
+    luaL_argcheck(L, buffer && !buffer->writing.holder, 2,
+                  "a list of Buffers expected, none with a write waiting");
     room |= buffer->length < buffer->capacity;
     lua_pop(L, 1);
   }

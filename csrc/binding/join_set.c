@@ -1,11 +1,12 @@
-/* JoinSet: see join_set.h. Its user values: the tasks that live (task → true), and the list of those that ended. */
+/* JoinSet: see join_set.h. Its user values: the tasks that live (task → true), and the list of
+ * those that ended. */
 #include "binding/join_set.h"
 
 struct tn_join_set {
   struct tn_header header;
   struct tn_queue waiters;
-  lua_Integer members;          /* spawned and not yet given out */
-  lua_Integer first, last;      /* of the list of those that ended */
+  lua_Integer members;     /* spawned and not yet given out */
+  lua_Integer first, last; /* of the list of those that ended */
 };
 
 enum { ALIVE = 1, ENDED = 2 };
@@ -115,8 +116,11 @@ static int meta_tostring(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"new", set_new}, {"spawn", set_spawn}, {"abort_all", set_abort_all}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {
-    {"__close", meta_close}, {"__gc", meta_close}, {"__len", meta_len}, {"__tostring", meta_tostring}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__close", meta_close},
+                                       {"__gc", meta_close},
+                                       {"__len", meta_len},
+                                       {"__tostring", meta_tostring},
+                                       {NULL, NULL}};
 const struct tn_class tn_join_set_class = {"JoinSet", TN_JOIN_SET, functions, metamethods};
 
 static int attempt_join_next(lua_State *L, struct tn_call *call) {
@@ -138,6 +142,10 @@ static int attempt_join_next(lua_State *L, struct tn_call *call) {
 }
 
 const struct tn_method tn_join_set_methods[] = {
-    {.name = "join_next", .kinds = TN_JOIN_SET, .slots = 2, .seconds_at = 2, .attempt = attempt_join_next},
+    {.name = "join_next",
+     .kinds = TN_JOIN_SET,
+     .slots = 2,
+     .seconds_at = 2,
+     .attempt = attempt_join_next},
     {0},
 };

@@ -1,4 +1,5 @@
-/* JoinSet: tasks whose ends are taken in the order in which they come. Under select, scope and each, too. */
+/* JoinSet: tasks whose ends are taken in the order in which they come. Under select, scope and
+ * each, too. */
 #ifndef TCPNET_JOIN_SET_H
 #define TCPNET_JOIN_SET_H
 

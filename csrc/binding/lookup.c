@@ -1,5 +1,5 @@
-/* Name lookup: see lookup.h. The request hangs on a userdata in the call's own stack slot: a cancelled call lets go of
- * it when that is collected. */
+/* Name lookup: see lookup.h. The request hangs on a userdata in the call's own stack slot: a
+ * cancelled call lets go of it when that is collected. */
 #include "binding/lookup.h"
 
 #include "binding/address.h"
@@ -41,8 +41,8 @@ static int prepare_lookup(lua_State *L, struct tn_runtime *rt) {
 static int attempt_lookup(lua_State *L, struct tn_call *call) {
   struct lookup *lookup = lua_touserdata(L, 5);
   if (!lookup->request) {
-    int status = tn_lookup_start(call->rt->reactor, lua_tostring(L, 1), family_of(L), (uint16_t)lua_tointeger(L, 2),
-                                 &lookup->request);
+    int status = tn_lookup_start(call->rt->reactor, lua_tostring(L, 1), family_of(L),
+                                 (uint16_t)lua_tointeger(L, 2), &lookup->request);
     if (status < 0) {
       return status;
     }
@@ -54,7 +54,8 @@ static int attempt_lookup(lua_State *L, struct tn_call *call) {
     return TN_EAGAIN;
   }
   if (request->status < 0) {
-    call->message = lua_pushfstring(L, "%s: %s", lua_tostring(L, 1), tn_status_message(request->status));
+    call->message =
+        lua_pushfstring(L, "%s: %s", lua_tostring(L, 1), tn_status_message(request->status));
     return request->status;
   }
   lua_createtable(L, (int)request->count, 0);
@@ -67,7 +68,11 @@ static int attempt_lookup(lua_State *L, struct tn_call *call) {
 
 /* lookup(host, port, family, seconds) */
 const struct tn_method tn_lookup_methods[] = {
-    {.name = "lookup_host", .slots = 4, .seconds_at = 4, .flags = TN_PRIVATE, .prepare = prepare_lookup,
+    {.name = "lookup_host",
+     .slots = 4,
+     .seconds_at = 4,
+     .flags = TN_PRIVATE,
+     .prepare = prepare_lookup,
      .attempt = attempt_lookup},
     {0},
 };

@@ -54,7 +54,8 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
   } else {
     char text[TN_ADDRESS_TEXT_MAX];
     lua_pushnil(L);
-    tn_error_push(L, call->rt, status, method->name, address_text(call, text, sizeof text), call->message);
+    tn_error_push(L, call->rt, status, method->name, address_text(call, text, sizeof text),
+                  call->message);
   }
   call->status = status;
   int extras = method->extras ? method->extras(L, call) : 0;
@@ -65,8 +66,9 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
 static int closed(lua_State *L, struct tn_call *call) {
   const struct tn_object *object = call->self;
   const char *kind = tn_kind_name(object->header.kind);
-  call->message = object->consumed_by ? lua_pushfstring(L, "the %s was consumed by %s", kind, object->consumed_by)
-                                      : lua_pushfstring(L, "the %s is closed", kind);
+  call->message = object->consumed_by
+                      ? lua_pushfstring(L, "the %s was consumed by %s", kind, object->consumed_by)
+                      : lua_pushfstring(L, "the %s is closed", kind);
   return TN_CLOSED;
 }
 
@@ -99,10 +101,10 @@ static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
   if (method->seconds_at && !lua_isnoneornil(L, method->seconds_at)) {
     return tn_deadline_after(lua_tonumber(L, method->seconds_at));
   }
-  uint64_t timeout = !call->source                       ? 0
-                     : method->interest & TN_READABLE    ? call->source->read_timeout_ns
-                     : method->interest & TN_WRITABLE    ? call->source->write_timeout_ns
-                                                         : 0;
+  uint64_t timeout = !call->source                    ? 0
+                     : method->interest & TN_READABLE ? call->source->read_timeout_ns
+                     : method->interest & TN_WRITABLE ? call->source->write_timeout_ns
+                                                      : 0;
   return timeout ? tn_now_ns() + timeout : 0;
 }
 
@@ -133,20 +135,24 @@ static int wait(lua_State *L, struct tn_call *call) {
   if (status < 0) {
     return status;
   }
-  if ((method->flags & TN_READS) && call->source) {
-    tn_claim_take(&call->source->reading, waiter);
-  }
-  if ((method->flags & TN_WRITES) && !call->queue) {
-    tn_claim_take(&call->source->writing, waiter);
+  if (call->source && !call->queue) {
+    if (method->flags & TN_READS) {
+      tn_claim_take(&call->source->reading, waiter);
+    }
+    if (method->flags & TN_WRITES) {
+      tn_claim_take(&call->source->writing, waiter);
+    }
   }
   call->top = lua_gettop(L);
   tn_task_suspend(L, rt, waiter, (lua_KContext)call->top, resume);
   return 0;
 }
 
-/* Has the operation's own time run out? A wake for another deadline is only a reason to try again. */
+/* Has the operation's own time run out? A wake for another deadline is only a reason to try again.
+ */
 static bool timed_out(const struct tn_waiter *waiter) {
-  return waiter->reason == TN_TIMEOUT && waiter->operation_ns != 0 && waiter->operation_ns <= tn_now_ns();
+  return waiter->reason == TN_TIMEOUT && waiter->operation_ns != 0 &&
+         waiter->operation_ns <= tn_now_ns();
 }
 
 static int advance(lua_State *L, struct tn_call *call) {
@@ -271,8 +277,8 @@ static int call_try(lua_State *L) {
   return advance(L, &call);
 }
 
-static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row, const char *prefix,
-                    lua_CFunction function) {
+static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row,
+                    const char *prefix, lua_CFunction function) {
   lua_pushfstring(L, "%s%s", prefix, row->name);
   struct bound *bound = lua_newuserdatauv(L, sizeof *bound, 0);
   *bound = (struct bound){rt, row};
@@ -280,7 +286,8 @@ static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method 
   lua_rawset(L, -3);
 }
 
-void tn_methods_add(lua_State *L, struct tn_runtime *rt, unsigned kind, const struct tn_method *rows) {
+void tn_methods_add(lua_State *L, struct tn_runtime *rt, unsigned kind,
+                    const struct tn_method *rows) {
   for (const struct tn_method *row = rows; row->name; row++) {
     if ((row->flags & TN_PRIVATE) || (kind ? !(row->kinds & kind) : row->kinds != 0)) {
       continue;

@@ -1,8 +1,9 @@
 /* Asynchronous methods as rows, and the one loop that tries, waits and tries again.
  *
- * A row names the method, the kinds of object that have it, what of the descriptor it waits for, and an attempt that never
- * waits: it answers the count of its results, a failure, or TN_EAGAIN. Its try_ form comes from the same row. What an
- * operation must remember between attempts lies in its own stack slots, so that dropping the coroutine drops it. */
+ * A row names the method, the kinds of object that have it, what of the descriptor it waits for,
+ * and an attempt that never waits: it answers the count of its results, a failure, or TN_EAGAIN.
+ * Its try_ form comes from the same row. What an operation must remember between attempts lies in
+ * its own stack slots, so that dropping the coroutine drops it. */
 #ifndef TCPNET_METHOD_H
 #define TCPNET_METHOD_H
 
@@ -13,13 +14,13 @@
 #include "core/status.h"
 
 enum tn_method_flags {
-  TN_READS = 1,         /* takes bytes: one task at a time */
-  TN_WRITES = 2,        /* sends bytes: one call after the other */
-  TN_HAS_TRY = 4,       /* there is a try_ form */
-  TN_ONLY_TRY = 8,      /* there is no other */
+  TN_READS = 1,    /* takes bytes: one task at a time */
+  TN_WRITES = 2,   /* sends bytes: one call after the other */
+  TN_HAS_TRY = 4,  /* there is a try_ form */
+  TN_ONLY_TRY = 8, /* there is no other */
   TN_NEVER_WAITS = 16,
-  TN_OWN_TIMEOUT = 32,  /* running out of time is for the attempt to judge */
-  TN_PRIVATE = 64,      /* not in the class: for the library's Lua files */
+  TN_OWN_TIMEOUT = 32, /* running out of time is for the attempt to judge */
+  TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
 };
 
 /* In a waiter's interest: it waits in `park`. */
@@ -31,18 +32,18 @@ struct tn_method;
 struct tn_call {
   struct tn_runtime *rt;
   const struct tn_method *method;
-  struct tn_waiter *waiter;     /* NULL: not allowed to wait */
-  void *self;                   /* the receiver, of one of the method's kinds */
-  struct tn_source *source;     /* of a receiver that has one */
-  bool resumed;                 /* it has waited before */
-  int top;                      /* of the stack, when it began to wait */
+  struct tn_waiter *waiter; /* NULL: not allowed to wait */
+  void *self;               /* the receiver, of one of the method's kinds */
+  struct tn_source *source; /* of a receiver that has one */
+  bool resumed;             /* it has waited before */
+  int top;                  /* of the stack, when it began to wait */
   /* What to wait for, where it is not the row's interest in its own source: */
   struct tn_source *wait_source;
   int wait_interest;
   struct tn_queue *queue;
-  bool external;                /* the queue is woken from outside the program */
-  bool only_yield;              /* just to the back of the run queue */
-  uint64_t until_ns;            /* try again then at the latest */
+  bool external;     /* the queue is woken from outside the program */
+  bool only_yield;   /* just to the back of the run queue */
+  uint64_t until_ns; /* try again then at the latest */
   /* About the failure: */
   int status;
   const struct tn_address *address;
@@ -51,18 +52,20 @@ struct tn_call {
 
 struct tn_method {
   const char *name;
-  unsigned kinds;               /* 0: a function without receiver */
+  unsigned kinds; /* 0: a function without receiver */
   int interest;
-  int slots;                    /* arguments and state, receiver included, to pad to; 0: as many as are given */
-  int seconds_at;               /* the argument that limits the time, or 0 */
+  int slots;      /* arguments and state, receiver included, to pad to; 0: as many as are given */
+  int seconds_at; /* the argument that limits the time, or 0 */
   unsigned flags;
-  int (*prepare)(lua_State *L, struct tn_runtime *rt);  /* checks the arguments, once */
+  int (*prepare)(lua_State *L, struct tn_runtime *rt); /* checks the arguments, once */
   int (*attempt)(lua_State *L, struct tn_call *call);
-  int (*extras)(lua_State *L, struct tn_call *call);    /* results behind `nil, err` */
+  int (*extras)(lua_State *L, struct tn_call *call); /* results behind `nil, err` */
 };
 
-/* Adds the rows that objects of that kind have (0: functions) to the table on top; private ones, or only those. */
-void tn_methods_add(lua_State *L, struct tn_runtime *rt, unsigned kind, const struct tn_method *rows);
+/* Adds the rows that objects of that kind have (0: functions) to the table on top; private ones, or
+ * only those. */
+void tn_methods_add(lua_State *L, struct tn_runtime *rt, unsigned kind,
+                    const struct tn_method *rows);
 void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);
 
 #endif

@@ -1,5 +1,5 @@
-/* luaopen_tcpnet_core: makes the runtime and the classes of this Lua state, once, and fills the module. The only file
- * that knows every class. */
+/* luaopen_tcpnet_core: makes the runtime and the classes of this Lua state, once, and fills the
+ * module. The only file that knows every class. */
 #include "binding/address.h"
 #include "binding/buffer.h"
 #include "binding/clock.h"
@@ -23,22 +23,22 @@
 
 #include <string.h>
 
-#ifdef TCPNET_FAULTS
-#include "platform/faults.h"
-#endif
-
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
-    tn_object_methods,       tn_option_methods,      tn_input_methods,  tn_output_methods,
-    tn_readiness_methods,    tn_tcp_socket_methods,  tn_tcp_stream_methods,
-    tn_tcp_listener_methods, tn_task_methods,        tn_join_set_methods,
-    tn_clock_methods,        tn_lookup_methods,      tn_copy_methods,   NULL,
+    tn_object_methods,     tn_option_methods,
+    tn_input_methods,      tn_output_methods,
+    tn_readiness_methods,  tn_tcp_socket_methods,
+    tn_tcp_stream_methods, tn_tcp_listener_methods,
+    tn_task_methods,       tn_join_set_methods,
+    tn_clock_methods,      tn_lookup_methods,
+    tn_copy_methods,       NULL,
 };
 
 static const struct tn_class *const classes[] = {
-    &tn_error_class,     &tn_socket_addr_class, &tn_buffer_class,       &tn_ready_class,     &tn_task_class,
-    &tn_join_set_class,  &tn_lookup_class,      &tn_tcp_socket_class,   &tn_tcp_stream_class,
-    &tn_tcp_listener_class, &tn_half_classes[0],   &tn_half_classes[1],    &tn_half_classes[2], &tn_half_classes[3],
+    &tn_error_class,      &tn_socket_addr_class,  &tn_buffer_class,    &tn_ready_class,
+    &tn_task_class,       &tn_join_set_class,     &tn_lookup_class,    &tn_tcp_socket_class,
+    &tn_tcp_stream_class, &tn_tcp_listener_class, &tn_half_classes[0], &tn_half_classes[1],
+    &tn_half_classes[2],  &tn_half_classes[3],
 };
 
 static int runtime_gc(lua_State *L) {
@@ -92,7 +92,8 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->prefix = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* The library's own Lua files are not where a user's call was made: their sources begin with this. */
+/* The library's own Lua files are not where a user's call was made: their sources begin with this.
+ */
 static int hide_sources(lua_State *L) {
   luaL_checkstring(L, 1);
   lua_settop(L, 1);
@@ -120,16 +121,19 @@ static const luaL_Reg functions[] = {
 };
 
 #ifdef TCPNET_FAULTS
-/* fault(call, nth, times, code | "short") makes the library's own calls fail; fault() forgets it → how many failed. */
+/* fault(call, nth, times, code | "short") makes the library's own calls fail; fault() forgets it →
+ * how many failed. */
 static int fault(lua_State *L) {
   if (lua_isnoneornil(L, 1)) {
     lua_pushinteger(L, tn_fault_clear());
     return 1;
   }
   const char *code = luaL_checkstring(L, 4);
-  int error = strcmp(code, "short") == 0 ? TN_FAULT_SHORT : tn_status_errno(tn_status_by_name(code));
+  int error =
+      strcmp(code, "short") == 0 ? TN_FAULT_SHORT : tn_status_errno(tn_status_by_name(code));
   luaL_argcheck(L, error != 0, 4, "the name of a code expected");
-  bool known = tn_fault_set(luaL_checkstring(L, 1), (int)luaL_checkinteger(L, 2), (int)luaL_checkinteger(L, 3), error);
+  bool known = tn_fault_set(luaL_checkstring(L, 1), (int)luaL_checkinteger(L, 2),
+                            (int)luaL_checkinteger(L, 3), error);
   luaL_argcheck(L, known, 1, "the name of a call expected");
   return 0;
 }
@@ -139,8 +143,10 @@ static const luaL_Reg private_functions[] = {
 #ifdef TCPNET_FAULTS
     {"fault", fault},
 #endif
-    {"new_error", tn_error_new},         {"target", tn_address_target},
-    {"timeout", tn_timeout},             {"hide_sources", hide_sources},
+    {"new_error", tn_error_new},
+    {"target", tn_address_target},
+    {"timeout", tn_timeout},
+    {"hide_sources", hide_sources},
     {"pid", process_id},
     {NULL, NULL},
 };
@@ -178,7 +184,8 @@ static void open_functions(lua_State *L, struct tn_runtime *rt) {
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L);
 
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L) {
-  /* once for a state, however often the module is required again: live objects keep their classes */
+  /* once for a state, however often the module is required again: live objects keep their classes
+   */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, tn_magic) != LUA_TNIL) {
     return 1;
   }

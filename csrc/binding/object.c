@@ -17,14 +17,16 @@ static int side_of(const struct tn_object *object) {
                                                                        : TN_READABLE | TN_WRITABLE;
 }
 
-/* An owned half leaves: its own waits end, the writing one says so to the peer; the other half keeps the descriptor. */
+/* An owned half leaves: its own waits end, the writing one says so to the peer; the other half
+ * keeps the descriptor. */
 static void leave(struct tn_object *object) {
   struct tn_source *source = object->source;
   if (source->fd == TN_NO_FD || source->references == 1) {
     return;
   }
   tn_source_wake(source, side_of(object), TN_CLOSED);
-  if ((object->header.kind & TN_OWNED_WRITE_HALF) && !source->write_shut && !tn_reactor_forked(source->reactor)) {
+  if ((object->header.kind & TN_OWNED_WRITE_HALF) && !source->write_shut &&
+      !tn_reactor_forked(source->reactor)) {
     source->write_shut = true;
     tn_socket_shutdown(source->fd, TN_SHUT_WRITE);
   }
@@ -85,13 +87,15 @@ static int object_tostring(lua_State *L) {
   tn_fd fd = object->source->fd;
   const char *here = format_name(fd, tn_socket_name, local, sizeof local);
   const char *there = format_name(fd, tn_socket_peer, peer, sizeof peer);
-  lua_pushfstring(L, "%s (%s%s%s, fd %d)", kind, here ? here : "unbound", there ? " -> " : "", there ? there : "", fd);
+  lua_pushfstring(L, "%s (%s%s%s, fd %d)", kind, here ? here : "unbound", there ? " -> " : "",
+                  there ? there : "", fd);
   return 1;
 }
 
 const luaL_Reg tn_object_metamethods[] = {
     {"__gc", object_gc}, {"__close", object_close}, {"__tostring", object_tostring}, {NULL, NULL}};
-const luaL_Reg tn_object_functions[] = {{"close", object_close}, {"closed", object_closed}, {NULL, NULL}};
+const luaL_Reg tn_object_functions[] = {
+    {"close", object_close}, {"closed", object_closed}, {NULL, NULL}};
 
 /* --- adoption --- */
 

@@ -11,7 +11,8 @@ extern const luaL_Reg tn_object_functions[];
 /* local_addr peer_addr take_error fd into_fd, and the timeouts. */
 extern const struct tn_method tn_object_methods[];
 
-/* from_fd(fd) of a class: adopts a descriptor after `check` has accepted it (0, or a failure with a message). */
+/* from_fd(fd) of a class: adopts a descriptor after `check` has accepted it (0, or a failure with a
+ * message). */
 int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message));
 /* An integer option of SOL_SOCKET, for such checks; negative: a failure. */
 int tn_socket_property(tn_fd fd, int number);

@@ -26,15 +26,19 @@ static struct linger decode_linger(const struct tn_option_value *value) {
   return linger;
 }
 
-static int refuse_value(lua_State *L, int argument, const struct tn_option *option, int index, const char *expected) {
-  const char *given = lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
-  return luaL_argerror(L, argument, lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given));
+static int refuse_value(lua_State *L, int argument, const struct tn_option *option, int index,
+                        const char *expected) {
+  const char *given =
+      lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+  return luaL_argerror(
+      L, argument, lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given));
 }
 
 static void take_int(lua_State *L, int argument, int index, struct tn_option_value *value) {
   const struct tn_option *option = value->option;
   int is_integer = 0;
-  lua_Integer number = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
+  lua_Integer number =
+      lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
   if (!is_integer || number < option->least || number > option->most) {
     refuse_value(L, argument, option, index,
                  lua_pushfstring(L, "integer from %d to %d", option->least, option->most));
@@ -69,7 +73,9 @@ static void take_text(lua_State *L, int argument, int index, struct tn_option_va
   if (!lua_isnil(L, index)) {
     text = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &length) : NULL;
     if (!text || length > (size_t)value->option->most || memchr(text, '\0', length)) {
-      refuse_value(L, argument, value->option, index, lua_pushfstring(L, "name of at most %d bytes, or nil,", value->option->most));
+      refuse_value(L, argument, value->option, index,
+                   lua_pushfstring(L, "name of at most %d bytes, or nil,", value->option->most));
+      return;
     }
   }
   encode(value, text, length + 1);
@@ -163,14 +169,15 @@ static int set_option(lua_State *L) {
   take_value(L, 2, 2, &value);
   int status = source ? tn_option_set(source->fd, &value) : TN_CLOSED;
   if (status < 0) {
-    return tn_fail(L, tn_runtime_of(L), status, lua_pushfstring(L, "set_%s", value.option->name), NULL);
+    return tn_fail(L, tn_runtime_of(L), status, lua_pushfstring(L, "set_%s", value.option->name),
+                   NULL);
   }
   lua_settop(L, 1);
   return 1;
 }
 
-static void add_accessor(lua_State *L, struct tn_runtime *rt, const struct tn_option *option, const char *prefix,
-                         lua_CFunction function) {
+static void add_accessor(lua_State *L, struct tn_runtime *rt, const struct tn_option *option,
+                         const char *prefix, lua_CFunction function) {
   lua_pushfstring(L, "%s%s", prefix, option->name);
   lua_pushlightuserdata(L, rt);
   lua_pushlightuserdata(L, (void *)option);
@@ -229,7 +236,8 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
-/* Options for accepted streams. What a listener hands down is set on it, and costs nothing for each connection. */
+/* Options for accepted streams. What a listener hands down is set on it, and costs nothing for each
+ * connection. */
 static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   struct tn_option_value *first = NULL;
   int status = 0;
@@ -260,9 +268,17 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
 }
 
 const struct tn_method tn_option_methods[] = {
-    {.name = "set_options", .kinds = TN_ON_TCP, .slots = 2, .flags = TN_NEVER_WAITS | TN_PRIVATE,
-     .prepare = prepare_table, .attempt = attempt_set_options},
-    {.name = "set_accept_options", .kinds = TN_TCP_LISTENER, .slots = 2, .flags = TN_NEVER_WAITS,
-     .prepare = prepare_table, .attempt = attempt_set_accept_options},
+    {.name = "set_options",
+     .kinds = TN_ON_TCP,
+     .slots = 2,
+     .flags = TN_NEVER_WAITS | TN_PRIVATE,
+     .prepare = prepare_table,
+     .attempt = attempt_set_options},
+    {.name = "set_accept_options",
+     .kinds = TN_TCP_LISTENER,
+     .slots = 2,
+     .flags = TN_NEVER_WAITS,
+     .prepare = prepare_table,
+     .attempt = attempt_set_accept_options},
     {0},
 };

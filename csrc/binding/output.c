@@ -1,11 +1,12 @@
-/* Writing bytes: see output.h. Nothing is joined or copied: strings and Buffers go to the kernel from where they lie.
- * How much has gone out is a slot at the top of the call's stack. */
+/* Writing bytes: see output.h. Nothing is joined or copied: strings and Buffers go to the kernel
+ * from where they lie. How much has gone out is a slot at the top of the call's stack. */
 #include "binding/output.h"
 
 #include "binding/buffer.h"
 #include "binding/error.h"
 
-/* The slices from argument `first` to `last` without their first `skip` bytes; the count of slices. */
+/* The slices from argument `first` to `last` without their first `skip` bytes; the count of slices.
+ */
 static int gather(lua_State *L, int first, int last, size_t skip, struct tn_slice *slices) {
   int count = 0;
   for (int i = first; i <= last && count < TN_SLICES_MAX; i++) {
@@ -88,7 +89,8 @@ static int attempt_write(lua_State *L, struct tn_call *call) {
   size_t sent = 0;
   if (call->resumed) {
     sent = sent_so_far(L, slot);
-  } else if (slot == 3 && lua_type(L, 2) == LUA_TSTRING) { /* the common case: one string, gone at once */
+  } else if (slot == 3 &&
+             lua_type(L, 2) == LUA_TSTRING) { /* the common case: one string, gone at once */
     size_t length;
     const char *bytes = lua_tolstring(L, 2, &length);
     ptrdiff_t count = length ? tn_source_send(call->source, bytes, length) : 0;
@@ -149,7 +151,8 @@ static int prepare_write_vectored(lua_State *L, struct tn_runtime *rt) {
   luaL_argcheck(L, count > 0, 2, "a list of at least one string or Buffer expected");
   for (lua_Integer i = 1; i <= count; i++) {
     int type = lua_rawgeti(L, 2, i);
-    luaL_argcheck(L, type == LUA_TSTRING || tn_cast(L, -1, TN_BUFFER), 2, "a list of strings or Buffers expected");
+    luaL_argcheck(L, type == LUA_TSTRING || tn_cast(L, -1, TN_BUFFER), 2,
+                  "a list of strings or Buffers expected");
     lua_pop(L, 1);
   }
   return 0;
@@ -164,7 +167,8 @@ static int attempt_write_vectored(lua_State *L, struct tn_call *call) {
   for (int i = 1; i <= count; i++) {
     lua_rawgeti(L, 2, i);
     if (!tn_bytes_at(L, -1).base) {
-      return luaL_argerror(L, 2, "a list of strings or Buffers expected; it was changed while the write waited");
+      return luaL_argerror(
+          L, 2, "a list of strings or Buffers expected; it was changed while the write waited");
     }
   }
   int used = gather(L, top + 1, top + count, 0, slices);

@@ -1,4 +1,5 @@
-/* Readiness: see readiness.h. poll(2) tells the state of the moment; nothing is cached but what a try_io learned. */
+/* Readiness: see readiness.h. poll(2) tells the state of the moment; nothing is cached but what a
+ * try_io learned. */
 #include "binding/readiness.h"
 
 #include "binding/error.h"
@@ -50,7 +51,8 @@ static int ready_is_empty(lua_State *L) {
 }
 
 static int meta_tostring(lua_State *L) {
-  static const char *const names[] = {"readable", "writable", "priority", "read closed", "write closed", "error"};
+  static const char *const names[] = {"readable",    "writable",     "priority",
+                                      "read closed", "write closed", "error"};
   const struct ready *ready = check_ready(L);
   luaL_Buffer text;
   luaL_buffinit(L, &text);
@@ -85,7 +87,10 @@ static int check_interest(lua_State *L, int index) {
   static const struct {
     const char *name;
     int bits;
-  } interests[] = {{"r", TN_READABLE}, {"w", TN_WRITABLE}, {"rw", TN_READABLE | TN_WRITABLE}, {"p", TN_PRIORITY}};
+  } interests[] = {{"r", TN_READABLE},
+                   {"w", TN_WRITABLE},
+                   {"rw", TN_READABLE | TN_WRITABLE},
+                   {"p", TN_PRIORITY}};
   const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
   for (size_t i = 0; i < sizeof interests / sizeof interests[0]; i++) {
     if (strcmp(interests[i].name, name) == 0) {
@@ -99,7 +104,8 @@ static int check_interest(lua_State *L, int index) {
 static int interest_of(lua_State *L, const struct tn_call *call) {
   unsigned kind = ((const struct tn_object *)call->self)->header.kind;
   int interest = check_interest(L, 2);
-  int possible = (kind & TN_READERS ? TN_READABLE | TN_PRIORITY : 0) | (kind & TN_WRITERS ? TN_WRITABLE : 0);
+  int possible =
+      (kind & TN_READERS ? TN_READABLE | TN_PRIORITY : 0) | (kind & TN_WRITERS ? TN_WRITABLE : 0);
   luaL_argcheck(L, interest & possible, 2, "interest: the other half has that direction");
   return interest & possible;
 }
@@ -166,7 +172,8 @@ static bool says_again(lua_State *L, const struct tn_runtime *rt, int first) {
   return again;
 }
 
-/* Runs the function if the direction is ready. Its EAGAIN is believed until the next event, whatever poll(2) says. */
+/* Runs the function if the direction is ready. Its EAGAIN is believed until the next event,
+ * whatever poll(2) says. */
 static int attempt_try_io(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   int interest = interest_of(L, call);

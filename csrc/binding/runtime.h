@@ -1,5 +1,5 @@
-/* What one Lua state has of tcpnet: its reactor, the task that runs, and the places in the registry.
- * A userdata made before all others, so that it is finalized after them. */
+/* What one Lua state has of tcpnet: its reactor, the task that runs, and the places in the
+ * registry. A userdata made before all others, so that it is finalized after them. */
 #ifndef TCPNET_RUNTIME_H
 #define TCPNET_RUNTIME_H
 
@@ -14,31 +14,31 @@ enum { TN_BUDGET = 128 }; /* operations in a row before a task gives way */
 
 struct tn_runtime {
   struct tn_header header;
-  struct tn_reactor *reactor;   /* NULL once the state closes */
+  struct tn_reactor *reactor; /* NULL once the state closes */
   lua_State *main;
   struct tn_task *current;
-  struct tn_waiter blocking;    /* whoever waits outside every task */
-  int budget;                   /* operations that the task may still do before it gives way */
+  struct tn_waiter blocking; /* whoever waits outside every task */
+  int budget;                /* operations that the task may still do before it gives way */
   int kill_depth;
-  struct tn_queue doomed;       /* tasks to cancel as soon as that is possible */
-  bool driving;                 /* somebody turns the reactor */
-  bool running;                 /* that somebody is `run` */
-  size_t live;                  /* tasks that have not ended */
+  struct tn_queue doomed; /* tasks to cancel as soon as that is possible */
+  bool driving;           /* somebody turns the reactor */
+  bool running;           /* that somebody is `run` */
+  size_t live;            /* tasks that have not ended */
   int pool_length;
-  double collected_kb;          /* Lua's memory after the last idle collection */
+  double collected_kb; /* Lua's memory after the last idle collection */
   double spin;
   lua_Integer buffer_size;
   /* in the registry */
-  int tasks;                    /* slot → task, the one root of all that waits */
-  int pool;                     /* threads to use again */
-  int notes;                    /* task → {name, traceback}, weak */
-  int waiting;                  /* coroutine that waits inside a task → true, weak */
-  int sets;                     /* JoinSet by address, weak */
-  int failures;                 /* tasks that failed during `run` and were not joined, in order */
+  int tasks;    /* slot → task, the one root of all that waits */
+  int pool;     /* threads to use again */
+  int notes;    /* task → {name, traceback}, weak */
+  int waiting;  /* coroutine that waits inside a task → true, weak */
+  int sets;     /* JoinSet by address, weak */
+  int failures; /* tasks that failed during `run` and were not joined, in order */
   int on_task_error;
-  int handler;                  /* the message handler under every task */
-  int again;                    /* the one error of a would-block */
-  int prefix;                   /* where the library's own Lua files are, left out of `where` */
+  int handler; /* the message handler under every task */
+  int again;   /* the one error of a would-block */
+  int prefix;  /* where the library's own Lua files are, left out of `where` */
   int metatables[TN_KINDS];
 };
 

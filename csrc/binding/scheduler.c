@@ -1,5 +1,5 @@
-/* The loop around the reactor: see scheduler.h. It never ends because libuv has nothing to do, only because what it
- * was asked for is there; and it never sleeps where nothing could wake it. */
+/* The loop around the reactor: see scheduler.h. It never ends because libuv has nothing to do, only
+ * because what it was asked for is there; and it never sleeps where nothing could wake it. */
 #include "binding/scheduler.h"
 
 #include "binding/error.h"
@@ -12,19 +12,21 @@ struct drive {
   struct tn_runtime *rt;
   struct tn_waiter *waiter;
   const struct tn_task *task;
-  lua_Hook hook;                /* of the main thread when it began */
+  lua_Hook hook; /* of the main thread when it began */
 };
 
 enum {
-  RESUMES_PER_POLL = 61,        /* the kernel is not asked more often than that by a busy ready list */
-  IDLE_NS = 50000000,           /* so long without an event, and the collector gets a turn */
+  RESUMES_PER_POLL = 61, /* the kernel is not asked more often than that by a busy ready list */
+  IDLE_NS = 50000000,    /* so long without an event, and the collector gets a turn */
 };
 
 static bool is_done(const struct drive *drive) {
-  return drive->waiter ? !drive->waiter->parked && !drive->waiter->queue : drive->task->state != TN_TASK_ALIVE;
+  return drive->waiter ? !drive->waiter->parked && !drive->waiter->queue
+                       : drive->task->state != TN_TASK_ALIVE;
 }
 
-/* Runs what is ready now, not what becomes ready meanwhile: everybody gets a turn between two polls. */
+/* Runs what is ready now, not what becomes ready meanwhile: everybody gets a turn between two
+ * polls. */
 static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
   size_t left = tn_reactor_ready_length(rt->reactor);
   bool ran = false;
@@ -55,8 +57,8 @@ static double memory_kb(lua_State *L) {
   return lua_gc(L, LUA_GCCOUNT) + lua_gc(L, LUA_GCCOUNTB) / 1024.0;
 }
 
-/* A forgotten socket would keep its peer waiting for ever in a program that has nothing left to allocate: an idle one
- * collects its garbage, in small steps between polls. */
+/* A forgotten socket would keep its peer waiting for ever in a program that has nothing left to
+ * allocate: an idle one collects its garbage, in small steps between polls. */
 static void collect_when_idle(lua_State *L, struct tn_runtime *rt) {
   while (!lua_gc(L, LUA_GCSTEP, 0)) {
     tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
@@ -82,8 +84,8 @@ static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
   }
   lua_settop(L, 1);
   luaL_buffinit(L, &text);
-  lua_pushfstring(L, "deadlock: %d task%s waiting and nothing can wake %s", waiting, waiting == 1 ? " is" : "s are",
-                  waiting == 1 ? "it" : "them");
+  lua_pushfstring(L, "deadlock: %d task%s waiting and nothing can wake %s", waiting,
+                  waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
   luaL_addvalue(&text);
   for (int i = 1; i <= waiting; i++) {
     luaL_addstring(&text, "\n  ");
@@ -94,7 +96,8 @@ static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
   return lua_error(L);
 }
 
-/* The interpreter reacts to SIGINT with a hook on the main thread, which would act when the wait is over. */
+/* The interpreter reacts to SIGINT with a hook on the main thread, which would act when the wait is
+ * over. */
 static void check_interrupt(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
   bool hooked = lua_gethook(rt->main) != drive->hook;
   if (hooked) {
@@ -116,7 +119,8 @@ static void wait_for_event(lua_State *L, struct tn_runtime *rt, bool *idle) {
     if (collector_runs(L)) {
       lua_gc(L, LUA_GCCOLLECT);
     }
-    if (tn_reactor_ready_length(rt->reactor) == 0 && !rt->doomed.head && !tn_reactor_expects(rt->reactor)) {
+    if (tn_reactor_ready_length(rt->reactor) == 0 && !rt->doomed.head &&
+        !tn_reactor_expects(rt->reactor)) {
       raise_deadlock(L, rt);
     }
     return;
@@ -153,7 +157,8 @@ static int drive_loop(lua_State *L) {
 }
 
 /* Runs `loop` as the one that drives. What it raises is left on top; the status tells. */
-static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction loop, void *argument) {
+static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction loop,
+                           void *argument) {
   rt->driving = true;
   lua_pushcfunction(L, loop);
   lua_pushlightuserdata(L, argument);
@@ -361,7 +366,8 @@ int tn_configure(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) {
     luaL_checktype(L, 1, LUA_TTABLE);
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-      const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+      const char *name =
+          lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
       int known = 0;
       while (names[known] && strcmp(names[known], name) != 0) {
         known++;

@@ -1,4 +1,5 @@
-/* Driving the reactor: turn it, run the tasks that became ready, until what was waited for is there. */
+/* Driving the reactor: turn it, run the tasks that became ready, until what was waited for is
+ * there. */
 #ifndef TCPNET_SCHEDULER_H
 #define TCPNET_SCHEDULER_H
 

@@ -1,5 +1,5 @@
-/* Tasks: see task.h. Under each task's function stands one lua_pcallk, whose handler takes the traceback before the
- * to-be-closed variables are closed; so these may still wait. */
+/* Tasks: see task.h. Under each task's function stands one lua_pcallk, whose handler takes the
+ * traceback before the to-be-closed variables are closed; so these may still wait. */
 #include "binding/task.h"
 
 #include "binding/error.h"
@@ -72,19 +72,24 @@ void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *ope
     luaL_error(L, "%s: the Lua state is closing", operation);
   }
   if (tn_reactor_forked(rt->reactor)) {
-    luaL_error(L, "%s: this process was forked from the one that required tcpnet, whose sockets it shares", operation);
+    luaL_error(
+        L, "%s: this process was forked from the one that required tcpnet, whose sockets it shares",
+        operation);
   }
 }
 
 static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char *operation) {
-  const char *why = "inside a task, but below a C function that cannot yield (a callback of string.gsub or "
-                    "table.sort, a metamethod called from C); wait before that call";
+  const char *why =
+      "inside a task, but below a C function that cannot yield (a callback of string.gsub or "
+      "table.sort, a metamethod called from C); wait before that call";
   if (in_finalizer(L)) {
     why = "in a finalizer; nothing can wait there";
   } else if (rt->current && tn_task_innermost(rt->current) != L) {
-    why = "in a coroutine that the task made with Lua's own coroutine library; make it with tcpnet.coroutine";
+    why = "in a coroutine that the task made with Lua's own coroutine library; make it with "
+          "tcpnet.coroutine";
   } else if (rt->driving && !rt->current) {
-    why = "while the reactor runs, outside every task (in an on_task_error handler?); spawn a task for it";
+    why = "while the reactor runs, outside every task (in an on_task_error handler?); spawn a task "
+          "for it";
   }
   luaL_error(L, "%s: cannot wait here: %s", operation, why);
   return NULL;
@@ -129,8 +134,8 @@ int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
   return 0;
 }
 
-void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter, lua_KContext context,
-                     lua_KFunction continuation) {
+void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter,
+                     lua_KContext context, lua_KFunction continuation) {
   struct tn_task *task = waiter->owner;
   if (task) {
     task->waits = true;
@@ -146,7 +151,8 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   struct tn_task *task = (struct tn_task *)context;
   task->failed = status != LUA_OK && status != LUA_YIELD;
   if (task->rt->current != task && task->rt->reactor) {
-    tn_wake(task->rt->reactor, &task->waiter, 0); /* ended by a stranger's resume: the scheduler settles it */
+    tn_wake(task->rt->reactor, &task->waiter,
+            0); /* ended by a stranger's resume: the scheduler settles it */
   }
   return task->failed ? 1 : lua_gettop(L) - 2;
 }
@@ -158,7 +164,8 @@ static int body(lua_State *L) {
 }
 
 /* Leaves {traceback = …, name = …} of the task on top. */
-void tn_task_push_notes(lua_State *L, struct tn_runtime *rt, const struct tn_task *task, bool make) {
+void tn_task_push_notes(lua_State *L, struct tn_runtime *rt, const struct tn_task *task,
+                        bool make) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->notes);
   if (lua_rawgetp(L, -1, task) == LUA_TNIL && make) {
     lua_pop(L, 1);
@@ -169,7 +176,8 @@ void tn_task_push_notes(lua_State *L, struct tn_runtime *rt, const struct tn_tas
   lua_remove(L, -2);
 }
 
-void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task, lua_State *thread, int level) {
+void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
+                            lua_State *thread, int level) {
   luaL_checkstack(L, 6, NULL);
   tn_task_push_notes(L, rt, task, true);
   lua_getfield(L, -1, "traceback");
@@ -211,7 +219,8 @@ static int report_by_default(lua_State *L) {
   return 0;
 }
 
-/* Hands the error on top of the stack, raised by the task at `index`, to on_task_error; pops it. Was it dealt with? */
+/* Hands the error on top of the stack, raised by the task at `index`, to on_task_error; pops it.
+ * Was it dealt with? */
 static bool report(lua_State *L, struct tn_runtime *rt, int index) {
   luaL_checkstack(L, 10, NULL);
   const int error = lua_gettop(L);
@@ -288,7 +297,8 @@ struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments
   return task;
 }
 
-/* The task at the top of L has ended: its `count` results, on top of its thread, become its user value. */
+/* The task at the top of L has ended: its `count` results, on top of its thread, become its user
+ * value. */
 static void keep_results(lua_State *L, struct tn_task *task, int count) {
   lua_State *thread = task->thread;
   task->results = count;
@@ -306,7 +316,8 @@ static void keep_results(lua_State *L, struct tn_task *task, int count) {
   lua_setiuservalue(L, -2, 1);
 }
 
-static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum tn_task_state state, int count) {
+static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
+                   enum tn_task_state state, int count) {
   luaL_checkstack(L, 10, NULL);
   tn_task_push(L, rt, task);
   keep_results(L, task, count);
@@ -337,7 +348,8 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task, en
 }
 
 /* Closes a thread of the task; what its variables raise meanwhile is reported. */
-static void close_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *task, lua_State *thread) {
+static void close_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
+                         lua_State *thread) {
   if (tn_thread_close(thread, L) != LUA_OK) {
     tn_task_push(L, rt, task);
     lua_xmove(thread, L, 1);
@@ -356,8 +368,8 @@ void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   task->closing = closing;
 }
 
-/* The task ended without returning, by a yield of its own or by a stranger who resumed or closed its coroutine. The
- * error is on top of the stack. */
+/* The task ended without returning, by a yield of its own or by a stranger who resumed or closed
+ * its coroutine. The error is on top of the stack. */
 static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   rt->current = task;
   tn_task_note_traceback(L, rt, task, task->thread, 0);
@@ -424,7 +436,8 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   lua_State *thread = task->thread;
   int arguments = task->started ? tn_task_take_arguments(task, thread) : lua_gettop(thread) - 1;
   if (task->started && lua_status(thread) != LUA_YIELD) {
-    lua_pushliteral(L, "the task's coroutine was resumed or closed by somebody else than the reactor");
+    lua_pushliteral(L,
+                    "the task's coroutine was resumed or closed by somebody else than the reactor");
     fail(L, rt, task);
     return;
   }
@@ -444,7 +457,8 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
       tn_task_cancel(L, rt, task);
     }
   } else if (status == LUA_YIELD) {
-    lua_pushliteral(L, "coroutine.yield in the body of a task: nobody gets what it yields (tcpnet.yield gives way)");
+    lua_pushliteral(L, "coroutine.yield in the body of a task: nobody gets what it yields "
+                       "(tcpnet.yield gives way)");
     fail(L, rt, task);
   } else {
     lua_xmove(thread, L, 1); /* raised below the task's own pcall: out of memory or of stack */

@@ -1,17 +1,19 @@
-/* Tasks: coroutines that the reactor resumes. This is the only place that yields and the only place that resumes.
+/* Tasks: coroutines that the reactor resumes. This is the only place that yields and the only place
+ * that resumes.
  *
- * A task's life: ready (spawned, or woken) → running → waiting → ready … → done, failed or cancelled. While it lives the
- * table of tasks holds it, it holds its thread, and the thread's stack holds whatever its operation needs: dropping the
- * coroutine drops the operation. */
+ * A task's life: ready (spawned, or woken) → running → waiting → ready … → done, failed or
+ * cancelled. While it lives the table of tasks holds it, it holds its thread, and the thread's
+ * stack holds whatever its operation needs: dropping the coroutine drops the operation. */
 #ifndef TCPNET_TASK_H
 #define TCPNET_TASK_H
 
 #include "binding/runtime.h"
 
-/* A coroutine that runs inside the task, on behalf of its body or of another such: tcpnet.coroutine, timeout. */
+/* A coroutine that runs inside the task, on behalf of its body or of another such:
+ * tcpnet.coroutine, timeout. */
 struct tn_inner {
   lua_State *thread;
-  uint64_t deadline_ns;         /* of a timeout; 0: none */
+  uint64_t deadline_ns; /* of a timeout; 0: none */
 };
 
 enum tn_task_state { TN_TASK_ALIVE, TN_TASK_DONE, TN_TASK_FAILED, TN_TASK_CANCELLED };
@@ -22,25 +24,25 @@ struct tn_task {
   struct tn_header header;
   struct tn_waiter waiter;
   struct tn_runtime *rt;
-  lua_State *thread;            /* NULL once it has ended */
+  lua_State *thread; /* NULL once it has ended */
   struct tn_queue joiners;
-  struct tn_join_set *set;      /* takes the task when it ends, or NULL */
-  struct tn_inner *nest;        /* the inner coroutines, innermost last */
+  struct tn_join_set *set; /* takes the task when it ends, or NULL */
+  struct tn_inner *nest;   /* the inner coroutines, innermost last */
   uint16_t depth;
   uint16_t capacity;
-  int slot;                     /* in the table of tasks */
+  int slot; /* in the table of tasks */
   int results;
-  int wake_arguments;           /* of unpark, on the innermost thread */
+  int wake_arguments; /* of unpark, on the innermost thread */
   uint8_t state;
   bool started : 1;
-  bool on_stack : 1;            /* its thread runs, or something that it runs does */
-  bool waits : 1;               /* its yield is a wait, not one of its own */
+  bool on_stack : 1; /* its thread runs, or something that it runs does */
+  bool waits : 1;    /* its yield is a wait, not one of its own */
   bool failed : 1;
-  bool dying : 1;               /* a cancel closes it */
-  bool closing : 1;             /* nothing may wait: variables are being closed by a cancel or a timeout */
+  bool dying : 1;   /* a cancel closes it */
+  bool closing : 1; /* nothing may wait: variables are being closed by a cancel or a timeout */
   bool cancel_pending : 1;
-  bool in_run : 1;              /* spawned during `run`: ends with it */
-  bool joined : 1;              /* somebody has seen how it ended */
+  bool in_run : 1; /* spawned during `run`: ends with it */
+  bool joined : 1; /* somebody has seen how it ended */
 };
 
 static inline lua_State *tn_task_innermost(const struct tn_task *task) {
@@ -52,15 +54,17 @@ void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *ope
 
 /* --- waiting: what method.c is made of --- */
 
-/* Who would wait here: the running task, or the caller of a blocking wait. Raises where nobody can. */
+/* Who would wait here: the running task, or the caller of a blocking wait. Raises where nobody can.
+ */
 struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt, const char *operation);
 /* The same after a wait: raises where somebody else resumed the coroutine. */
 struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt);
-/* Settles until when the waiter may wait. TN_CANCELED: it may not, its variables are being closed. */
+/* Settles until when the waiter may wait. TN_CANCELED: it may not, its variables are being closed.
+ */
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns);
 /* Gives way until the waiter is woken. In a task this does not return: `continuation` goes on. */
-void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter, lua_KContext context,
-                     lua_KFunction continuation);
+void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter,
+                     lua_KContext context, lua_KFunction continuation);
 /* Yields values of the coroutine's own, or passes on the wait of an inner one. */
 int tn_task_yield(lua_State *L, int count, lua_KContext context, lua_KFunction continuation);
 int tn_thread_resume(lua_State *thread, lua_State *from, int arguments, int *results);
@@ -85,11 +89,14 @@ bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
 void tn_task_cancel_doomed(lua_State *L, struct tn_runtime *rt);
 /* Pushes `true, ...` or `nil, err` of a task at `index` that has ended. */
 int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index);
-/* Raises what a failed task at `index` raised: a string with its traceback, any other value unchanged. */
+/* Raises what a failed task at `index` raised: a string with its traceback, any other value
+ * unchanged. */
 int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index);
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task);
-/* An inner coroutine failed, or the task did: the thread's traceback goes before those noted already. */
-void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task, lua_State *thread, int level);
+/* An inner coroutine failed, or the task did: the thread's traceback goes before those noted
+ * already. */
+void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
+                            lua_State *thread, int level);
 /* Closes the inner coroutines beyond `depth`, innermost first. */
 void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int depth);
 /* Leaves {traceback = …, name = …} of the task on top, or nil. */

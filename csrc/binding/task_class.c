@@ -85,8 +85,11 @@ static int meta_gc(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg functions[] = {
-    {"cancel", method_cancel}, {"status", method_status}, {"name", method_name}, {"unpark", method_unpark}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"cancel", method_cancel},
+                                     {"status", method_status},
+                                     {"name", method_name},
+                                     {"unpark", method_unpark},
+                                     {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
     {"__close", method_cancel}, {"__gc", meta_gc}, {"__tostring", meta_tostring}, {NULL, NULL}};
 const struct tn_class tn_task_class = {"Task", TN_TASK, functions, metamethods};

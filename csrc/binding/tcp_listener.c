@@ -1,4 +1,5 @@
-/* TcpListener: accepts connections, one for each readiness event, so that no call only learns that there is none. */
+/* TcpListener: accepts connections, one for each readiness event, so that no call only learns that
+ * there is none. */
 #include "binding/tcp_listener.h"
 
 #include "binding/address.h"
@@ -76,10 +77,15 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
 }
 
 static const luaL_Reg functions[] = {{"from_fd", listener_from_fd}, {NULL, NULL}};
-const struct tn_class tn_tcp_listener_class = {"TcpListener", TN_TCP_LISTENER, functions, tn_object_metamethods};
+const struct tn_class tn_tcp_listener_class = {"TcpListener", TN_TCP_LISTENER, functions,
+                                               tn_object_metamethods};
 
 const struct tn_method tn_tcp_listener_methods[] = {
-    {.name = "accept", .kinds = TN_TCP_LISTENER, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
-     .flags = TN_HAS_TRY, .attempt = attempt_accept},
+    {.name = "accept",
+     .kinds = TN_TCP_LISTENER,
+     .interest = TN_READABLE | TN_EXCLUSIVE,
+     .slots = 1,
+     .flags = TN_HAS_TRY,
+     .attempt = attempt_accept},
     {0},
 };

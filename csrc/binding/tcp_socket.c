@@ -86,17 +86,34 @@ static int attempt_listen(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"new_v4", socket_new_v4}, {"new_v6", socket_new_v6}, {"from_fd", socket_from_fd}, {NULL, NULL}};
-const struct tn_class tn_tcp_socket_class = {"TcpSocket", TN_TCP_SOCKET, functions, tn_object_metamethods};
+static const luaL_Reg functions[] = {{"new_v4", socket_new_v4},
+                                     {"new_v6", socket_new_v6},
+                                     {"from_fd", socket_from_fd},
+                                     {NULL, NULL}};
+const struct tn_class tn_tcp_socket_class = {"TcpSocket", TN_TCP_SOCKET, functions,
+                                             tn_object_metamethods};
 
 /* `bind` and `connect` take a SocketAddr here; names and options are for Lua. */
 const struct tn_method tn_tcp_socket_methods[] = {
-    {.name = "bind", .kinds = TN_TCP_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS | TN_PRIVATE,
-     .prepare = prepare_address, .attempt = attempt_bind},
-    {.name = "connect", .kinds = TN_TCP_SOCKET, .interest = TN_WRITABLE, .slots = 3, .seconds_at = 3,
-     .flags = TN_PRIVATE, .prepare = prepare_address, .attempt = attempt_connect},
-    {.name = "listen", .kinds = TN_TCP_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS, .prepare = prepare_listen,
+    {.name = "bind",
+     .kinds = TN_TCP_SOCKET,
+     .slots = 2,
+     .flags = TN_NEVER_WAITS | TN_PRIVATE,
+     .prepare = prepare_address,
+     .attempt = attempt_bind},
+    {.name = "connect",
+     .kinds = TN_TCP_SOCKET,
+     .interest = TN_WRITABLE,
+     .slots = 3,
+     .seconds_at = 3,
+     .flags = TN_PRIVATE,
+     .prepare = prepare_address,
+     .attempt = attempt_connect},
+    {.name = "listen",
+     .kinds = TN_TCP_SOCKET,
+     .slots = 2,
+     .flags = TN_NEVER_WAITS,
+     .prepare = prepare_listen,
      .attempt = attempt_listen},
     {0},
 };

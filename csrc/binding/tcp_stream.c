@@ -1,5 +1,5 @@
-/* TcpStream: a connection, what ends it, and its halves. Reading, writing and readiness are in files of their own, for
- * they belong to every kind of stream. */
+/* TcpStream: a connection, what ends it, and its halves. Reading, writing and readiness are in
+ * files of their own, for they belong to every kind of stream. */
 #include "binding/tcp_stream.h"
 
 #include "binding/error.h"
@@ -113,12 +113,14 @@ static int attempt_forget(lua_State *L, struct tn_call *call) {
 }
 
 static const luaL_Reg functions[] = {{"from_fd", stream_from_fd}, {NULL, NULL}};
-const struct tn_class tn_tcp_stream_class = {"TcpStream", TN_TCP_STREAM, functions, tn_object_metamethods};
-const struct tn_class tn_half_classes[] = {{"ReadHalf", TN_READ_HALF, NULL, tn_object_metamethods},
-                                           {"WriteHalf", TN_WRITE_HALF, NULL, tn_object_metamethods},
-                                           {"OwnedReadHalf", TN_OWNED_READ_HALF, NULL, tn_object_metamethods},
-                                           {"OwnedWriteHalf", TN_OWNED_WRITE_HALF, NULL, tn_object_metamethods},
-                                           {NULL, 0, NULL, NULL}};
+const struct tn_class tn_tcp_stream_class = {"TcpStream", TN_TCP_STREAM, functions,
+                                             tn_object_metamethods};
+const struct tn_class tn_half_classes[] = {
+    {"ReadHalf", TN_READ_HALF, NULL, tn_object_metamethods},
+    {"WriteHalf", TN_WRITE_HALF, NULL, tn_object_metamethods},
+    {"OwnedReadHalf", TN_OWNED_READ_HALF, NULL, tn_object_metamethods},
+    {"OwnedWriteHalf", TN_OWNED_WRITE_HALF, NULL, tn_object_metamethods},
+    {NULL, 0, NULL, NULL}};
 
 /* clang-format off */
 const struct tn_method tn_tcp_stream_methods[] = {

@@ -24,8 +24,8 @@ static const char *parse_port(const char *text, size_t length, uint16_t *port) {
   return NULL;
 }
 
-const char *tn_address_split(const char *text, size_t length, const char **host, size_t *host_length,
-                             uint16_t *port) {
+const char *tn_address_split(const char *text, size_t length, const char **host,
+                             size_t *host_length, uint16_t *port) {
   if (memchr(text, '\0', length)) {
     return "the address contains a NUL byte";
   }
@@ -58,7 +58,8 @@ const char *tn_address_split(const char *text, size_t length, const char **host,
   return parse_port(colon + 1, length - (size_t)(colon + 1 - text), port);
 }
 
-static const char *parse_v6(const char *text, size_t length, uint16_t port, struct tn_address *address) {
+static const char *parse_v6(const char *text, size_t length, uint16_t port,
+                            struct tn_address *address) {
   char ip[INET6_ADDRSTRLEN];
   char zone[64];
   const char *percent = memchr(text, '%', length);
@@ -90,8 +91,8 @@ static const char *parse_v6(const char *text, size_t length, uint16_t port, stru
   return address->v6.sin6_scope_id ? NULL : "the zone after % is not an interface";
 }
 
-const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port, struct tn_address *address,
-                                bool *literal) {
+const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
+                                struct tn_address *address, bool *literal) {
   memset(address, 0, sizeof *address);
   *literal = true;
   if (memchr(text, '\0', length)) {

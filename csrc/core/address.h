@@ -1,5 +1,5 @@
-/* Text and socket addresses, all families. Literals only: names are the resolver's. The parsers are strict (no "127.1",
- * no embedded NUL) and say what is wrong. */
+/* Text and socket addresses, all families. Literals only: names are the resolver's. The parsers are
+ * strict (no "127.1", no embedded NUL) and say what is wrong. */
 #ifndef TCPNET_ADDRESS_H
 #define TCPNET_ADDRESS_H
 
@@ -22,12 +22,13 @@ struct tn_address {
 enum { TN_ADDRESS_TEXT_MAX = 160, TN_HOST_MAX = 255 };
 
 /* "host:port" or "[host]:port" taken apart. Returns NULL, or what is wrong with the text. */
-const char *tn_address_split(const char *text, size_t length, const char **host, size_t *host_length,
-                             uint16_t *port);
-/* An IP literal, IPv6 with an optional %zone. Returns NULL, or what is wrong; `literal` tells whether it was meant as
- * one (a text with a colon, or of digits and dots): otherwise it may be a host's name. */
-const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port, struct tn_address *address,
-                                bool *literal);
+const char *tn_address_split(const char *text, size_t length, const char **host,
+                             size_t *host_length, uint16_t *port);
+/* An IP literal, IPv6 with an optional %zone. Returns NULL, or what is wrong; `literal` tells
+ * whether it was meant as one (a text with a colon, or of digits and dots): otherwise it may be a
+ * host's name. */
+const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
+                                struct tn_address *address, bool *literal);
 
 uint16_t tn_address_port(const struct tn_address *address);
 void tn_address_set_port(struct tn_address *address, uint16_t port);

@@ -66,7 +66,8 @@ void tn_bytes_free(struct tn_bytes *bytes) {
   memset(bytes, 0, sizeof *bytes);
 }
 
-size_t tn_bytes_find(const struct tn_bytes *bytes, size_t *from, const char *delimiter, size_t length) {
+size_t tn_bytes_find(const struct tn_bytes *bytes, size_t *from, const char *delimiter,
+                     size_t length) {
   char last = delimiter[length - 1];
   while (*from < bytes->length) {
     const char *data = tn_bytes_data(bytes);

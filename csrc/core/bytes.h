@@ -1,4 +1,5 @@
-/* The bytes that a stream has read and not yet given out. Allocated when first needed, freed when it runs dry. */
+/* The bytes that a stream has read and not yet given out. Allocated when first needed, freed when
+ * it runs dry. */
 #ifndef TCPNET_BYTES_H
 #define TCPNET_BYTES_H
 
@@ -8,7 +9,7 @@
 struct tn_bytes {
   char *memory;
   size_t capacity;
-  size_t start;     /* of the bytes in memory */
+  size_t start; /* of the bytes in memory */
   size_t length;
 };
 
@@ -24,8 +25,9 @@ bool tn_bytes_append(struct tn_bytes *bytes, const void *data, size_t length);
 /* Gives out the first `count`. */
 void tn_bytes_consume(struct tn_bytes *bytes, size_t count);
 void tn_bytes_free(struct tn_bytes *bytes);
-/* The length of the prefix that ends with the delimiter, or 0. `from`: so many bytes are known to hold no end of one;
- * carried from call to call it makes the search of a long line linear. */
-size_t tn_bytes_find(const struct tn_bytes *bytes, size_t *from, const char *delimiter, size_t length);
+/* The length of the prefix that ends with the delimiter, or 0. `from`: so many bytes are known to
+ * hold no end of one; carried from call to call it makes the search of a long line linear. */
+size_t tn_bytes_find(const struct tn_bytes *bytes, size_t *from, const char *delimiter,
+                     size_t length);
 
 #endif

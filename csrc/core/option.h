@@ -1,5 +1,6 @@
-/* THE table of socket options. A row is an option: its getter and setter, its key in an options table, its line in the
- * manual and its round-trip test come from that row. Adding an option is adding a line in option.c. */
+/* THE table of socket options. A row is an option: its getter and setter, its key in an options
+ * table, its line in the manual and its round-trip test come from that row. Adding an option is
+ * adding a line in option.c. */
 #ifndef TCPNET_OPTION_H
 #define TCPNET_OPTION_H
 
@@ -7,10 +8,10 @@
 
 enum tn_option_kind {
   TN_OPTION_BOOL,
-  TN_OPTION_INT,          /* within the row's range */
-  TN_OPTION_LINGER,       /* seconds, or nil for off */
-  TN_OPTION_ZERO_LINGER,  /* linger of 0: setting takes no value */
-  TN_OPTION_TEXT,         /* a name, nil for none */
+  TN_OPTION_INT,         /* within the row's range */
+  TN_OPTION_LINGER,      /* seconds, or nil for off */
+  TN_OPTION_ZERO_LINGER, /* linger of 0: setting takes no value */
+  TN_OPTION_TEXT,        /* a name, nil for none */
 };
 
 /* Which kinds of socket have it, bits. */
@@ -19,18 +20,19 @@ enum tn_option_class {
   TN_ON_TCP_STREAM = 2,
   TN_ON_TCP_LISTENER = 4,
   TN_ON_TCP = 7,
-  TN_INHERITED = 1 << 30, /* an accepted socket has what its listener has: one system call less for each */
+  TN_INHERITED =
+      1 << 30, /* an accepted socket has what its listener has: one system call less for each */
 };
 
 struct tn_option {
   const char *name;
   const char *system_name;
   int level;
-  int number;             /* TN_ABSENT where the platform lacks it */
+  int number; /* TN_ABSENT where the platform lacks it */
   enum tn_option_kind kind;
   unsigned classes;
-  int least, most;        /* of an integer */
-  const char *text;       /* one sentence, with the unit */
+  int least, most;  /* of an integer */
+  const char *text; /* one sentence, with the unit */
 };
 
 extern const struct tn_option tn_options[];

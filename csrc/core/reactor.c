@@ -1,8 +1,8 @@
 /* The loop, the ready list and the timers: see reactor.h. Sources live in source.c.
  *
- * Timers are a heap of our own over one uv_timer_t, and lazy: a deadline that moves later, or goes away, leaves its
- * place in the heap alone until that place comes up. Deadlines are looked at after the kernel has reported, so that what
- * has arrived always beats what has run out. */
+ * Timers are a heap of our own over one uv_timer_t, and lazy: a deadline that moves later, or goes
+ * away, leaves its place in the heap alone until that place comes up. Deadlines are looked at after
+ * the kernel has reported, so that what has arrived always beats what has run out. */
 #include "core/reactor_private.h"
 
 #include "core/source.h"
@@ -121,7 +121,8 @@ static void on_timer(uv_timer_t *timer) {
   uv_stop(timer->loop);
 }
 
-/* One uv_timer_t stands for the top of the heap. It is only ever set earlier: firing too early is harmless. */
+/* One uv_timer_t stands for the top of the heap. It is only ever set earlier: firing too early is
+ * harmless. */
 static void timer_arm(struct tn_reactor *reactor, uint64_t limit_ns) {
   uint64_t due = reactor->heap_length > 0 ? reactor->heap[0].due_ns : UINT64_MAX;
   if (limit_ns != 0 && limit_ns < due) {
@@ -139,7 +140,8 @@ static void timer_arm(struct tn_reactor *reactor, uint64_t limit_ns) {
 
 /* --- park and wake --- */
 
-int tn_park(struct tn_reactor *reactor, struct tn_waiter *waiter, struct tn_queue *queue, bool external) {
+int tn_park(struct tn_reactor *reactor, struct tn_waiter *waiter, struct tn_queue *queue,
+            bool external) {
   if (waiter->deadline_ns != 0) {
     int status = timer_set(reactor, waiter);
     if (status < 0) {

@@ -1,6 +1,6 @@
-/* The loop: one per Lua state. It owns the libuv loop, the ready list, the timers and the memory of all sources.
- * Nothing here resumes anything: callbacks of libuv end in tn_wake(), and whoever turned the reactor then drains
- * the ready list. */
+/* The loop: one per Lua state. It owns the libuv loop, the ready list, the timers and the memory of
+ * all sources. Nothing here resumes anything: callbacks of libuv end in tn_wake(), and whoever
+ * turned the reactor then drains the ready list. */
 #ifndef TCPNET_REACTOR_H
 #define TCPNET_REACTOR_H
 
@@ -22,7 +22,7 @@ struct tn_metrics {
   uint64_t bytes_read;
   uint64_t bytes_written;
   size_t sources;
-  size_t handles;               /* libuv's, sources that are closing included */
+  size_t handles; /* libuv's, sources that are closing included */
   size_t timers;
 };
 
@@ -39,9 +39,11 @@ uint64_t tn_now_ns(void);
 /* A deadline so many seconds from now; what lies beyond the clock's range is no deadline (0). */
 uint64_t tn_deadline_after(double seconds);
 
-/* The waiter begins to wait in `queue` (NULL: only its deadline or a tn_wake by name ends it). `external`: the
- * queue's owner is woken from outside the program. Returns 0, or TN_ENOMEM: no place for the deadline. */
-int tn_park(struct tn_reactor *reactor, struct tn_waiter *waiter, struct tn_queue *queue, bool external);
+/* The waiter begins to wait in `queue` (NULL: only its deadline or a tn_wake by name ends it).
+ * `external`: the queue's owner is woken from outside the program. Returns 0, or TN_ENOMEM: no
+ * place for the deadline. */
+int tn_park(struct tn_reactor *reactor, struct tn_waiter *waiter, struct tn_queue *queue,
+            bool external);
 /* Ends the wait, once; a waiter that does not wait is left alone. */
 void tn_wake(struct tn_reactor *reactor, struct tn_waiter *waiter, int reason);
 void tn_wake_all(struct tn_reactor *reactor, struct tn_queue *queue, int reason);
@@ -59,12 +61,13 @@ bool tn_reactor_expects(const struct tn_reactor *reactor);
 
 enum tn_turn { TN_TURN_POLL, TN_TURN_BLOCK };
 
-/* Lets the kernel report once, then ends the waits whose time is up. TN_TURN_BLOCK sleeps until something happens
- * or `limit_ns` (0: none) is reached. */
+/* Lets the kernel report once, then ends the waits whose time is up. TN_TURN_BLOCK sleeps until
+ * something happens or `limit_ns` (0: none) is reached. */
 void tn_reactor_turn(struct tn_reactor *reactor, enum tn_turn mode, uint64_t limit_ns);
 /* Polls without sleeping for so long before a blocking turn sleeps. */
 void tn_reactor_set_spin(struct tn_reactor *reactor, uint64_t spin_ns);
-/* For a foreign loop: the descriptor to watch, and the seconds until the next timer (negative: none). */
+/* For a foreign loop: the descriptor to watch, and the seconds until the next timer (negative:
+ * none). */
 int tn_reactor_backend_fd(const struct tn_reactor *reactor);
 double tn_reactor_backend_timeout(struct tn_reactor *reactor);
 
@@ -73,6 +76,5 @@ void tn_reactor_watch_interrupt(struct tn_reactor *reactor);
 /* Puts the host's handler back; was there an interrupt? */
 bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor);
 bool tn_reactor_interrupted(const struct tn_reactor *reactor);
-
 
 #endif

@@ -14,24 +14,24 @@ struct tn_timer {
 
 struct tn_reactor {
   uv_loop_t loop;
-  uv_timer_t timer;             /* stands for the top of the heap */
+  uv_timer_t timer; /* stands for the top of the heap */
   uv_signal_t signal;
   struct tn_queue ready;
   size_t ready_length;
-  size_t expected;              /* parked waiters that the world outside can wake */
+  size_t expected; /* parked waiters that the world outside can wake */
   struct tn_timer *heap;
   size_t heap_length;
   size_t heap_capacity;
-  uint64_t armed_ns;            /* what the uv_timer_t is set to; UINT64_MAX: not */
+  uint64_t armed_ns; /* what the uv_timer_t is set to; UINT64_MAX: not */
   uint64_t spin_ns;
   uint64_t turn;
-  bool turning;                 /* inside uv_run */
+  bool turning; /* inside uv_run */
   bool interrupted;
   struct tn_interrupt *interrupt;
   struct tn_source *sources;
   struct tn_source *free_sources;
   size_t free_count;
-  struct tn_source *unclaimed;  /* whose bytes lie in `scratch`, not yet Lua's */
+  struct tn_source *unclaimed; /* whose bytes lie in `scratch`, not yet Lua's */
   size_t unclaimed_length;
   char *scratch;
   volatile unsigned char *fork_mark;

@@ -1,5 +1,5 @@
-/* getaddrinfo, on libuv's threads, as something to wait for. A lookup that runs cannot be stopped: whoever no longer
- * cares lets go of it, and it is freed when it comes back. */
+/* getaddrinfo, on libuv's threads, as something to wait for. A lookup that runs cannot be stopped:
+ * whoever no longer cares lets go of it, and it is freed when it comes back. */
 #ifndef TCPNET_RESOLVER_H
 #define TCPNET_RESOLVER_H
 
@@ -14,7 +14,8 @@ struct tn_lookup {
   struct tn_address *addresses;
 };
 
-/* The name's addresses, each once; `family` AF_UNSPEC, AF_INET or AF_INET6. Sets `lookup`, or returns a failure. */
+/* The name's addresses, each once; `family` AF_UNSPEC, AF_INET or AF_INET6. Sets `lookup`, or
+ * returns a failure. */
 int tn_lookup_start(struct tn_reactor *reactor, const char *host, int family, uint16_t port,
                     struct tn_lookup **lookup);
 void tn_lookup_release(struct tn_lookup *lookup);

@@ -1,7 +1,8 @@
 /* Readiness of a descriptor: see source.h.
  *
- * Arming costs system calls, so a handle stays armed after it woke somebody, and is narrowed only when it fires with
- * nobody waiting. Polling is level-triggered: what a short read left behind, or what nobody fetched, is reported again. */
+ * Arming costs system calls, so a handle stays armed after it woke somebody, and is narrowed only
+ * when it fires with nobody waiting. Polling is level-triggered: what a short read left behind, or
+ * what nobody fetched, is reported again. */
 #include "core/source.h"
 
 #include "core/option.h"
@@ -18,8 +19,8 @@ struct node {
   struct tn_source source;
   struct node *prev, *next;
   uint64_t woken_turn;
-  bool registered;              /* libuv knows the descriptor */
-  bool closing;                 /* libuv has not let go of the handle yet */
+  bool registered; /* libuv knows the descriptor */
+  bool closing;    /* libuv has not let go of the handle yet */
   uv_poll_t poll;
 };
 
@@ -89,8 +90,8 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   struct node *node = node_of(source);
   struct tn_reactor *reactor = source->reactor;
   tn_fd fd = source->fd;
-  if (fd == TN_NO_FD) {
-    return fd;
+  if (fd == TN_NO_FD || !reactor) {
+    return TN_NO_FD;
   }
   source->fd = TN_NO_FD;
   tn_claim_drop(&source->reading);
@@ -195,14 +196,16 @@ static int wanted(const struct tn_source *source) {
 static void on_poll(uv_poll_t *handle, int status, int events);
 
 static int set_armed(struct node *node, int interest) {
-  int status = interest ? uv_poll_start(&node->poll, to_uv(interest), on_poll) : uv_poll_stop(&node->poll);
+  int status =
+      interest ? uv_poll_start(&node->poll, to_uv(interest), on_poll) : uv_poll_stop(&node->poll);
   if (status == 0) {
     node->source.armed = (uint8_t)interest;
   }
   return status;
 }
 
-/* Any POLLERR arrives as a status, with the handle stopped: the attempt that is woken learns what happened. */
+/* Any POLLERR arrives as a status, with the handle stopped: the attempt that is woken learns what
+ * happened. */
 static void on_poll(uv_poll_t *handle, int status, int events) {
   struct node *node = handle->data;
   struct tn_source *source = &node->source;
@@ -215,7 +218,8 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
   if (wake_matching(source, ready, 0)) {
     node->woken_turn = reactor->turn;
   } else if (status == 0 && node->woken_turn != reactor->turn) {
-    /* with very many descriptors libuv reports twice in a turn, before the woken task could run: that is no reason */
+    /* with very many descriptors libuv reports twice in a turn, before the woken task could run:
+     * that is no reason */
     set_armed(node, wanted(source));
   }
 }
@@ -257,7 +261,8 @@ static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, i
   return count;
 }
 
-/* Nothing can have changed since the direction came up empty: its event, which is armed, would have said so. */
+/* Nothing can have changed since the direction came up empty: its event, which is armed, would have
+ * said so. */
 static bool is_drained(const struct tn_source *source, int direction) {
   return source->drained & source->armed & direction;
 }
@@ -283,7 +288,8 @@ ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t len
   return note_sent(source, tn_socket_send(source->fd, bytes, length), length);
 }
 
-ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice *slices, int count) {
+ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice *slices,
+                                int count) {
   size_t asked = 0;
   if (is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
@@ -311,7 +317,8 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes) {
   struct tn_reactor *reactor = source->reactor;
   *bytes = reactor->scratch;
-  ptrdiff_t count = tn_source_recv(source, reactor->scratch, want < TN_SCRATCH_SIZE ? want : TN_SCRATCH_SIZE);
+  ptrdiff_t count =
+      tn_source_recv(source, reactor->scratch, want < TN_SCRATCH_SIZE ? want : TN_SCRATCH_SIZE);
   if (count > 0) {
     reactor->unclaimed = source;
     reactor->unclaimed_length = (size_t)count;

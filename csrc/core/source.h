@@ -1,6 +1,7 @@
-/* A descriptor that can be waited for: libuv's poll handle under it, its waiters, its claims and, for streams, the
- * bytes read and not yet given out. Objects of Lua hold references; the descriptor closes by tn_source_close or with the
- * last reference, and the memory goes back once libuv has let go of it. */
+/* A descriptor that can be waited for: libuv's poll handle under it, its waiters, its claims and,
+ * for streams, the bytes read and not yet given out. Objects of Lua hold references; the descriptor
+ * closes by tn_source_close or with the last reference, and the memory goes back once libuv has let
+ * go of it. */
 #ifndef TCPNET_SOURCE_H
 #define TCPNET_SOURCE_H
 
@@ -14,17 +15,17 @@ struct tn_option_value;
 enum { TN_EXCLUSIVE = 64 };
 
 struct tn_source {
-  tn_fd fd;                     /* TN_NO_FD: closed */
-  tn_fd stash;                  /* of a listener: accepted, but Lua had no memory for it */
+  tn_fd fd;    /* TN_NO_FD: closed */
+  tn_fd stash; /* of a listener: accepted, but Lua had no memory for it */
   uint32_t references;
-  uint8_t armed;                /* what libuv listens for now */
-  uint8_t drained;              /* directions known to be exhausted until the next event */
+  uint8_t armed;   /* what libuv listens for now */
+  uint8_t drained; /* directions known to be exhausted until the next event */
   bool connecting;
   bool write_shut;
-  uint64_t pause_until_ns;      /* of a listener: out of descriptors, no accept before */
-  uint64_t read_timeout_ns;     /* 0: none */
+  uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
+  uint64_t read_timeout_ns; /* 0: none */
   uint64_t write_timeout_ns;
-  struct tn_reactor *reactor;   /* NULL once the reactor is gone */
+  struct tn_reactor *reactor; /* NULL once the reactor is gone */
   struct tn_queue waiters;
   struct tn_claim reading;
   struct tn_claim writing;
@@ -32,7 +33,8 @@ struct tn_source {
   struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
 };
 
-/* Takes the descriptor over, with one reference; NULL without memory (the descriptor stays the caller's). */
+/* Takes the descriptor over, with one reference; NULL without memory (the descriptor stays the
+ * caller's). */
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd);
 struct tn_source *tn_source_retain(struct tn_source *source);
 void tn_source_release(struct tn_source *source);
@@ -40,7 +42,8 @@ void tn_source_release(struct tn_source *source);
 void tn_source_close(struct tn_source *source);
 /* The same, but the descriptor stays open and is the caller's. */
 tn_fd tn_source_into_fd(struct tn_source *source);
-/* The reactor goes: its sources close, their objects live on as closed ones; later their spare memory goes. */
+/* The reactor goes: its sources close, their objects live on as closed ones; later their spare
+ * memory goes. */
 void tn_sources_orphan(struct tn_reactor *reactor);
 void tn_sources_free(struct tn_reactor *reactor);
 
@@ -58,8 +61,9 @@ ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice 
 /* One read of about `want` bytes behind those in `input`. */
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
 
-/* One read into the reactor's scratch memory, on its way to the caller of tn_scratch_take. Whatever was not taken
- * (Lua had no memory for it) is the source's again with tn_scratch_rescue: to be called before any other use. */
+/* One read into the reactor's scratch memory, on its way to the caller of tn_scratch_take. Whatever
+ * was not taken (Lua had no memory for it) is the source's again with tn_scratch_rescue: to be
+ * called before any other use. */
 char *tn_reactor_scratch(struct tn_reactor *reactor);
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
 void tn_scratch_take(struct tn_source *source);

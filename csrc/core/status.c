@@ -1,5 +1,5 @@
-/* The codes and their words: tcpnet's own and those that libuv does not name are rows here; the rest is libuv's table,
- * which has the same names on every platform. */
+/* The codes and their words: tcpnet's own and those that libuv does not name are rows here; the
+ * rest is libuv's table, which has the same names on every platform. */
 #include "core/status.h"
 
 #include <stddef.h>

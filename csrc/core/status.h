@@ -1,6 +1,6 @@
-/* Result codes. A status is 0 or more for success, a negative number otherwise: the system's errno negated, libuv's
- * EAI codes, or one of tcpnet's own below, which are never mistaken for the kernel's.
- * Everything above core reports failures by these; only error.c makes them visible. */
+/* Result codes. A status is 0 or more for success, a negative number otherwise: the system's errno
+ * negated, libuv's EAI codes, or one of tcpnet's own below, which are never mistaken for the
+ * kernel's. Everything above core reports failures by these; only error.c makes them visible. */
 #ifndef TCPNET_STATUS_H
 #define TCPNET_STATUS_H
 

@@ -1,11 +1,13 @@
 /* What is parked, and where.
  *
- * A waiter is one suspended thing: a task, or the caller of a blocking wait. While it waits it is linked into the queue
- * of whatever will wake it (a source, a lookup, another task); woken, it moves to the ready list, which is such a queue
- * too. So it stands in one queue at most, and forgetting it is unlinking it.
+ * A waiter is one suspended thing: a task, or the caller of a blocking wait. While it waits it is
+ * linked into the queue of whatever will wake it (a source, a lookup, another task); woken, it
+ * moves to the ready list, which is such a queue too. So it stands in one queue at most, and
+ * forgetting it is unlinking it.
  *
- * A claim is exclusive use that an operation keeps while it waits: the reading side of a stream, its writing side, a
- * Buffer on its way out. The waiter knows its claims, so whatever ends an operation, a cancel included, frees them.
+ * A claim is exclusive use that an operation keeps while it waits: the reading side of a stream,
+ * its writing side, a Buffer on its way out. The waiter knows its claims, so whatever ends an
+ * operation, a cancel included, frees them.
  *
  * Knows nothing of libuv: the reactor wakes, this only links. */
 #ifndef TCPNET_WAITER_H
@@ -29,18 +31,18 @@ struct tn_claim {
 };
 
 struct tn_waiter {
-  struct tn_queue *queue;     /* where it is linked, or NULL */
+  struct tn_queue *queue; /* where it is linked, or NULL */
   struct tn_waiter *prev;
   struct tn_waiter *next;
-  struct tn_claim *claims;    /* what the operation keeps to itself */
-  void *owner;                /* the task; NULL for a blocking wait */
-  uint64_t deadline_ns;       /* when the wait ends at the latest; 0: never */
-  uint64_t operation_ns;      /* the same for the whole operation, which may wait several times */
-  uint32_t timer;             /* its place in the reactor's heap, from 1; 0: none */
-  int reason;                 /* 0, or the status that ended the wait */
-  uint8_t interest;           /* what of a source it waits for, bits of enum tn_ready */
+  struct tn_claim *claims; /* what the operation keeps to itself */
+  void *owner;             /* the task; NULL for a blocking wait */
+  uint64_t deadline_ns;    /* when the wait ends at the latest; 0: never */
+  uint64_t operation_ns;   /* the same for the whole operation, which may wait several times */
+  uint32_t timer;          /* its place in the reactor's heap, from 1; 0: none */
+  int reason;              /* 0, or the status that ended the wait */
+  uint8_t interest;        /* what of a source it waits for, bits of enum tn_ready */
   bool parked;
-  bool external;              /* something outside the program can wake it */
+  bool external; /* something outside the program can wake it */
 };
 
 static inline void tn_queue_push(struct tn_queue *queue, struct tn_waiter *waiter) {
@@ -77,7 +79,7 @@ static inline bool tn_claim_taken(const struct tn_claim *claim, const struct tn_
 static inline void tn_claim_drop(struct tn_claim *claim) {
   if (claim->holder) {
     struct tn_claim **link = &claim->holder->claims;
-    while (*link != claim) {
+    while (*link && *link != claim) {
       link = &(*link)->next_held;
     }
     *link = claim->next_held;

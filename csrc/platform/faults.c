@@ -1,10 +1,11 @@
-/* Faults on command: see faults.h. The one place with state of the whole process, which test builds alone have. */
-#include "platform/faults.h"
+/* Faults on command, in builds for tests alone: the linker puts these functions in front of the
+ * real ones
+ * (--wrap), so that no other file knows. The one place with state of the whole process. */
+#include "platform/platform.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/types.h>
 
 struct fault {
@@ -14,7 +15,21 @@ struct fault {
   int error;
 };
 
-enum call { SOCKET, CONNECT, ACCEPT4, RECV, SEND, SENDMSG, RECVMSG, GETSOCKOPT, SETSOCKOPT, POLL, MALLOC, CALLOC, REALLOC };
+enum call {
+  SOCKET,
+  CONNECT,
+  ACCEPT4,
+  RECV,
+  SEND,
+  SENDMSG,
+  RECVMSG,
+  GETSOCKOPT,
+  SETSOCKOPT,
+  POLL,
+  MALLOC,
+  CALLOC,
+  REALLOC
+};
 
 /* clang-format off */
 static struct fault faults[] = {
@@ -66,41 +81,47 @@ static bool strikes(enum call call) {
 }
 
 /* A call without length: it fails or it goes through. */
-#define WRAP(index, name, result, failure, parameters, arguments)                                                      \
-  result __real_##name parameters;                                                                                     \
-  result __wrap_##name parameters;                                                                                     \
-  result __wrap_##name parameters {                                                                                    \
-    return strikes(index) ? (failure) : __real_##name arguments;                                                       \
+#define WRAP(index, name, result, failure, parameters, arguments)                                  \
+  result __real_##name parameters;                                                                 \
+  result __wrap_##name parameters;                                                                 \
+  result __wrap_##name parameters {                                                                \
+    return strikes(index) ? (failure) : __real_##name arguments;                                   \
   }
 
 /* A call that may move one byte instead of `length`. */
-#define WRAP_BYTES(index, name, parameters, arguments, length)                                                         \
-  ssize_t __real_##name parameters;                                                                                    \
-  ssize_t __wrap_##name parameters;                                                                                    \
-  ssize_t __wrap_##name parameters {                                                                                   \
-    if (strikes(index)) {                                                                                              \
-      if (faults[index].error != TN_FAULT_SHORT) {                                                                     \
-        return -1;                                                                                                     \
-      }                                                                                                                \
-      (length) = (length) > 1 ? 1 : (length);                                                                          \
-    }                                                                                                                  \
-    return __real_##name arguments;                                                                                    \
+#define WRAP_BYTES(index, name, parameters, arguments, length)                                     \
+  ssize_t __real_##name parameters;                                                                \
+  ssize_t __wrap_##name parameters;                                                                \
+  ssize_t __wrap_##name parameters {                                                               \
+    if (strikes(index)) {                                                                          \
+      if (faults[index].error != TN_FAULT_SHORT) {                                                 \
+        return -1;                                                                                 \
+      }                                                                                            \
+      (length) = (length) > 1 ? 1 : (length);                                                      \
+    }                                                                                              \
+    return __real_##name arguments;                                                                \
   }
 
 struct pollfd;
 
 WRAP(SOCKET, socket, int, -1, (int domain, int type, int protocol), (domain, type, protocol))
-WRAP(CONNECT, connect, int, -1, (int fd, const struct sockaddr *address, socklen_t length), (fd, address, length))
+WRAP(CONNECT, connect, int, -1, (int fd, const struct sockaddr *address, socklen_t length),
+     (fd, address, length))
 WRAP(ACCEPT4, accept4, int, -1, (int fd, struct sockaddr *address, socklen_t *length, int flags),
      (fd, address, length, flags))
 WRAP(GETSOCKOPT, getsockopt, int, -1, (int fd, int level, int name, void *value, socklen_t *length),
      (fd, level, name, value, length))
-WRAP(SETSOCKOPT, setsockopt, int, -1, (int fd, int level, int name, const void *value, socklen_t length),
+WRAP(SETSOCKOPT, setsockopt, int, -1,
+     (int fd, int level, int name, const void *value, socklen_t length),
      (fd, level, name, value, length))
-WRAP(POLL, poll, int, -1, (struct pollfd * entries, unsigned long count, int timeout), (entries, count, timeout))
-WRAP_BYTES(RECV, recv, (int fd, void *bytes, size_t length, int flags), (fd, bytes, length, flags), length)
-WRAP_BYTES(SEND, send, (int fd, const void *bytes, size_t length, int flags), (fd, bytes, length, flags), length)
-WRAP(SENDMSG, sendmsg, ssize_t, -1, (int fd, const struct msghdr *header, int flags), (fd, header, flags))
+WRAP(POLL, poll, int, -1, (struct pollfd * entries, unsigned long count, int timeout),
+     (entries, count, timeout))
+WRAP_BYTES(RECV, recv, (int fd, void *bytes, size_t length, int flags), (fd, bytes, length, flags),
+           length)
+WRAP_BYTES(SEND, send, (int fd, const void *bytes, size_t length, int flags),
+           (fd, bytes, length, flags), length)
+WRAP(SENDMSG, sendmsg, ssize_t, -1, (int fd, const struct msghdr *header, int flags),
+     (fd, header, flags))
 WRAP(RECVMSG, recvmsg, ssize_t, -1, (int fd, struct msghdr *header, int flags), (fd, header, flags))
 WRAP(MALLOC, malloc, void *, NULL, (size_t size), (size))
 WRAP(CALLOC, calloc, void *, NULL, (size_t count, size_t size), (count, size))

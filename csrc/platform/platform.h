@@ -1,6 +1,6 @@
 /* What an operating system must supply, in the order in which a socket lives.
- * Every call answers 0 or more, or a negative errno as libuv has them; EINTR never gets out, no call raises
- * SIGPIPE, and a descriptor made here is non-blocking and close-on-exec from birth.
+ * Every call answers 0 or more, or a negative errno as libuv has them; EINTR never gets out, no
+ * call raises SIGPIPE, and a descriptor made here is non-blocking and close-on-exec from birth.
  * Knows nothing of libuv, the reactor or Lua. */
 #ifndef TCPNET_PLATFORM_H
 #define TCPNET_PLATFORM_H
@@ -77,7 +77,8 @@ int tn_socket_take_error(tn_fd fd);
 int tn_socket_get_option(tn_fd fd, int level, int name, void *value, socklen_t *length);
 int tn_socket_set_option(tn_fd fd, int level, int name, const void *value, socklen_t length);
 int tn_socket_shutdown(tn_fd fd, enum tn_direction direction);
-/* Ends the connection with an RST, whoever else holds the descriptor; the caller closes it afterwards. */
+/* Ends the connection with an RST, whoever else holds the descriptor; the caller closes it
+ * afterwards. */
 int tn_socket_reset(tn_fd fd);
 int tn_socket_close(tn_fd fd);
 
@@ -93,9 +94,20 @@ bool tn_is_exhaustion(int status);
 volatile unsigned char *tn_fork_mark_new(void);
 void tn_fork_mark_free(volatile unsigned char *mark);
 
-/* SIGINT as the host program handles it: whether it has a handler of its own, and keeping it meanwhile. */
+/* SIGINT as the host program handles it: whether it has a handler of its own, and keeping it
+ * meanwhile. */
 struct tn_interrupt;
 struct tn_interrupt *tn_interrupt_save(void);
 void tn_interrupt_restore(struct tn_interrupt *saved);
+
+/* Only in builds for tests: the calls and allocations above fail as a script says (faults.c). */
+/* How a call fails: with an errno, or by moving one byte only. */
+enum { TN_FAULT_SHORT = -1 };
+
+/* From the `nth` call from now on, `times` calls of that name fail so. False: there is no such
+ * call. */
+bool tn_fault_set(const char *call, int nth, int times, int error);
+/* Forgets all of that; how many calls were made to fail since. */
+int tn_fault_clear(void);
 
 #endif

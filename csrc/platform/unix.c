@@ -1,5 +1,5 @@
-/* The calls of platform.h on BSD sockets. The only file, with its neighbour linux.c, that reads errno.
- * Differences between systems are tests on constants, never on the names of systems. */
+/* The calls of platform.h on BSD sockets. The only file, with its neighbour linux.c, that reads
+ * errno. Differences between systems are tests on constants, never on the names of systems. */
 #include "platform/platform.h"
 
 #include <errno.h>
@@ -99,7 +99,8 @@ int tn_socket_connected(tn_fd fd) {
   if (status != -ENOTCONN) {
     return status;
   }
-  /* Not connected and no error: the handshake goes on, or its end came between the two questions. */
+  /* Not connected and no error: the handshake goes on, or its end came between the two questions.
+   */
   status = tn_socket_take_error(fd);
   return status < 0 ? status : -EAGAIN;
 }
@@ -198,8 +199,9 @@ int tn_socket_poll(tn_fd fd, int interest) {
 #ifdef POLLRDHUP
   entry.events |= POLLRDHUP;
 #endif
-  entry.events |= (short)((interest & TN_READABLE ? POLLIN : 0) | (interest & TN_WRITABLE ? POLLOUT : 0) |
-                          (interest & TN_PRIORITY ? POLLPRI : 0));
+  entry.events |=
+      (short)((interest & TN_READABLE ? POLLIN : 0) | (interest & TN_WRITABLE ? POLLOUT : 0) |
+              (interest & TN_PRIORITY ? POLLPRI : 0));
   int count;
   do {
     count = poll(&entry, 1, 0);
@@ -210,7 +212,8 @@ int tn_socket_poll(tn_fd fd, int interest) {
   if (entry.revents & POLLNVAL) {
     return -EBADF;
   }
-  int ready = (entry.revents & POLLIN ? TN_READABLE : 0) | (entry.revents & POLLOUT ? TN_WRITABLE : 0) |
+  int ready = (entry.revents & POLLIN ? TN_READABLE : 0) |
+              (entry.revents & POLLOUT ? TN_WRITABLE : 0) |
               (entry.revents & POLLPRI ? TN_PRIORITY : 0) |
               (entry.revents & POLLERR ? TN_ERROR | TN_WRITE_CLOSED : 0) |
               (entry.revents & POLLHUP ? TN_READ_CLOSED | TN_WRITE_CLOSED : 0);
@@ -244,13 +247,15 @@ int tn_socket_set_option(tn_fd fd, int level, int name, const void *value, sockl
 }
 
 int tn_socket_shutdown(tn_fd fd, enum tn_direction direction) {
-  static const int how[] = {[TN_SHUT_READ] = SHUT_RD, [TN_SHUT_WRITE] = SHUT_WR, [TN_SHUT_BOTH] = SHUT_RDWR};
+  static const int how[] = {
+      [TN_SHUT_READ] = SHUT_RD, [TN_SHUT_WRITE] = SHUT_WR, [TN_SHUT_BOTH] = SHUT_RDWR};
   return status_of(shutdown(fd, how[direction]));
 }
 
 int tn_socket_reset(tn_fd fd) {
 #ifdef TCP_REPAIR
-  /* Linux: sends the RST at once, even where the descriptor is shared; linger 0 and close would not. */
+  /* Linux: sends the RST at once, even where the descriptor is shared; linger 0 and close would
+   * not. */
   struct sockaddr nobody = {.sa_family = AF_UNSPEC};
   if (connect(fd, &nobody, sizeof nobody) == 0) {
     return 0;
@@ -261,7 +266,8 @@ int tn_socket_reset(tn_fd fd) {
 }
 
 int tn_socket_close(tn_fd fd) {
-  /* On every system that matters the descriptor is gone whatever close() says: never call it twice. */
+  /* On every system that matters the descriptor is gone whatever close() says: never call it twice.
+   */
   return close(fd) < 0 && errno != EINTR ? -errno : 0;
 }
 
@@ -306,7 +312,8 @@ struct tn_interrupt *tn_interrupt_save(void) {
   if (sigaction(SIGINT, NULL, &action) < 0) {
     return NULL;
   }
-  bool handled = (action.sa_flags & SA_SIGINFO) || (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
+  bool handled = (action.sa_flags & SA_SIGINFO) ||
+                 (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN);
   struct tn_interrupt *saved = handled ? malloc(sizeof *saved) : NULL;
   if (saved) {
     saved->action = action;

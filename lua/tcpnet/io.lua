@@ -104,8 +104,8 @@ local function both_ways(a, b)
   return a_to_b, b_to_a
 end
 
--- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an error of
--- either ends both.
+-- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an
+-- error of either ends both.
 core.copy_bidirectional = outside(both_ways)
 
 return core

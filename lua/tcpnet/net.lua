@@ -8,7 +8,7 @@ local TcpSocket, TcpStream, TcpListener = core.TcpSocket, core.TcpStream, core.T
 -- RFC 8305, section 5: the delay before the next address is tried beside those that have not answered yet.
 local ATTEMPT_DELAY = 0.25
 
--- addresses and options ----------------------------------------------------------------------------------------------
+-- addresses and options ---------------------------------------------------------------------------
 
 -- (address, opts) or (host, port, opts) → address, port | nil, opts
 local function split_arguments(name, address, second, third)
@@ -90,7 +90,7 @@ function core.lookup_host(host, port, opts)
   return private.lookup_host(name, number, opts.family, opts.timeout)
 end
 
--- connecting ---------------------------------------------------------------------------------------------------------
+-- connecting --------------------------------------------------------------------------------------
 
 -- One attempt. The socket closes with it, however it ends.
 local function connect_one(addr, settings, seconds)
@@ -242,7 +242,7 @@ function TcpSocket:bind(address, port)
   return private.bind(self, addresses[1])
 end
 
--- listening ----------------------------------------------------------------------------------------------------------
+-- listening ---------------------------------------------------------------------------------------
 
 local function listen_on(addr, options, backlog)
   local fresh, err = new_socket(addr)

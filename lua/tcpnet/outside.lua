@@ -1,4 +1,4 @@
--- Lets what is built on tasks be called from outside every task: its body then runs as one, and the caller waits for it.
+-- Lets what is built on tasks be called from outside every task: its body then runs as one, and the caller waits.
 local core = require "tcpnet.core"
 
 local function outcome(ok, ...)

@@ -47,13 +47,14 @@ function core.select(branches)
   end
   for key, branch in pairs(branches) do
     if type(branch) ~= "function" then
-      error(("bad argument #1 to 'select' (branch '%s': function expected, got %s)"):format(tostring(key), type(branch)), 2)
+      error(("bad argument #1 to 'select' (branch '%s': function expected, got %s)")
+        :format(tostring(key), type(branch)), 2)
     end
   end
   return run_select(branches)
 end
 
--- scope --------------------------------------------------------------------------------------------------------------
+-- scope -------------------------------------------------------------------------------------------
 
 local Scope = {}
 Scope.__index = Scope
@@ -110,7 +111,7 @@ function core.scope(fn, ...)
   return run_scope(fn, ...)
 end
 
--- each ---------------------------------------------------------------------------------------------------------------
+-- each --------------------------------------------------------------------------------------------
 
 -- The next item of a list or an iterator.
 local function supplier(items)
