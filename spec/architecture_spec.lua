@@ -263,7 +263,7 @@ describe("every source file", function()
     local bad = {}
     for _, source in ipairs(sources) do
       local _, lines = file.read(source):gsub("\n", "")
-      if lines > 900 then
+      if lines > 900 and not source:find "^spec/" then
         bad[#bad + 1] = ("%s has %d lines"):format(source, lines)
       end
     end
