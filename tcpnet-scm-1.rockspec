@@ -69,6 +69,7 @@ build = {
       libraries = { "uv" },
     },
     ["tcpnet"] = "lua/tcpnet/init.lua",
+    ["tcpnet.check"] = "lua/tcpnet/check.lua",
     ["tcpnet.io"] = "lua/tcpnet/io.lua",
     ["tcpnet.net"] = "lua/tcpnet/net.lua",
     ["tcpnet.outside"] = "lua/tcpnet/outside.lua",

@@ -65,45 +65,62 @@ static int addr_parse(lua_State *L) {
   return 1;
 }
 
+static int misused(lua_State *L, int position, const char *expected) {
+  const char *given =
+      lua_type(L, position) == LUA_TNUMBER ? lua_tostring(L, position) : luaL_typename(L, position);
+  lua_pushnil(L);
+  lua_pushnil(L);
+  lua_pushinteger(L, position);
+  lua_pushfstring(L, "%s expected, got %s", expected, given);
+  return 4;
+}
+
+/* The host and port that the arguments name. */
+static const char *take_host(lua_State *L, const char **host, size_t *length, uint16_t *port) {
+  *host = lua_tolstring(L, 1, length);
+  if (!lua_isnoneornil(L, 2)) {
+    *port = (uint16_t)lua_tointeger(L, 2);
+    return NULL;
+  }
+  return tn_address_split(*host, *length, host, length, port);
+}
+
 int tn_address_target(lua_State *L) {
   if (tn_address_at(L, 1)) {
     lua_settop(L, 1);
     return 1;
   }
-  size_t length, host_length;
   if (lua_type(L, 1) != LUA_TSTRING) {
-    return luaL_typeerror(L, 1, "SocketAddr, \"host:port\" or host, port");
+    return misused(L, 1, "SocketAddr, \"host:port\" or host, port");
   }
-  const char *text = lua_tolstring(L, 1, &length);
-  const char *host = text;
-  const char *why = NULL;
-  uint16_t port;
-  if (lua_isnoneornil(L, 2)) {
-    why = tn_address_split(text, length, &host, &host_length, &port);
-  } else {
-    port = (uint16_t)tn_check_integer(L, 2, "port", 0, 65535);
-    host_length = length;
+  lua_Integer number = lua_isinteger(L, 2) ? lua_tointeger(L, 2) : -1;
+  if (!lua_isnoneornil(L, 2) && (number < 0 || number > 65535)) {
+    return misused(L, 2, "port: integer from 0 to 65535");
   }
+  const char *host;
+  size_t length;
+  uint16_t port = 0;
   struct tn_address address;
   bool literal = false;
-  if (!why && host_length > TN_HOST_MAX) {
+  const char *why = take_host(L, &host, &length, &port);
+  if (!why && length > TN_HOST_MAX) {
     why = "a host's name has at most 255 bytes";
-  }
-  if (!why) {
-    why = host_length == 0 ? "the host is missing"
-                           : tn_address_parse_ip(host, host_length, port, &address, &literal);
+  } else if (!why && length == 0) {
+    why = "the host is missing";
+  } else if (!why) {
+    why = tn_address_parse_ip(host, length, port, &address, &literal);
     if (!why) {
       tn_address_push(L, tn_runtime_of(L), &address);
       return 1;
     }
-    if (!literal && host_length > 0 && !memchr(host, '\0', host_length)) {
+    if (!literal && !memchr(host, '\0', length)) {
       lua_pushboolean(L, 0);
-      lua_pushlstring(L, host, host_length);
+      lua_pushlstring(L, host, length);
       lua_pushinteger(L, port);
       return 3;
     }
   }
-  return fail_text(L, "address", text, why);
+  return fail_text(L, "address", lua_tostring(L, 1), why);
 }
 
 static int addr_ip(lua_State *L) {

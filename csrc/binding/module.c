@@ -106,6 +106,17 @@ static int process_id(lua_State *L) {
   return 1;
 }
 
+/* kind(value) → the name of its class, or nil. */
+static int kind(lua_State *L) {
+  const struct tn_header *header = tn_cast(L, 1, ~0U);
+  if (header) {
+    lua_pushstring(L, tn_kind_name(header->kind));
+  } else {
+    lua_pushnil(L);
+  }
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"run", tn_run},
     {"spawn", tn_task_spawn_function},
@@ -148,6 +159,8 @@ static const luaL_Reg private_functions[] = {
     {"timeout", tn_timeout},
     {"hide_sources", hide_sources},
     {"pid", process_id},
+    {"kind", kind},
+    {"option_problem", tn_option_problem},
     {NULL, NULL},
 };
 

@@ -26,82 +26,82 @@ static struct linger decode_linger(const struct tn_option_value *value) {
   return linger;
 }
 
-static int refuse_value(lua_State *L, int argument, const struct tn_option *option, int index,
-                        const char *expected) {
-  const char *given =
-      lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
-  return luaL_argerror(
-      L, argument, lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given));
+/* What is wrong with the Lua value at `index`, as a text on the stack. */
+static const char *problem(lua_State *L, const struct tn_option *option, int index,
+                           const char *expected) {
+  lua_pushvalue(L, index);
+  const char *given = lua_type(L, -1) == LUA_TNUMBER ? lua_tostring(L, -1) : luaL_typename(L, -1);
+  return lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given);
 }
 
-static void take_int(lua_State *L, int argument, int index, struct tn_option_value *value) {
+static const char *take_int(lua_State *L, int index, struct tn_option_value *value) {
   const struct tn_option *option = value->option;
   int is_integer = 0;
   lua_Integer number =
       lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
   if (!is_integer || number < option->least || number > option->most) {
-    refuse_value(L, argument, option, index,
-                 lua_pushfstring(L, "integer from %d to %d", option->least, option->most));
+    return problem(L, option, index,
+                   lua_pushfstring(L, "integer from %d to %d", option->least, option->most));
   }
   int narrow = (int)number;
   encode(value, &narrow, sizeof narrow);
+  return NULL;
 }
 
-static void take_bool(lua_State *L, int argument, int index, struct tn_option_value *value) {
+static const char *take_bool(lua_State *L, int index, struct tn_option_value *value) {
   if (!lua_isboolean(L, index)) { /* 0 is true in Lua: a number would be a trap */
-    refuse_value(L, argument, value->option, index, "boolean");
+    return problem(L, value->option, index, "boolean");
   }
   int on = lua_toboolean(L, index);
   encode(value, &on, sizeof on);
+  return NULL;
 }
 
-static void take_linger(lua_State *L, int argument, int index, struct tn_option_value *value) {
+static const char *take_linger(lua_State *L, int index, struct tn_option_value *value) {
   struct linger linger = {0};
   if (!lua_isnil(L, index)) {
     double seconds = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : -1;
     if (!(seconds >= 0 && seconds <= value->option->most)) {
-      refuse_value(L, argument, value->option, index, "seconds from 0 to 65535, or nil,");
+      return problem(L, value->option, index, "seconds from 0 to 65535, or nil,");
     }
     linger = (struct linger){.l_onoff = 1, .l_linger = (int)seconds};
   }
   encode(value, &linger, sizeof linger);
+  return NULL;
 }
 
-static void take_text(lua_State *L, int argument, int index, struct tn_option_value *value) {
+static const char *take_text(lua_State *L, int index, struct tn_option_value *value) {
   size_t length = 0;
   const char *text = "";
   if (!lua_isnil(L, index)) {
     text = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &length) : NULL;
     if (!text || length > (size_t)value->option->most || memchr(text, '\0', length)) {
-      refuse_value(L, argument, value->option, index,
-                   lua_pushfstring(L, "name of at most %d bytes, or nil,", value->option->most));
-      return;
+      return problem(L, value->option, index,
+                     lua_pushfstring(L, "name of at most %d bytes, or nil,", value->option->most));
     }
   }
   encode(value, text, length + 1);
+  return NULL;
 }
 
-/* Encodes the Lua value at `index`; errors name the argument. */
-static void take_value(lua_State *L, int argument, int index, struct tn_option_value *value) {
-  switch (value->option->kind) {
-  case TN_OPTION_BOOL:
-    take_bool(L, argument, index, value);
-    break;
-  case TN_OPTION_INT:
-    take_int(L, argument, index, value);
-    break;
-  case TN_OPTION_LINGER:
-    take_linger(L, argument, index, value);
-    break;
-  case TN_OPTION_ZERO_LINGER: {
-    struct linger zero = {.l_onoff = 1, .l_linger = 0};
-    encode(value, &zero, sizeof zero);
-    break;
+/* Setting it says it all; in a table its value must be true. */
+static const char *take_zero_linger(lua_State *L, int index, struct tn_option_value *value) {
+  struct linger zero = {.l_onoff = 1, .l_linger = 0};
+  if (!lua_isnone(L, index) && !(lua_isboolean(L, index) && lua_toboolean(L, index))) {
+    return problem(L, value->option, index, "true");
   }
-  case TN_OPTION_TEXT:
-    take_text(L, argument, index, value);
-    break;
-  }
+  encode(value, &zero, sizeof zero);
+  return NULL;
+}
+
+/* Encodes the Lua value at `index`. Returns what is wrong with it, or NULL. */
+static const char *take_value(lua_State *L, int index, struct tn_option_value *value) {
+  static const char *(*const codecs[])(lua_State *, int, struct tn_option_value *) = {
+      [TN_OPTION_BOOL] = take_bool,     [TN_OPTION_INT] = take_int,
+      [TN_OPTION_LINGER] = take_linger, [TN_OPTION_ZERO_LINGER] = take_zero_linger,
+      [TN_OPTION_TEXT] = take_text,
+  };
+  return codecs[value->option->kind](L, index, value);
 }
 
 static void push_value(lua_State *L, const struct tn_option_value *value) {
@@ -165,8 +165,13 @@ static int get_option(lua_State *L) {
 static int set_option(lua_State *L) {
   struct tn_option_value value = {.option = option_of(L)};
   const struct tn_source *source = open_source(L, value.option);
-  lua_settop(L, 2);
-  take_value(L, 2, 2, &value);
+  if (value.option->kind != TN_OPTION_ZERO_LINGER) {
+    lua_settop(L, 2);
+  }
+  const char *wrong = take_value(L, 2, &value);
+  if (wrong) {
+    return luaL_argerror(L, 2, wrong);
+  }
   int status = source ? tn_option_set(source->fd, &value) : TN_CLOSED;
   if (status < 0) {
     return tn_fail(L, tn_runtime_of(L), status, lua_pushfstring(L, "set_%s", value.option->name),
@@ -201,22 +206,56 @@ void tn_options_add(lua_State *L, struct tn_runtime *rt, unsigned kind) {
 
 /* --- tables of options --- */
 
-/* The option at the top of a table's traversal: key below, value on top. */
-static void take_entry(lua_State *L, unsigned kind, struct tn_option_value *value) {
+/* The entry at the top of a table's traversal: its name below, its value on top. */
+static const char *take_entry(lua_State *L, unsigned kind, struct tn_option_value *value) {
   const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
   value->option = tn_option_find(name, kind);
-  luaL_argcheck(L, value->option, 2, lua_pushfstring(L, "unknown option '%s'", name));
-  take_value(L, 2, value->option->kind == TN_OPTION_ZERO_LINGER ? -1 : lua_absindex(L, -1), value);
+  if (!value->option) {
+    return lua_pushfstring(L, "unknown option '%s'", name);
+  }
+  return take_value(L, lua_gettop(L), value);
 }
 
-static int prepare_table(lua_State *L, struct tn_runtime *rt) {
+/* Leaves what is wrong with the options in the table at `index` on top, or nil. */
+static const char *push_table_problem(lua_State *L, int index, unsigned kind) {
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    struct tn_option_value value;
+    const char *wrong = take_entry(L, kind, &value);
+    if (wrong) {
+      return wrong;
+    }
+  }
+  lua_pushnil(L);
+  return NULL;
+}
+
+/* option_problem(options) → what is wrong with them for a TcpSocket, or nil. */
+int tn_option_problem(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  push_table_problem(L, 1, TN_TCP_SOCKET);
+  return 1;
+}
+
+static int prepare_options(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   luaL_checktype(L, 2, LUA_TTABLE);
-  struct tn_object *object = lua_touserdata(L, 1);
-  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
-    struct tn_option_value value;
-    take_entry(L, object->header.kind, &value);
+  const struct tn_header *header = lua_touserdata(L, 1);
+  const char *wrong = push_table_problem(L, 2, header->kind);
+  if (wrong) {
+    return luaL_argerror(L, 2, wrong);
   }
+  lua_pop(L, 1);
+  return 0;
+}
+
+static int prepare_accept_options(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  const char *wrong = push_table_problem(L, 2, TN_TCP_STREAM);
+  if (wrong) {
+    return luaL_argerror(L, 2, wrong);
+  }
+  lua_pop(L, 1);
   return 0;
 }
 
@@ -272,13 +311,13 @@ const struct tn_method tn_option_methods[] = {
      .kinds = TN_ON_TCP,
      .slots = 2,
      .flags = TN_NEVER_WAITS | TN_PRIVATE,
-     .prepare = prepare_table,
+     .prepare = prepare_options,
      .attempt = attempt_set_options},
     {.name = "set_accept_options",
      .kinds = TN_TCP_LISTENER,
      .slots = 2,
      .flags = TN_NEVER_WAITS,
-     .prepare = prepare_table,
+     .prepare = prepare_accept_options,
      .attempt = attempt_set_accept_options},
     {0},
 };

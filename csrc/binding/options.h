@@ -8,5 +8,6 @@
 /* Adds getters and setters of that kind's options to the class table on top. */
 void tn_options_add(lua_State *L, struct tn_runtime *rt, unsigned kind);
 extern const struct tn_method tn_option_methods[];
+int tn_option_problem(lua_State *L);
 
 #endif

@@ -1,12 +1,17 @@
 -- Readers and writers: iterators, the orderly end of a stream, copying both ways.
 local core = require "tcpnet.core"
+local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
 local TcpStream = core.TcpStream
 
+local readers = { TcpStream = true, ReadHalf = true, OwnedReadHalf = true }
+local writers = { TcpStream = true, WriteHalf = true, OwnedWriteHalf = true }
+
 -- An iterator over one kind of read; it ends at the end of the stream and raises on an error.
-local function iterator(read)
+local function iterator(name, read)
   return function(self, max)
+    check.receiver(self, readers, "TcpStream", name)
     return function()
       local bytes, err = read(self, max)
       if err then
@@ -32,8 +37,8 @@ local function async_io(self, interest, fn)
 end
 
 for _, class in ipairs { core.TcpStream, core.ReadHalf, core.OwnedReadHalf } do
-  class.lines = iterator(class.read_line)
-  class.chunks = iterator(class.read)
+  class.lines = iterator("lines", class.read_line)
+  class.chunks = iterator("chunks", class.read)
 end
 for _, class in ipairs { core.TcpStream, core.ReadHalf, core.WriteHalf, core.OwnedReadHalf, core.OwnedWriteHalf } do
   class.async_io = async_io
@@ -49,6 +54,8 @@ local function read_away(stream)
 end
 
 local function finish(self, seconds)
+  check.receiver(self, { TcpStream = true }, "TcpStream", "finish")
+  check.optional_seconds(seconds, 2, "finish", "timeout")
   local stream <close> = self
   local ok, err = stream:shutdown("write")
   if not ok then
@@ -104,8 +111,17 @@ local function both_ways(a, b)
   return a_to_b, b_to_a
 end
 
+local run_both_ways = outside(both_ways)
+
 -- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an
 -- error of either ends both.
-core.copy_bidirectional = outside(both_ways)
+function core.copy_bidirectional(a, b)
+  for position, stream in ipairs { a or false, b or false } do
+    local kind = core.private.kind(stream)
+    check.that(readers[kind] and writers[kind], position, "copy_bidirectional",
+      ("TcpStream expected, got %s"):format(kind or type(stream)))
+  end
+  return run_both_ways(a, b)
+end
 
 return core

@@ -1,5 +1,6 @@
 -- Names, several addresses, options by name: what stands before the sockets of the core.
 local core = require "tcpnet.core"
+local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
 local private = core.private
@@ -18,15 +19,22 @@ local function split_arguments(name, address, second, third)
   else
     port, opts = second, third
   end
-  if opts ~= nil and type(opts) ~= "table" then
-    error(("bad argument #3 to '%s' (table of options expected, got %s)"):format(name, type(opts)), 3)
+  if opts ~= nil then
+    check.value(opts, "table", port and 3 or 2, name)
   end
   return address, port, opts or {}
 end
 
+-- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
+local function target(name, address, port)
+  local found, host, number, message = private.target(address, port)
+  check.that(not message, number, name, message)
+  return found, host, number
+end
+
 -- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
-local function resolve(address, port, seconds)
-  local found, host, number = private.target(address, port)
+local function resolve(name, address, port, seconds)
+  local found, host, number = target(name, address, port)
   if found then
     return { found }
   elseif found == nil then
@@ -35,8 +43,8 @@ local function resolve(address, port, seconds)
   return private.lookup_host(host, number, nil, seconds)
 end
 
--- Takes the keys that are not socket options out of a copy of the table.
-local function take(opts, ...)
+-- Takes the keys that are not socket options out of a copy of the table, and checks those that are.
+local function take(name, opts, ...)
   local rest = {}
   for key, value in pairs(opts) do
     rest[key] = value
@@ -46,6 +54,8 @@ local function take(opts, ...)
     local key = select(i, ...)
     taken[i], rest[key] = rest[key], nil
   end
+  local problem = private.option_problem(rest)
+  check.that(not problem, 2, name, problem)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 
@@ -56,28 +66,21 @@ local function new_socket(addr)
   return TcpSocket.new_v4()
 end
 
-local function check_seconds(value, name, level)
-  if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
-    error(("bad argument 'opts' (%s: seconds, 0 or more, expected, got %s)"):format(name, tostring(value)), level + 1)
-  end
-end
-
 -- lookup_host(host[, port][, opts]) → array of SocketAddr. opts: family = "inet" | "inet6", timeout in seconds.
 function core.lookup_host(host, port, opts)
   if type(port) == "table" then
     port, opts = nil, port
   end
   opts = opts or {}
+  check.value(opts, "table", 3, "lookup_host")
   for key in pairs(opts) do
-    if key ~= "family" and key ~= "timeout" then
-      error(("bad argument #3 to 'lookup_host' (unknown option '%s')"):format(tostring(key)), 2)
-    end
+    check.that(key == "family" or key == "timeout", 3, "lookup_host", ("unknown option '%s'"):format(tostring(key)))
   end
-  check_seconds(opts.timeout, "timeout", 2)
+  check.optional_seconds(opts.timeout, 3, "lookup_host", "timeout")
   if type(host) == "string" and port == nil and not host:find(":", 1, true) then
     port = 0
   end
-  local found, name, number = private.target(host, port)
+  local found, name, number = target("lookup_host", host, port)
   if found then
     local wanted = opts.family
     if wanted and found:family() ~= wanted then
@@ -168,7 +171,7 @@ end
 local raced = outside(race)
 
 local function dial(address, port, settings)
-  local addresses, err = resolve(address, port)
+  local addresses, err = resolve("connect", address, port)
   if not addresses then
     return nil, err
   end
@@ -184,7 +187,7 @@ local function dial_within(seconds, address, port, settings)
   if not seconds then
     return dial(address, port, settings)
   end
-  local found, err = private.target(address, port)
+  local found, err = target("connect", address, port)
   if found then
     return connect_one(found, settings, seconds)
   elseif found == nil then
@@ -200,11 +203,11 @@ end
 -- TcpStream.connect(addr[, opts]) → TcpStream: every address of the name until one answers; the error is the last one.
 function TcpStream.connect(...)
   local address, port, opts = split_arguments("connect", ...)
-  local options, seconds, local_addr, happy_eyeballs = take(opts, "timeout", "local_addr", "happy_eyeballs")
-  check_seconds(seconds, "timeout", 2)
+  local options, seconds, local_addr, happy_eyeballs = take("connect", opts, "timeout", "local_addr", "happy_eyeballs")
+  check.optional_seconds(seconds, 2, "connect", "timeout")
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
   if local_addr then
-    local locals, err = resolve(local_addr)
+    local locals, err = resolve("connect", local_addr)
     if not locals then
       return nil, err
     end
@@ -215,11 +218,12 @@ end
 
 -- socket:connect(addr[, opts]) → TcpStream. Consumes the socket; a failure closes it.
 function TcpSocket:connect(...)
+  check.receiver(self, { TcpSocket = true }, "TcpSocket", "connect")
   local address, port, opts = split_arguments("connect", ...)
-  local options, seconds = take(opts, "timeout")
-  check_seconds(seconds, "timeout", 2)
+  local options, seconds = take("connect", opts, "timeout")
+  check.optional_seconds(seconds, 2, "connect", "timeout")
   local socket <close> = self
-  local addresses, err = resolve(address, port, seconds)
+  local addresses, err = resolve("connect", address, port, seconds)
   if not addresses then
     return nil, err
   end
@@ -235,7 +239,8 @@ end
 
 -- socket:bind(addr) → socket
 function TcpSocket:bind(address, port)
-  local addresses, err = resolve(address, port)
+  check.receiver(self, { TcpSocket = true }, "TcpSocket", "bind")
+  local addresses, err = resolve("bind", address, port)
   if not addresses then
     return nil, err
   end
@@ -265,11 +270,13 @@ end
 -- TcpListener.bind(addr[, opts]) → TcpListener on the first address of the name that can be bound.
 function TcpListener.bind(...)
   local address, port, opts = split_arguments("bind", ...)
-  local options, backlog = take(opts, "backlog")
+  local options, backlog = take("bind", opts, "backlog")
+  check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, 2, "bind",
+    ("backlog: integer from 0 expected, got %s"):format(tostring(backlog)))
   if options.reuseaddr == nil then
     options.reuseaddr = true
   end
-  local addresses, err = resolve(address, port)
+  local addresses, err = resolve("bind", address, port)
   if not addresses then
     return nil, err
   end
@@ -285,6 +292,7 @@ end
 
 -- incoming() → iterator of stream, addr; ends when the listener is closed, waits out a lack of descriptors.
 function TcpListener:incoming()
+  check.receiver(self, { TcpListener = true }, "TcpListener", "incoming")
   return function()
     while true do
       local stream, addr = self:accept()

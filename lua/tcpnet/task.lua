@@ -1,14 +1,9 @@
 -- Structured concurrency on JoinSet: select, scope, each.
 local core = require "tcpnet.core"
+local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
 local JoinSet = core.JoinSet
-
-local function check(value, wanted, position, name)
-  if type(value) ~= wanted then
-    error(("bad argument #%d to '%s' (%s expected, got %s)"):format(position, name, wanted, type(value)), 3)
-  end
-end
 
 -- Gives the results of a task, or raises unchanged what it raised.
 local function results(ok, ...)
@@ -41,15 +36,11 @@ local run_select = outside(first_of)
 
 -- select(branches) → key, ...results of the first branch to return; the others are cancelled before.
 function core.select(branches)
-  check(branches, "table", 1, "select")
-  if next(branches) == nil then
-    error("bad argument #1 to 'select' (at least one branch expected)", 2)
-  end
+  check.value(branches, "table", 1, "select")
+  check.that(next(branches) ~= nil, 1, "select", "at least one branch expected")
   for key, branch in pairs(branches) do
-    if type(branch) ~= "function" then
-      error(("bad argument #1 to 'select' (branch '%s': function expected, got %s)")
-        :format(tostring(key), type(branch)), 2)
-    end
+    check.that(type(branch) == "function", 1, "select",
+      ("branch '%s': function expected, got %s"):format(tostring(key), type(branch)))
   end
   return run_select(branches)
 end
@@ -61,6 +52,7 @@ Scope.__index = Scope
 Scope.__name = "Scope"
 
 function Scope:spawn(fn, ...)
+  check.value(fn, "function", 1, "spawn")
   if self.over then
     error("spawn: the scope has ended", 2)
   end
@@ -107,7 +99,7 @@ end)
 
 -- scope(fn, ...) → results of fn(scope, ...), once every child is done.
 function core.scope(fn, ...)
-  check(fn, "function", 1, "scope")
+  check.value(fn, "function", 1, "scope")
   return run_scope(fn, ...)
 end
 
@@ -152,12 +144,11 @@ end)
 -- each(items, limit, fn) → list of {ok, ...} in order of the items: fn(item, index) for all, at most `limit` at once.
 function core.each(items, limit, fn)
   if type(items) ~= "table" then
-    check(items, "function", 1, "each")
+    check.value(items, "function", 1, "each")
   end
-  if math.type(limit) ~= "integer" or limit < 1 then
-    error(("bad argument #2 to 'each' (limit: integer from 1 expected, got %s)"):format(tostring(limit)), 2)
-  end
-  check(fn, "function", 3, "each")
+  check.that(math.type(limit) == "integer" and limit >= 1, 2, "each",
+    ("limit: integer from 1 expected, got %s"):format(tostring(limit)))
+  check.value(fn, "function", 3, "each")
   return run_each(items, limit, fn)
 end
 

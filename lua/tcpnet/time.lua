@@ -1,9 +1,17 @@
 -- Deadlines and intervals.
 local core = require "tcpnet.core"
+local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
 -- timeout(seconds, fn, ...) → results of fn, or nil, err (code TIMEOUT, op "timeout").
-core.timeout = outside(core.private.timeout)
+local run_timeout = outside(core.private.timeout)
+
+function core.timeout(seconds, fn, ...)
+  check.that(seconds ~= nil, 1, "timeout", "seconds, 0 or more, expected, got no value")
+  check.optional_seconds(seconds, 1, "timeout", "timeout")
+  check.value(fn, "function", 2, "timeout")
+  return run_timeout(seconds, fn, ...)
+end
 
 local Interval = {}
 Interval.__index = Interval
@@ -13,18 +21,15 @@ local behaviors = { burst = true, delay = true, skip = true }
 
 -- interval(seconds) → object whose first tick() is immediate, as Tokio's.
 function core.interval(seconds)
-  if type(seconds) ~= "number" or not (seconds > 0) then
-    error(("bad argument #1 to 'interval' (seconds, more than 0, expected, got %s)"):format(tostring(seconds)), 2)
-  end
+  check.that(type(seconds) == "number" and seconds > 0, 1, "interval",
+    ("seconds, more than 0, expected, got %s"):format(tostring(seconds)))
   return setmetatable({ period = seconds, due = core.now(), behavior = "burst" }, Interval)
 end
 
 -- What a tick that comes late means for the next: "burst" catches up, "delay" starts anew, "skip" keeps the rhythm.
 function Interval:set_missed_tick_behavior(behavior)
-  if not behaviors[behavior] then
-    error(("bad argument #1 to 'set_missed_tick_behavior' ('burst', 'delay' or 'skip' expected, got %s)")
-      :format(tostring(behavior)), 2)
-  end
+  check.that(behaviors[behavior or 1], 1, "set_missed_tick_behavior",
+    ("'burst', 'delay' or 'skip' expected, got %s"):format(tostring(behavior)))
   self.behavior = behavior
   return self
 end

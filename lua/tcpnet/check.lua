@@ -1,0 +1,54 @@
+-- Arguments of the functions that are written in Lua: each check raises where the user's call stands, and names the
+-- argument as Lua's own library does.
+local core = require "tcpnet.core"
+
+local check = {}
+
+local here = debug.getinfo(1, "S").source:match "^(.*)check%.lua$" or ""
+
+-- The level of whoever called into the library.
+local function caller()
+  local level = 3
+  local frame = debug.getinfo(level, "S")
+  while frame and (frame.what == "C" or frame.source:sub(1, #here) == here) do
+    level = level + 1
+    frame = debug.getinfo(level, "S")
+  end
+  return level - 1
+end
+
+local function refuse(position, name, message)
+  error(("bad argument #%d to '%s' (%s)"):format(position, name, message), caller())
+end
+
+local function kind(value)
+  return core.private.kind(value) or math.type(value) or type(value)
+end
+
+function check.value(value, wanted, position, name)
+  if type(value) ~= wanted then
+    refuse(position, name, ("%s expected, got %s"):format(wanted, kind(value)))
+  end
+end
+
+function check.that(condition, position, name, message)
+  if not condition then
+    refuse(position, name, message)
+  end
+end
+
+-- The receiver must be of one of these classes, given as a set of names; the first is what the message asks for.
+function check.receiver(value, classes, first, name)
+  if not classes[core.private.kind(value) or ""] then
+    refuse(1, name, ("%s expected, got %s"):format(first, kind(value)))
+  end
+end
+
+function check.optional_seconds(value, position, name, what)
+  if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
+    local given = type(value) == "number" and tostring(value) or kind(value)
+    refuse(position, name, ("%s: seconds, 0 or more, expected, got %s"):format(what, given))
+  end
+end
+
+return check
