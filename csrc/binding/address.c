@@ -27,9 +27,14 @@ const struct tn_address *tn_check_address(lua_State *L, int index) {
   return &((const struct socket_addr *)tn_check(L, index, TN_SOCKET_ADDR, "SocketAddr"))->address;
 }
 
-static int fail_text(lua_State *L, const char *op, const char *text, const char *why) {
+/* The text at index 1 is no address; all of it, a NUL included, is the error's. */
+static int fail_text(lua_State *L, const char *op, const char *why) {
   lua_pushnil(L);
-  tn_error_push(L, tn_runtime_of(L), TN_EINVAL, op, text, why);
+  tn_error_push(L, tn_runtime_of(L), TN_EINVAL, op, NULL, why);
+  lua_getiuservalue(L, -1, 1);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "address");
+  lua_pop(L, 1);
   return 2;
 }
 
@@ -42,7 +47,7 @@ static int addr_new(lua_State *L) {
   bool literal;
   const char *why = tn_address_parse_ip(ip, length, port, &address, &literal);
   if (why) {
-    return fail_text(L, "new", ip, why);
+    return fail_text(L, "new", why);
   }
   tn_address_push(L, tn_runtime_of(L), &address);
   return 1;
@@ -59,7 +64,7 @@ static int addr_parse(lua_State *L) {
   const char *why = tn_address_split(text, length, &host, &host_length, &port);
   why = why ? why : tn_address_parse_ip(host, host_length, port, &address, &literal);
   if (why) {
-    return fail_text(L, "parse", text, why);
+    return fail_text(L, "parse", why);
   }
   tn_address_push(L, tn_runtime_of(L), &address);
   return 1;
@@ -87,6 +92,9 @@ static const char *take_host(lua_State *L, const char **host, size_t *length, ui
 
 int tn_address_target(lua_State *L) {
   if (tn_address_at(L, 1)) {
+    if (!lua_isnoneornil(L, 2)) {
+      return misused(L, 2, "no port beside a SocketAddr");
+    }
     lua_settop(L, 1);
     return 1;
   }
@@ -120,7 +128,7 @@ int tn_address_target(lua_State *L) {
       return 3;
     }
   }
-  return fail_text(L, "address", lua_tostring(L, 1), why);
+  return fail_text(L, "address", why);
 }
 
 static int addr_ip(lua_State *L) {

@@ -63,13 +63,37 @@ int tn_fail(lua_State *L, struct tn_runtime *rt, int status, const char *op, con
   return 2;
 }
 
+/* The one error of a would-block is shared, and stays as it is. */
+static bool push_own_fields(lua_State *L, int index) {
+  if (!tn_cast(L, index, TN_ERROR_VALUE)) {
+    return false;
+  }
+  lua_getiuservalue(L, index, 1);
+  lua_getfield(L, -1, "code");
+  bool own = strcmp(lua_tostring(L, -1), tn_status_name(TN_EAGAIN)) != 0;
+  lua_pop(L, own ? 1 : 2);
+  return own;
+}
+
 void tn_error_set_traceback(lua_State *L, int index) {
-  if (tn_cast(L, index, TN_ERROR_VALUE)) {
-    lua_getiuservalue(L, index, 1);
+  if (push_own_fields(L, index)) {
     lua_insert(L, -2);
     lua_setfield(L, -2, "traceback");
   }
   lua_pop(L, 1);
+}
+
+/* locate(err): an error made in a task of the library's own stands where the caller is. */
+int tn_error_locate(lua_State *L) {
+  lua_settop(L, 1);
+  if (push_own_fields(L, 1)) {
+    if (lua_getfield(L, 2, "where") == LUA_TNIL) {
+      push_where(L, tn_runtime_of(L));
+      lua_setfield(L, 2, "where");
+    }
+  }
+  lua_settop(L, 1);
+  return 1;
 }
 
 /* new_error(code, op, address, message): for what the library's Lua files report. */
@@ -83,19 +107,24 @@ int tn_error_new(lua_State *L) {
 }
 
 static bool has_code(lua_State *L, int fields, int first, int last) {
+  bool found = false;
   lua_getfield(L, fields, "code");
   for (int i = first; i <= last; i++) {
-    luaL_checkstring(L, i);
-    if (lua_rawequal(L, i, -1)) {
-      return true;
-    }
+    found |= lua_rawequal(L, i, -1);
   }
-  return false;
+  return found;
+}
+
+static void check_codes(lua_State *L, int first, int last) {
+  for (int i = first; i <= last; i++) {
+    luaL_checktype(L, i, LUA_TSTRING);
+  }
 }
 
 static int method_is(lua_State *L) {
   tn_check(L, 1, TN_ERROR_VALUE, "Error");
   int last = lua_gettop(L);
+  check_codes(L, 2, last);
   lua_getiuservalue(L, 1, 1);
   lua_pushboolean(L, has_code(L, lua_gettop(L), 2, last));
   return 1;
@@ -104,8 +133,10 @@ static int method_is(lua_State *L) {
 int tn_is_error(lua_State *L) {
   luaL_checkany(L, 1);
   bool is_error = tn_cast(L, 1, TN_ERROR_VALUE) != NULL;
-  if (is_error && !lua_isnoneornil(L, 2)) {
-    lua_settop(L, 2);
+  bool any = lua_isnoneornil(L, 2);
+  lua_settop(L, 2);
+  check_codes(L, 2, any ? 1 : 2);
+  if (is_error && !any) {
     lua_getiuservalue(L, 1, 1);
     is_error = has_code(L, 3, 2, 2);
   }

@@ -14,6 +14,7 @@ void tn_error_set_traceback(lua_State *L, int index);
 
 extern const struct tn_class tn_error_class;
 int tn_error_new(lua_State *L);
+int tn_error_locate(lua_State *L);
 int tn_is_error(lua_State *L);
 
 #endif

@@ -201,7 +201,8 @@ static int after_yield(lua_State *L, int status, lua_KContext context) {
 static int enter(lua_State *L, struct tn_runtime *rt, enum mode mode) {
   lua_State *thread = coroutine_of(L);
   int arguments = lua_gettop(L) - 1;
-  const char *refusal = is_waiting(L, rt) ? "cannot resume a coroutine that waits in a task"
+  const char *refusal = thread == L         ? "cannot resume non-suspended coroutine"
+                        : is_waiting(L, rt) ? "cannot resume a coroutine that waits in a task"
                         : !lua_checkstack(thread, arguments + LUA_MINSTACK)
                             ? "too many arguments to resume"
                             : NULL;

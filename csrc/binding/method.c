@@ -1,6 +1,7 @@
 /* The one try-wait-retry loop: see method.h. */
 #include "binding/method.h"
 
+#include "binding/address.h"
 #include "binding/error.h"
 
 #include <stdio.h>
@@ -32,9 +33,10 @@ static void end(struct tn_call *call) {
 }
 
 /* "127.0.0.1:80", of the call or of the socket's peer. */
-static const char *address_text(const struct tn_call *call, char *text, size_t size) {
+static const char *address_text(lua_State *L, const struct tn_call *call, char *text, size_t size) {
   struct tn_address peer = {.length = sizeof peer.storage};
-  const struct tn_address *address = call->address;
+  const struct tn_address *address =
+      call->method->flags & TN_TO_ADDRESS ? tn_address_at(L, 2) : NULL;
   if (!address) {
     if (!call->source || call->source->fd == TN_NO_FD ||
         tn_socket_peer(call->source->fd, &peer.any, &peer.length) < 0) {
@@ -54,7 +56,7 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
   } else {
     char text[TN_ADDRESS_TEXT_MAX];
     lua_pushnil(L);
-    tn_error_push(L, call->rt, status, method->name, address_text(call, text, sizeof text),
+    tn_error_push(L, call->rt, status, method->name, address_text(L, call, text, sizeof text),
                   call->message);
   }
   call->status = status;

@@ -21,6 +21,7 @@ enum tn_method_flags {
   TN_NEVER_WAITS = 16,
   TN_OWN_TIMEOUT = 32, /* running out of time is for the attempt to judge */
   TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
+  TN_TO_ADDRESS = 128, /* its second argument is the address that an error names */
 };
 
 /* In a waiter's interest: it waits in `park`. */
@@ -46,7 +47,6 @@ struct tn_call {
   uint64_t until_ns; /* try again then at the latest */
   /* About the failure: */
   int status;
-  const struct tn_address *address;
   const char *message;
 };
 

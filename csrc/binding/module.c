@@ -85,10 +85,9 @@ static int new_table(lua_State *L, const char *mode) {
 static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->tasks = new_table(L, NULL);
   rt->pool = new_table(L, NULL);
-  rt->notes = new_table(L, "k");
   rt->waiting = new_table(L, "k");
   rt->sets = new_table(L, "v");
-  lua_pushnil(L);
+  lua_pushboolean(L, 0); /* nil would have no place of its own */
   rt->prefix = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
@@ -160,6 +159,7 @@ static const luaL_Reg private_functions[] = {
     {"hide_sources", hide_sources},
     {"pid", process_id},
     {"kind", kind},
+    {"locate", tn_error_locate},
     {"option_problem", tn_option_problem},
     {NULL, NULL},
 };

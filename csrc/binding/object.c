@@ -135,7 +135,12 @@ int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const 
   tn_fd fd = (tn_fd)tn_check_integer(L, 1, "fd", 0, INT_MAX);
   const char *message = NULL;
   tn_runtime_check(L, rt, "from_fd");
-  int status = check(fd, &message);
+  int status = 0;
+  if (tn_source_owns(rt->reactor, fd)) {
+    status = TN_EBUSY;
+    message = "another object has this descriptor";
+  }
+  status = status < 0 ? status : check(fd, &message);
   status = status < 0 ? status : tn_socket_adopt(fd);
   if (status < 0) {
     return tn_fail(L, rt, status, "from_fd", message);

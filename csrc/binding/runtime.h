@@ -31,7 +31,6 @@ struct tn_runtime {
   /* in the registry */
   int tasks;    /* slot → task, the one root of all that waits */
   int pool;     /* threads to use again */
-  int notes;    /* task → {name, traceback}, weak */
   int waiting;  /* coroutine that waits inside a task → true, weak */
   int sets;     /* JoinSet by address, weak */
   int failures; /* tasks that failed during `run` and were not joined, in order */

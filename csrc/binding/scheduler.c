@@ -78,7 +78,7 @@ static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     struct tn_task *task = tn_cast(L, -1, TN_TASK);
     if (task && task->waiter.parked) {
-      tn_task_describe(L, rt, task);
+      tn_task_describe(L, lua_gettop(L));
       lua_rawseti(L, 1, ++waiting);
     }
   }
@@ -269,9 +269,16 @@ struct step {
 static int step_once(lua_State *L) {
   struct step *step = lua_touserdata(L, 1);
   struct tn_reactor *reactor = step->rt->reactor;
-  bool wait = step->block && tn_reactor_ready_length(reactor) == 0 && !step->rt->doomed.head;
-  tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
-  step->ran = drain(L, step->rt, NULL);
+  bool over = !step->block;
+  while (!step->ran) {
+    bool wait = !over && tn_reactor_ready_length(reactor) == 0 && !step->rt->doomed.head;
+    tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
+    step->ran = drain(L, step->rt, NULL);
+    if (over) {
+      break;
+    }
+    over = step->limit_ns != 0 && tn_now_ns() >= step->limit_ns;
+  }
   return 0;
 }
 
@@ -349,11 +356,10 @@ static void take_setting(lua_State *L, struct tn_runtime *rt, const char *name) 
     tn_reactor_set_spin(rt->reactor, rt->spin < 1e6 ? (uint64_t)(rt->spin * 1e9) : UINT64_MAX / 4);
   } else if (strcmp(name, "buffer_size") == 0) {
     rt->buffer_size = tn_check_integer(L, -1, name, 1, TN_SCRATCH_SIZE);
-  } else if (lua_isboolean(L, -1) && !lua_toboolean(L, -1)) {
-    lua_pushnil(L);
-    lua_rawseti(L, LUA_REGISTRYINDEX, rt->on_task_error);
   } else {
-    luaL_checktype(L, -1, LUA_TFUNCTION);
+    if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) { /* false: the default again */
+      luaL_checktype(L, -1, LUA_TFUNCTION);
+    }
     lua_pushvalue(L, -1);
     lua_rawseti(L, LUA_REGISTRYINDEX, rt->on_task_error);
   }
@@ -381,14 +387,17 @@ int tn_configure(lua_State *L) {
   lua_setfield(L, -2, "spin");
   lua_pushinteger(L, rt->buffer_size);
   lua_setfield(L, -2, "buffer_size");
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error);
-  lua_setfield(L, -2, "on_task_error");
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error) == LUA_TFUNCTION) {
+    lua_setfield(L, -2, "on_task_error");
+  } else {
+    lua_pop(L, 1);
+  }
   return 1;
 }
 
 void tn_scheduler_open(lua_State *L, struct tn_runtime *rt) {
   rt->buffer_size = TN_SCRATCH_SIZE;
-  lua_pushnil(L);
+  lua_pushboolean(L, 0);
   rt->on_task_error = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_newtable(L);
   rt->failures = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -16,6 +16,10 @@ enum {
   FAILURES_MAX = 64,
 };
 
+/* A task's user values: its thread while it lives, then its results; and {name, traceback} where
+ * there is one. */
+enum { OUTCOME = 1, NOTES = 2, USER_VALUES = 2 };
+
 /* --- threads --- */
 
 static int suspend(lua_State *L, int results, lua_KContext context, lua_KFunction continuation) {
@@ -163,28 +167,26 @@ static int body(lua_State *L) {
   return finish(L, status, context);
 }
 
-/* Leaves {traceback = …, name = …} of the task on top. */
-void tn_task_push_notes(lua_State *L, struct tn_runtime *rt, const struct tn_task *task,
-                        bool make) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->notes);
-  if (lua_rawgetp(L, -1, task) == LUA_TNIL && make) {
+void tn_task_push_notes(lua_State *L, int index, bool make) {
+  index = lua_absindex(L, index);
+  if (lua_getiuservalue(L, index, NOTES) == LUA_TNIL && make) {
     lua_pop(L, 1);
     lua_newtable(L);
     lua_pushvalue(L, -1);
-    lua_rawsetp(L, -3, task);
+    lua_setiuservalue(L, index, NOTES);
   }
-  lua_remove(L, -2);
 }
 
 void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                             lua_State *thread, int level) {
   luaL_checkstack(L, 6, NULL);
-  tn_task_push_notes(L, rt, task, true);
+  tn_task_push(L, rt, task);
+  tn_task_push_notes(L, -1, true);
   lua_getfield(L, -1, "traceback");
   const char *inner = lua_tostring(L, -1);
   luaL_traceback(L, thread, inner, level);
   lua_setfield(L, -3, "traceback");
-  lua_pop(L, 2);
+  lua_pop(L, 3);
 }
 
 static int handle_error(lua_State *L) {
@@ -195,9 +197,9 @@ static int handle_error(lua_State *L) {
   return 1;
 }
 
-/* Leaves the traceback of the task on top, or nil. */
-static const char *push_traceback(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
-  tn_task_push_notes(L, rt, task, false);
+/* Leaves the traceback of the task at `index` on top, or nil. */
+static const char *push_traceback(lua_State *L, int index) {
+  tn_task_push_notes(L, index, false);
   if (lua_istable(L, -1)) {
     lua_getfield(L, -1, "traceback");
     lua_remove(L, -2);
@@ -224,13 +226,12 @@ static int report_by_default(lua_State *L) {
 static bool report(lua_State *L, struct tn_runtime *rt, int index) {
   luaL_checkstack(L, 10, NULL);
   const int error = lua_gettop(L);
-  struct tn_task *task = lua_touserdata(L, index);
-  push_traceback(L, rt, task);
+  push_traceback(L, index);
   if (tn_cast(L, error, TN_ERROR_VALUE) && lua_isstring(L, -1)) {
     lua_pushvalue(L, -1);
     tn_error_set_traceback(L, error);
   }
-  if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error) == LUA_TNIL) {
+  if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error) != LUA_TFUNCTION) {
     lua_pop(L, 1);
     lua_pushcfunction(L, report_by_default);
   }
@@ -273,12 +274,12 @@ void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *tas
 
 struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {
   luaL_checkstack(L, 6, "too many arguments");
-  struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, 1);
+  struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, USER_VALUES);
   lua_State *thread = tn_thread_take(L, rt);
   if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
     luaL_error(L, "too many arguments");
   }
-  lua_setiuservalue(L, -2, 1);
+  lua_setiuservalue(L, -2, OUTCOME);
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
   lua_pushvalue(L, -2);
   task->slot = luaL_ref(L, -2);
@@ -313,7 +314,7 @@ static void keep_results(lua_State *L, struct tn_task *task, int count) {
       lua_rawseti(L, -2, i);
     }
   }
-  lua_setiuservalue(L, -2, 1);
+  lua_setiuservalue(L, -2, OUTCOME);
 }
 
 static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
@@ -330,7 +331,10 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
   free(task->nest);
   task->nest = NULL;
   task->depth = 0;
-  tn_thread_give(L, rt, task->thread);
+  if (state == TN_TASK_DONE ||
+      task->failed) { /* one that was closed keeps its message handler, until 5.4.5 */
+    tn_thread_give(L, rt, task->thread);
+  }
   task->thread = NULL;
   bool awaited = task->joiners.head || task->set || task->joined;
   if (task->set) {
@@ -338,7 +342,7 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
   }
   tn_wake_all(rt->reactor, &task->joiners, 0);
   if (state == TN_TASK_FAILED && !awaited) {
-    lua_getiuservalue(L, -1, 1);
+    lua_getiuservalue(L, -1, OUTCOME);
     task->joined = report(L, rt, lua_gettop(L) - 1);
     if (!task->joined && rt->running) {
       remember_failure(L, rt);
@@ -358,11 +362,22 @@ static void close_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   }
 }
 
+static void forget_waiting(lua_State *L, struct tn_runtime *rt, lua_State *thread) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->waiting);
+  lua_pushthread(thread);
+  lua_xmove(thread, L, 1);
+  lua_pushnil(L);
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
 void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int depth) {
   bool closing = task->closing;
   task->closing = true;
   while (task->depth > depth) {
-    close_thread(L, rt, task, task->nest[task->depth - 1].thread);
+    lua_State *thread = task->nest[task->depth - 1].thread;
+    close_thread(L, rt, task, thread);
+    forget_waiting(L, rt, thread);
     task->depth--;
   }
   task->closing = closing;
@@ -478,17 +493,17 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
   }
   if (task->state == TN_TASK_FAILED) {
     lua_pushnil(L);
-    lua_getiuservalue(L, index, 1);
-    if (tn_cast(L, -1, TN_ERROR_VALUE) && push_traceback(L, rt, task)) {
+    lua_getiuservalue(L, index, OUTCOME);
+    if (tn_cast(L, -1, TN_ERROR_VALUE) && push_traceback(L, index)) {
       tn_error_set_traceback(L, lua_gettop(L) - 1);
     }
     return 2;
   }
   lua_pushboolean(L, 1);
   if (task->results == 1) {
-    lua_getiuservalue(L, index, 1);
+    lua_getiuservalue(L, index, OUTCOME);
   } else if (task->results > 1) {
-    lua_getiuservalue(L, index, 1);
+    lua_getiuservalue(L, index, OUTCOME);
     for (int i = 1; i <= task->results; i++) {
       lua_rawgeti(L, -i, i);
     }
@@ -498,10 +513,9 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
 }
 
 int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index) {
-  struct tn_task *task = lua_touserdata(L, index);
   tn_task_push_outcome(L, rt, index);
   if (lua_type(L, -1) == LUA_TSTRING) {
-    const char *traceback = push_traceback(L, rt, task);
+    const char *traceback = push_traceback(L, index);
     if (traceback) {
       lua_pushfstring(L, "%s\n%s", lua_tostring(L, -2), traceback);
     } else {
@@ -514,8 +528,9 @@ int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index) {
 /* --- what they are called --- */
 
 /* The name, or the number that tells it from the others that live. */
-void tn_task_push_title(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
-  tn_task_push_notes(L, rt, task, false);
+void tn_task_push_title(lua_State *L, int index) {
+  const struct tn_task *task = lua_touserdata(L, index);
+  tn_task_push_notes(L, index, false);
   if (lua_istable(L, -1) && lua_getfield(L, -1, "name") == LUA_TSTRING) {
     lua_pushfstring(L, "task %d (%s)", task->slot, lua_tostring(L, -1));
   } else {
@@ -523,10 +538,11 @@ void tn_task_push_title(lua_State *L, struct tn_runtime *rt, const struct tn_tas
   }
 }
 
-void tn_task_describe(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
+void tn_task_describe(lua_State *L, int index) {
+  const struct tn_task *task = lua_touserdata(L, index);
   int base = lua_gettop(L);
-  luaL_checkstack(L, 8, NULL);
-  tn_task_push_title(L, rt, task);
+  luaL_checkstack(L, 10, NULL);
+  tn_task_push_title(L, index);
   const char *title = lua_tostring(L, -1);
   lua_State *thread = tn_task_innermost(task);
   lua_Debug frame;

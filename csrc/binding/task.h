@@ -99,12 +99,12 @@ void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task 
                             lua_State *thread, int level);
 /* Closes the inner coroutines beyond `depth`, innermost first. */
 void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int depth);
-/* Leaves {traceback = …, name = …} of the task on top, or nil. */
-void tn_task_push_notes(lua_State *L, struct tn_runtime *rt, const struct tn_task *task, bool make);
+/* Leaves {traceback = …, name = …} of the task at `index` on top, or nil. */
+void tn_task_push_notes(lua_State *L, int index, bool make);
 /* "task 3 (reader)" */
-void tn_task_push_title(lua_State *L, struct tn_runtime *rt, const struct tn_task *task);
+void tn_task_push_title(lua_State *L, int index);
 /* "task 3 (reader) waits in read at server.lua:12" */
-void tn_task_describe(lua_State *L, struct tn_runtime *rt, const struct tn_task *task);
+void tn_task_describe(lua_State *L, int index);
 
 void tn_task_open(lua_State *L, struct tn_runtime *rt);
 

@@ -35,17 +35,16 @@ static int method_status(lua_State *L) {
 }
 
 static int method_name(lua_State *L) {
-  struct tn_runtime *rt = tn_runtime_of(L);
-  struct tn_task *task = check_task(L);
+  check_task(L);
   if (lua_isnoneornil(L, 2)) {
-    tn_task_push_notes(L, rt, task, false);
+    tn_task_push_notes(L, 1, false);
     if (lua_istable(L, -1)) {
       lua_getfield(L, -1, "name");
     }
     return 1;
   }
   luaL_checktype(L, 2, LUA_TSTRING);
-  tn_task_push_notes(L, rt, task, true);
+  tn_task_push_notes(L, 1, true);
   lua_pushvalue(L, 2);
   lua_setfield(L, -2, "name");
   lua_settop(L, 1);
@@ -73,7 +72,7 @@ static int method_unpark(lua_State *L) {
 static int meta_tostring(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   struct tn_task *task = check_task(L);
-  tn_task_push_title(L, rt, task);
+  tn_task_push_title(L, 1);
   lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), status_of(rt, task));
   return 1;
 }

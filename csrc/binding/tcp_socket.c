@@ -42,7 +42,6 @@ static int prepare_address(lua_State *L, struct tn_runtime *rt) {
 static int attempt_bind(lua_State *L, struct tn_call *call) {
   const struct tn_address *address = tn_address_at(L, 2);
   int status = tn_socket_bind(call->source->fd, &address->any, address->length);
-  call->address = address;
   if (status < 0) {
     return status;
   }
@@ -60,8 +59,7 @@ static int connect_step(struct tn_source *source, const struct tn_address *addre
 }
 
 static int attempt_connect(lua_State *L, struct tn_call *call) {
-  call->address = tn_address_at(L, 2);
-  int status = connect_step(call->source, call->address);
+  int status = connect_step(call->source, tn_address_at(L, 2));
   if (status < 0) {
     return status;
   }
@@ -98,7 +96,7 @@ const struct tn_method tn_tcp_socket_methods[] = {
     {.name = "bind",
      .kinds = TN_TCP_SOCKET,
      .slots = 2,
-     .flags = TN_NEVER_WAITS | TN_PRIVATE,
+     .flags = TN_NEVER_WAITS | TN_PRIVATE | TN_TO_ADDRESS,
      .prepare = prepare_address,
      .attempt = attempt_bind},
     {.name = "connect",
@@ -106,7 +104,7 @@ const struct tn_method tn_tcp_socket_methods[] = {
      .interest = TN_WRITABLE,
      .slots = 3,
      .seconds_at = 3,
-     .flags = TN_PRIVATE,
+     .flags = TN_PRIVATE | TN_TO_ADDRESS,
      .prepare = prepare_address,
      .attempt = attempt_connect},
     {.name = "listen",

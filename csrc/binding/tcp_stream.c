@@ -97,6 +97,10 @@ static int prepare_reunite(lua_State *L, struct tn_runtime *rt) {
 static int attempt_reunite(lua_State *L, struct tn_call *call) {
   struct tn_object *read_half = call->self;
   struct tn_object *write_half = lua_touserdata(L, 2);
+  if (!write_half->source || write_half->source->fd == TN_NO_FD) {
+    call->message = "the OwnedWriteHalf is closed";
+    return TN_CLOSED;
+  }
   if (write_half->source != read_half->source) {
     call->message = "the halves are not of one stream";
     return TN_EINVAL;

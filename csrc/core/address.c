@@ -38,6 +38,9 @@ const char *tn_address_split(const char *text, size_t length, const char **host,
     *host = text + 1;
     *host_length = (size_t)(bracket - text) - 1;
     colon = bracket + 1;
+    if (!memchr(*host, ':', *host_length)) {
+      return "brackets are for IPv6 addresses";
+    }
     if (colon == text + length || *colon != ':') {
       return "a port is expected after the bracket, as in [::1]:80";
     }

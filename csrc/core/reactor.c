@@ -99,17 +99,30 @@ static int timer_set(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   return 0;
 }
 
+/* Brings the top of the heap up to date: what does not wait any more, or waits longer, is no reason
+ * to wake up. */
+static void heap_settle(struct tn_reactor *reactor) {
+  while (reactor->heap_length > 0) {
+    struct tn_timer top = reactor->heap[0];
+    if (!top.waiter->parked || top.waiter->deadline_ns == 0) {
+      heap_remove(reactor, top.waiter);
+    } else if (top.waiter->deadline_ns > top.due_ns) {
+      heap_down(reactor, 0, (struct tn_timer){top.waiter->deadline_ns, top.waiter});
+    } else {
+      break;
+    }
+  }
+}
+
 static void timers_expire(struct tn_reactor *reactor) {
   uint64_t now = reactor->heap_length > 0 ? tn_now_ns() : 0;
   while (reactor->heap_length > 0 && reactor->heap[0].due_ns <= now) {
     struct tn_waiter *waiter = reactor->heap[0].waiter;
-    if (!waiter->parked || waiter->deadline_ns == 0) {
-      heap_remove(reactor, waiter);
-    } else if (waiter->deadline_ns > now) {
-      heap_down(reactor, 0, (struct tn_timer){waiter->deadline_ns, waiter});
-    } else {
+    if (waiter->parked && waiter->deadline_ns != 0 && waiter->deadline_ns <= now) {
       heap_remove(reactor, waiter);
       tn_wake(reactor, waiter, TN_TIMEOUT);
+    } else {
+      heap_settle(reactor);
     }
   }
 }
@@ -276,9 +289,14 @@ double tn_reactor_backend_timeout(struct tn_reactor *reactor) {
   if (reactor->ready.head) {
     return 0;
   }
+  /* exact, for a foreign loop must not wake up for nothing */
+  heap_settle(reactor);
+  uv_timer_stop(&reactor->timer);
+  reactor->armed_ns = UINT64_MAX;
   timer_arm(reactor, 0);
   uv_update_time(&reactor->loop);
-  int timeout_ms = uv_backend_timeout(&reactor->loop);
+  /* libuv says 0, too, where it has nothing at all to wait for */
+  int timeout_ms = uv_loop_alive(&reactor->loop) ? uv_backend_timeout(&reactor->loop) : -1;
   return timeout_ms < 0 ? -1 : timeout_ms / 1e3;
 }
 

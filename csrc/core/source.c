@@ -28,6 +28,16 @@ static struct node *node_of(struct tn_source *source) {
   return (struct node *)source;
 }
 
+bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
+  struct tn_source *first = reactor->sources;
+  for (struct node *node = first ? node_of(first) : NULL; node; node = node->next) {
+    if (node->source.fd == fd) {
+      return true;
+    }
+  }
+  return false;
+}
+
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
   struct node *node = (struct node *)reactor->free_sources;
   if (node) {

@@ -33,6 +33,8 @@ struct tn_source {
   struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
 };
 
+/* Is the descriptor a source's already? */
+bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd);
 /* Takes the descriptor over, with one reference; NULL without memory (the descriptor stays the
  * caller's). */
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd);

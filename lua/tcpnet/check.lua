@@ -44,6 +44,13 @@ function check.receiver(value, classes, first, name)
   end
 end
 
+function check.optional_size(value, position, name, what)
+  if value ~= nil and not (math.type(value) == "integer" and value >= 1 and value <= 0x7fffffff) then
+    local given = type(value) == "number" and tostring(value) or kind(value)
+    refuse(position, name, ("%s: integer from 1 to 2147483647 expected, got %s"):format(what, given))
+  end
+end
+
 function check.optional_seconds(value, position, name, what)
   if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
     local given = type(value) == "number" and tostring(value) or kind(value)

@@ -12,6 +12,7 @@ local writers = { TcpStream = true, WriteHalf = true, OwnedWriteHalf = true }
 local function iterator(name, read)
   return function(self, max)
     check.receiver(self, readers, "TcpStream", name)
+    check.optional_size(max, 2, name, "max")
     return function()
       local bytes, err = read(self, max)
       if err then
@@ -22,8 +23,15 @@ local function iterator(name, read)
   end
 end
 
+local directions = { r = readers, p = readers, w = writers }
+
 -- async_io(interest, fn) → results of fn, which is called again whenever it answered EAGAIN and the stream is ready.
 local function async_io(self, interest, fn)
+  local kind = core.private.kind(self)
+  check.that(kind and (readers[kind] or writers[kind]), 1, "async_io", ("TcpStream expected, got %s"):format(kind or type(self)))
+  check.that(directions[interest or false], 2, "async_io", 'interest: "r", "w" or "p" expected')
+  check.that(directions[interest][kind], 2, "async_io", "interest: the other half has that direction")
+  check.value(fn, "function", 3, "async_io")
   while true do
     local outcome = table.pack(self:try_io(interest, fn))
     if not (outcome[1] == nil and core.is_error(outcome[2], "EAGAIN")) then
@@ -101,7 +109,7 @@ local function both_ways(a, b)
     if not ok then
       error(copied, 0)
     elseif not copied then
-      return nil, err
+      return nil, core.private.locate(err)
     elseif task == there then
       a_to_b = copied
     else
@@ -118,7 +126,7 @@ local run_both_ways = outside(both_ways)
 function core.copy_bidirectional(a, b)
   for position, stream in ipairs { a or false, b or false } do
     local kind = core.private.kind(stream)
-    check.that(readers[kind] and writers[kind], position, "copy_bidirectional",
+    check.that(kind and readers[kind] and writers[kind], position, "copy_bidirectional",
       ("TcpStream expected, got %s"):format(kind or type(stream)))
   end
   return run_both_ways(a, b)

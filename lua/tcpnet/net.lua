@@ -19,10 +19,11 @@ local function split_arguments(name, address, second, third)
   else
     port, opts = second, third
   end
-  if opts ~= nil then
-    check.value(opts, "table", port and 3 or 2, name)
+  if opts == nil then
+    opts = {}
   end
-  return address, port, opts or {}
+  check.value(opts, "table", port ~= nil and 3 or 2, name)
+  return address, port, opts
 end
 
 -- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
@@ -66,16 +67,22 @@ local function new_socket(addr)
   return TcpSocket.new_v4()
 end
 
+local families = { any = true, inet = true, inet6 = true }
+
 -- lookup_host(host[, port][, opts]) → array of SocketAddr. opts: family = "inet" | "inet6", timeout in seconds.
 function core.lookup_host(host, port, opts)
   if type(port) == "table" then
     port, opts = nil, port
   end
-  opts = opts or {}
+  if opts == nil then
+    opts = {}
+  end
   check.value(opts, "table", 3, "lookup_host")
   for key in pairs(opts) do
     check.that(key == "family" or key == "timeout", 3, "lookup_host", ("unknown option '%s'"):format(tostring(key)))
   end
+  check.that(opts.family == nil or families[opts.family], 3, "lookup_host",
+    ("family: 'any', 'inet' or 'inet6' expected, got '%s'"):format(tostring(opts.family)))
   check.optional_seconds(opts.timeout, 3, "lookup_host", "timeout")
   if type(host) == "string" and port == nil and not host:find(":", 1, true) then
     port = 0
@@ -83,7 +90,7 @@ function core.lookup_host(host, port, opts)
   local found, name, number = target("lookup_host", host, port)
   if found then
     local wanted = opts.family
-    if wanted and found:family() ~= wanted then
+    if wanted and wanted ~= "any" and found:family() ~= wanted then
       return nil, private.new_error("EAI_NONAME", "lookup_host", tostring(found), "the address is of another family")
     end
     return { found }
@@ -154,7 +161,7 @@ local function race(addresses, settings)
       last = ok and err or stream
     end
   end
-  return nil, last
+  return nil, private.locate(last)
 end
 
 local function in_turn(addresses, settings, seconds)
@@ -205,8 +212,10 @@ function TcpStream.connect(...)
   local address, port, opts = split_arguments("connect", ...)
   local options, seconds, local_addr, happy_eyeballs = take("connect", opts, "timeout", "local_addr", "happy_eyeballs")
   check.optional_seconds(seconds, 2, "connect", "timeout")
+  check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", 2, "connect",
+    ("happy_eyeballs: boolean expected, got %s"):format(type(happy_eyeballs)))
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
-  if local_addr then
+  if local_addr ~= nil then
     local locals, err = resolve("connect", local_addr)
     if not locals then
       return nil, err

@@ -2,10 +2,11 @@
 local core = require "tcpnet.core"
 
 local function outcome(ok, ...)
-  if ok then
-    return ...
+  if not ok then
+    return error((...), 0)
   end
-  return error((...), 0)
+  core.private.locate((select(2, ...)))
+  return ...
 end
 
 -- outside(fn) → function that runs fn in the current task, or else as a task of its own.
