@@ -11,6 +11,7 @@
 
 #include <lualib.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum mode { RESUME, WRAP, TIMEOUT };
 
@@ -197,21 +198,51 @@ static int after_yield(lua_State *L, int status, lua_KContext context) {
   return proceed(L, rt, task, TIMEOUT, arguments);
 }
 
+static const char *status_of(lua_State *L, const struct tn_runtime *rt, lua_State *thread) {
+  lua_Debug frame;
+  if (thread == L) {
+    return "running";
+  }
+  if (is_waiting(L, rt)) {
+    return "normal";
+  }
+  switch (lua_status(thread)) {
+  case LUA_YIELD:
+    return "suspended";
+  case LUA_OK:
+    return lua_getstack(thread, 0, &frame) ? "normal"
+           : lua_gettop(thread) == 0       ? "dead"
+                                           : "suspended";
+  default:
+    return "dead";
+  }
+}
+
+/* What keeps the coroutine at index 1 from being resumed with so many arguments, or NULL. */
+static const char *refusal(lua_State *L, const struct tn_runtime *rt, lua_State *thread,
+                           int arguments) {
+  const char *status = status_of(L, rt, thread);
+  if (is_waiting(L, rt)) {
+    return "cannot resume a coroutine that waits in a task";
+  }
+  if (strcmp(status, "suspended") != 0) {
+    return strcmp(status, "dead") == 0 ? "cannot resume dead coroutine"
+                                       : "cannot resume non-suspended coroutine";
+  }
+  return lua_checkstack(thread, arguments + LUA_MINSTACK) ? NULL : "too many arguments to resume";
+}
+
 /* L's stack: the coroutine, then arguments for it. */
 static int enter(lua_State *L, struct tn_runtime *rt, enum mode mode) {
   lua_State *thread = coroutine_of(L);
   int arguments = lua_gettop(L) - 1;
-  const char *refusal = thread == L         ? "cannot resume non-suspended coroutine"
-                        : is_waiting(L, rt) ? "cannot resume a coroutine that waits in a task"
-                        : !lua_checkstack(thread, arguments + LUA_MINSTACK)
-                            ? "too many arguments to resume"
-                            : NULL;
-  if (refusal) {
-    if (mode == WRAP) {
-      return luaL_error(L, "%s", refusal);
-    }
+  const char *why = refusal(L, rt, thread, arguments);
+  if (why && mode == WRAP) {
+    return luaL_error(L, "%s", why);
+  }
+  if (why) {
     lua_pushboolean(L, 0);
-    lua_pushstring(L, refusal);
+    lua_pushstring(L, why);
     return 2;
   }
   struct tn_task *task = task_on(L, rt);
@@ -273,26 +304,6 @@ static int coroutine_wrap(lua_State *L) {
   lua_insert(L, -2);
   lua_pushcclosure(L, wrapped, 2);
   return 1;
-}
-
-static const char *status_of(lua_State *L, const struct tn_runtime *rt, lua_State *thread) {
-  lua_Debug frame;
-  if (thread == L) {
-    return "running";
-  }
-  if (is_waiting(L, rt)) {
-    return "normal";
-  }
-  switch (lua_status(thread)) {
-  case LUA_YIELD:
-    return "suspended";
-  case LUA_OK:
-    return lua_getstack(thread, 0, &frame) ? "normal"
-           : lua_gettop(thread) == 0       ? "dead"
-                                           : "suspended";
-  default:
-    return "dead";
-  }
 }
 
 static int coroutine_status(lua_State *L) {

@@ -29,9 +29,8 @@ void tn_join_set_finished(lua_State *L, struct tn_runtime *rt, struct tn_task *t
   lua_pushvalue(L, -5);
   lua_rawseti(L, -2, ++set->last);
   lua_pop(L, 4);
-  if (set->waiters.head) {
-    tn_wake(rt->reactor, set->waiters.head, 0);
-  }
+  /* all of them: one that is cancelled before it runs must not take the news with it */
+  tn_wake_all(rt->reactor, &set->waiters, 0);
 }
 
 static int set_new(lua_State *L) {
@@ -134,6 +133,9 @@ static int attempt_join_next(lua_State *L, struct tn_call *call) {
     return TN_EAGAIN;
   }
   set->members--;
+  if (set->members == 0) {
+    tn_wake_all(call->rt->reactor, &set->waiters, 0);
+  }
   lua_getiuservalue(L, 1, ENDED);
   lua_rawgeti(L, -1, ++set->first);
   lua_pushnil(L);

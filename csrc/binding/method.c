@@ -112,6 +112,11 @@ static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
 
 static int resume(lua_State *L, int status, lua_KContext context);
 
+/* Who only gives way does not wait for a deadline, but must not miss it either. */
+static bool is_late(const struct tn_waiter *waiter) {
+  return waiter->deadline_ns != 0 && waiter->deadline_ns <= tn_now_ns();
+}
+
 /* Parks the waiter where the attempt said. In a task this does not return. */
 static int wait(lua_State *L, struct tn_call *call) {
   struct tn_runtime *rt = call->rt;
@@ -127,7 +132,7 @@ static int wait(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->wait_source ? call->wait_source : call->source;
   int interest = call->wait_interest ? call->wait_interest : method->interest;
   if (call->only_yield) {
-    tn_make_ready(rt->reactor, waiter, 0);
+    tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
   } else if (call->queue || !source) {
     waiter->interest = (uint8_t)interest;
     status = tn_park(rt->reactor, waiter, call->queue, call->external);
@@ -214,8 +219,7 @@ static int start(lua_State *L, int status, lua_KContext context) {
 static int give_way(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter) {
   rt->budget = TN_BUDGET;
   if (tn_task_limit(waiter, 0) == 0) {
-    bool late = waiter->deadline_ns != 0 && waiter->deadline_ns <= tn_now_ns();
-    tn_make_ready(rt->reactor, waiter, late ? TN_TIMEOUT : 0);
+    tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
     tn_task_suspend(L, rt, waiter, 0, start);
   }
   return start(L, LUA_OK, 0);
