@@ -18,9 +18,11 @@ static struct tn_join_set *check_set(lua_State *L) {
 void tn_join_set_finished(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   struct tn_join_set *set = task->set;
   task->set = NULL;
-  /* the set is alive: its finalizer clears its tasks' pointers to it */
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->sets);
-  lua_rawgetp(L, -1, set);
+  if (lua_rawgetp(L, -1, set) == LUA_TNIL) {
+    lua_pop(L, 2);
+    return; /* garbage, about to be finalized */
+  }
   lua_getiuservalue(L, -1, ALIVE);
   lua_pushvalue(L, -4);
   lua_pushnil(L);

@@ -85,7 +85,7 @@ void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *ope
 static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char *operation) {
   const char *why =
       "inside a task, but below a C function that cannot yield (a callback of string.gsub or "
-      "table.sort, a metamethod called from C); wait before that call";
+      "table.sort, say); wait before that call, in a coroutine of tcpnet.coroutine if need be";
   if (in_finalizer(L)) {
     why = "in a finalizer; nothing can wait there";
   } else if (rt->current && tn_task_innermost(rt->current) != L) {

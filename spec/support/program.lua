@@ -1,0 +1,87 @@
+-- Programs run in a process of their own: for what ends, or interrupts, a whole process.
+local program = {}
+
+local interpreter = "lua5.4"
+for i = 0, -20, -1 do
+  interpreter = arg and arg[i] or interpreter
+end
+
+local function quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+program.quote = quote
+
+function program.write(path, text)
+  local file = assert(io.open(path, "w"))
+  assert(file:write(text))
+  assert(file:close())
+  return path
+end
+
+-- A directory that its __close removes; tostring gives the path.
+function program.folder()
+  local pipe = assert(io.popen "mktemp -d")
+  local path = pipe:read "l"
+  pipe:close()
+  return setmetatable({ path = path }, {
+    __close = function()
+      os.execute("rm -rf " .. quote(path))
+    end,
+    __tostring = function()
+      return path
+    end,
+  })
+end
+
+-- shell(command) → exit code (or the name of how it ended), what it wrote to both outputs.
+function program.shell(command)
+  local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1 </dev/null"))
+  local output = pipe:read "a"
+  local _, how, code = pipe:close()
+  return how == "exit" and code or how, output
+end
+
+-- The command that runs a script, for at most ten seconds.
+function program.command(path)
+  return ("timeout -k 1 10 %s %s"):format(quote(interpreter), quote(path))
+end
+
+-- lua(text) → exit code, output of a script of that text.
+function program.lua(text)
+  local folder <close> = program.folder()
+  return program.shell(program.command(program.write(folder.path .. "/script.lua", text)))
+end
+
+-- interrupted(text) → the same for a script that gets SIGINT a moment after it printed its first line.
+function program.interrupted(text)
+  local folder <close> = program.folder()
+  local script = program.write(folder.path .. "/script.lua", "io.stdout:setvbuf 'no'\n" .. text)
+  return program.shell(([[
+    cd %s
+    timeout -k 1 10 sh -c 'echo $$ >pid; exec "$@"' - %s %s >out 2>&1 &
+    for i in $(seq 200); do [ -s out ] && break; sleep 0.02; done
+    sleep 0.1
+    kill -INT $(cat pid)
+    wait $!
+    code=$?
+    cat out
+    exit $code]]):format(quote(folder.path), quote(interpreter), quote(script)))
+end
+
+-- c(folder, name, text, flags) → path of what the C compiler made; nil where there is none, or no header.
+function program.c(folder, name, text, flags)
+  program.write(folder.path .. "/" .. name .. ".c", text)
+  local code, output = program.shell(([[
+    cd %s
+    unset LD_PRELOAD
+    for lua in lua5.4 lua-5.4 lua; do pkg-config --exists $lua && break; done
+    cc -o %s %s.c $(pkg-config --cflags $lua) %s $(pkg-config --libs $lua)]])
+    :format(quote(folder.path), name, name, flags or ""))
+  if code ~= 0 then
+    return nil, output
+  end
+  return folder.path .. "/" .. name
+end
+
+return program
