@@ -2,7 +2,7 @@
 -- gets an error or does not notice, nothing crashes, nothing is left. Runs a build made for that.
 local leaks = require "spec.support.leaks"
 
--- One script, run in a process of its own for each call: fails the n-th one, for n = 1, 2, … until none is left to fail.
+-- One script, run in a process of its own for each call: fails the n-th one, for n = 1, 2, … until none is left.
 local script = [[
   local tcpnet = require "tcpnet"
   local leaks = require "spec.support.leaks"

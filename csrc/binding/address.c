@@ -252,13 +252,6 @@ static int meta_tostring(lua_State *L) {
   return 1;
 }
 
-static int meta_concat(lua_State *L) {
-  luaL_tolstring(L, 1, NULL);
-  luaL_tolstring(L, 2, NULL);
-  lua_concat(L, 2);
-  return 1;
-}
-
 static const luaL_Reg functions[] = {
     {"new", addr_new},
     {"parse", addr_parse},
@@ -279,7 +272,7 @@ static const luaL_Reg functions[] = {
 static const luaL_Reg metamethods[] = {{"__eq", meta_eq},
                                        {"__lt", meta_lt},
                                        {"__le", meta_le},
-                                       {"__concat", meta_concat},
+                                       {"__concat", tn_concat},
                                        {"__tostring", meta_tostring},
                                        {NULL, NULL}};
 const struct tn_class tn_socket_addr_class = {"SocketAddr", TN_SOCKET_ADDR, functions, metamethods};

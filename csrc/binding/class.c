@@ -85,6 +85,13 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
   lua_setfield(L, -2, class->name);
 }
 
+int tn_concat(lua_State *L) {
+  luaL_tolstring(L, 1, NULL);
+  luaL_tolstring(L, 2, NULL);
+  lua_concat(L, 2);
+  return 1;
+}
+
 /* --- arguments --- */
 
 lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,

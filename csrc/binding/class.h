@@ -91,6 +91,8 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
 /* Fills the table on top with functions that have the runtime as upvalue. */
 void tn_functions_add(lua_State *L, struct tn_runtime *rt, const luaL_Reg *functions);
 const char *tn_kind_name(unsigned kind);
+/* __concat of what reads as text. */
+int tn_concat(lua_State *L);
 
 /* Arguments. Each raises an error that names the argument and what was expected. */
 lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,

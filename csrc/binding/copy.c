@@ -101,6 +101,7 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
       status = (int)count;
     } else {
       copied += (uint64_t)count;
+      call->progressed = true;
     }
   }
   lua_pushinteger(L, (lua_Integer)copied);

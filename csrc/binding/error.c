@@ -185,16 +185,7 @@ static int meta_tostring(lua_State *L) {
   return 1;
 }
 
-static int meta_concat(lua_State *L) {
-  luaL_tolstring(L, 1, NULL);
-  luaL_tolstring(L, 2, NULL);
-  lua_concat(L, 2);
-  return 1;
-}
-
 static const luaL_Reg functions[] = {{"is", method_is}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__index", meta_index},
-                                       {"__tostring", meta_tostring},
-                                       {"__concat", meta_concat},
-                                       {NULL, NULL}};
+static const luaL_Reg metamethods[] = {
+    {"__index", meta_index}, {"__tostring", meta_tostring}, {"__concat", tn_concat}, {NULL, NULL}};
 const struct tn_class tn_error_class = {"Error", TN_ERROR_VALUE, functions, metamethods};

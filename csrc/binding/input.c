@@ -208,6 +208,16 @@ static int attempt_read_until(lua_State *L, struct tn_call *call) {
 
 /* --- into a Buffer --- */
 
+/* How many bytes; nil at the end of the stream. */
+static int give_count(lua_State *L, size_t count) {
+  if (count == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushinteger(L, (lua_Integer)count);
+  }
+  return 1;
+}
+
 static size_t move_buffered(struct tn_source *source, void *bytes, size_t room) {
   size_t count = source->input.length < room ? source->input.length : room;
   if (count > 0) {
@@ -243,12 +253,7 @@ static int attempt_read_into(lua_State *L, struct tn_call *call) {
     count = (size_t)received;
   }
   buffer->length += count;
-  if (count == 0) {
-    lua_pushnil(L);
-  } else {
-    lua_pushinteger(L, (lua_Integer)count);
-  }
-  return 1;
+  return give_count(L, count);
 }
 
 /* try_read_vectored{buffer, …} fills them in order. */
@@ -297,12 +302,7 @@ static int attempt_read_vectored(lua_State *L, struct tn_call *call) {
       received -= (ptrdiff_t)got;
     }
   }
-  if (total == 0) {
-    lua_pushnil(L);
-  } else {
-    lua_pushinteger(L, (lua_Integer)total);
-  }
-  return 1;
+  return give_count(L, total);
 }
 
 /* --- peek --- */

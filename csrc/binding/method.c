@@ -103,10 +103,12 @@ static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
   if (method->seconds_at && !lua_isnoneornil(L, method->seconds_at)) {
     return tn_deadline_after(lua_tonumber(L, method->seconds_at));
   }
-  uint64_t timeout = !call->source                    ? 0
-                     : method->interest & TN_READABLE ? call->source->read_timeout_ns
-                     : method->interest & TN_WRITABLE ? call->source->write_timeout_ns
-                                                      : 0;
+  const struct tn_source *source = call->wait_source ? call->wait_source : call->source;
+  int interest = call->wait_source ? call->wait_interest : method->interest;
+  uint64_t timeout = !source                  ? 0
+                     : interest & TN_READABLE ? source->read_timeout_ns
+                     : interest & TN_WRITABLE ? source->write_timeout_ns
+                                              : 0;
   return timeout ? tn_now_ns() + timeout : 0;
 }
 
@@ -122,7 +124,7 @@ static int wait(lua_State *L, struct tn_call *call) {
   struct tn_runtime *rt = call->rt;
   struct tn_waiter *waiter = call->waiter;
   const struct tn_method *method = call->method;
-  if (!call->resumed) {
+  if (!call->resumed || call->progressed) {
     waiter->operation_ns = timeout_of(L, call);
   }
   int status = tn_task_limit(waiter, call->until_ns);

@@ -45,6 +45,7 @@ struct tn_call {
   bool external;     /* the queue is woken from outside the program */
   bool only_yield;   /* just to the back of the run queue */
   uint64_t until_ns; /* try again then at the latest */
+  bool progressed;   /* the time for waiting begins anew */
   /* About the failure: */
   int status;
   const char *message;

@@ -151,8 +151,8 @@ static int prepare_write_vectored(lua_State *L, struct tn_runtime *rt) {
   luaL_argcheck(L, count > 0, 2, "a list of at least one string or Buffer expected");
   for (lua_Integer i = 1; i <= count; i++) {
     int type = lua_rawgeti(L, 2, i);
-    luaL_argcheck(L, type == LUA_TSTRING || tn_cast(L, -1, TN_BUFFER), 2,
-                  "a list of strings or Buffers expected");
+    luaL_argcheck(L, type == LUA_TSTRING || type == LUA_TNUMBER || tn_cast(L, -1, TN_BUFFER), 2,
+                  "a list of strings, numbers or Buffers expected");
     lua_pop(L, 1);
   }
   return 0;
@@ -165,7 +165,9 @@ static int attempt_write_vectored(lua_State *L, struct tn_call *call) {
   count = count < TN_SLICES_MAX ? count : TN_SLICES_MAX;
   luaL_checkstack(L, count + 4, NULL);
   for (int i = 1; i <= count; i++) {
-    lua_rawgeti(L, 2, i);
+    if (lua_rawgeti(L, 2, i) == LUA_TNUMBER) {
+      lua_tostring(L, -1);
+    }
     if (!tn_bytes_at(L, -1).base) {
       return luaL_argerror(
           L, 2, "a list of strings or Buffers expected; it was changed while the write waited");

@@ -25,7 +25,8 @@ struct tn_runtime {
   bool running;           /* that somebody is `run` */
   size_t live;            /* tasks that have not ended */
   int pool_length;
-  double collected_kb; /* Lua's memory after the last idle collection */
+  double collected_kb;       /* Lua's memory after the last idle collection */
+  uint64_t collect_after_ns; /* no idle collection before */
   double spin;
   lua_Integer buffer_size;
   /* in the registry */

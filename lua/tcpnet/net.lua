@@ -11,7 +11,7 @@ local ATTEMPT_DELAY = 0.25
 
 -- addresses and options ---------------------------------------------------------------------------
 
--- (address, opts) or (host, port, opts) → address, port | nil, opts
+-- (address, opts) or (host, port, opts) → address, port | nil, opts, position of opts
 local function split_arguments(name, address, second, third)
   local port, opts
   if type(second) == "table" or second == nil and third == nil then
@@ -22,8 +22,9 @@ local function split_arguments(name, address, second, third)
   if opts == nil then
     opts = {}
   end
-  check.value(opts, "table", port ~= nil and 3 or 2, name)
-  return address, port, opts
+  local position = port ~= nil and 3 or 2
+  check.value(opts, "table", position, name)
+  return address, port, opts, position
 end
 
 -- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
@@ -45,7 +46,7 @@ local function resolve(name, address, port, seconds)
 end
 
 -- Takes the keys that are not socket options out of a copy of the table, and checks those that are.
-local function take(name, opts, ...)
+local function take(name, opts, position, ...)
   local rest = {}
   for key, value in pairs(opts) do
     rest[key] = value
@@ -56,15 +57,26 @@ local function take(name, opts, ...)
     taken[i], rest[key] = rest[key], nil
   end
   local problem = private.option_problem(rest)
-  check.that(not problem, 2, name, problem)
+  check.that(not problem, position, name, problem)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 
-local function new_socket(addr)
-  if addr:is_ipv6() then
-    return TcpSocket.new_v6()
+-- A socket of the address's family with these options, bound to local_addr if there is one. Nothing here waits.
+local function new_socket(addr, options, local_addr)
+  local socket, err = TcpSocket[addr:is_ipv6() and "new_v6" or "new_v4"]()
+  if not socket then
+    return nil, err
   end
-  return TcpSocket.new_v4()
+  local ok
+  ok, err = private.set_options(socket, options)
+  if ok and local_addr then
+    ok, err = private.bind(socket, local_addr)
+  end
+  if not ok then
+    socket:close()
+    return nil, err
+  end
+  return socket
 end
 
 local families = { any = true, inet = true, inet6 = true }
@@ -104,24 +116,11 @@ end
 
 -- One attempt. The socket closes with it, however it ends.
 local function connect_one(addr, settings, seconds)
-  local fresh, err = new_socket(addr)
+  local fresh, err = new_socket(addr, settings.options, settings.local_addr)
   if not fresh then
     return nil, err
   end
   local socket <close> = fresh
-  local ok
-  if next(settings.options) ~= nil then
-    ok, err = private.set_options(socket, settings.options)
-    if not ok then
-      return nil, err
-    end
-  end
-  if settings.local_addr then
-    ok, err = private.bind(socket, settings.local_addr)
-    if not ok then
-      return nil, err
-    end
-  end
   return private.connect(socket, addr, seconds)
 end
 
@@ -209,10 +208,11 @@ end
 
 -- TcpStream.connect(addr[, opts]) → TcpStream: every address of the name until one answers; the error is the last one.
 function TcpStream.connect(...)
-  local address, port, opts = split_arguments("connect", ...)
-  local options, seconds, local_addr, happy_eyeballs = take("connect", opts, "timeout", "local_addr", "happy_eyeballs")
-  check.optional_seconds(seconds, 2, "connect", "timeout")
-  check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", 2, "connect",
+  local address, port, opts, position = split_arguments("connect", ...)
+  local options, seconds, local_addr, happy_eyeballs =
+    take("connect", opts, position, "timeout", "local_addr", "happy_eyeballs")
+  check.optional_seconds(seconds, position, "connect", "timeout")
+  check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", position, "connect",
     ("happy_eyeballs: boolean expected, got %s"):format(type(happy_eyeballs)))
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
   if local_addr ~= nil then
@@ -228,20 +228,18 @@ end
 -- socket:connect(addr[, opts]) → TcpStream. Consumes the socket; a failure closes it.
 function TcpSocket:connect(...)
   check.receiver(self, { TcpSocket = true }, "TcpSocket", "connect")
-  local address, port, opts = split_arguments("connect", ...)
-  local options, seconds = take("connect", opts, "timeout")
-  check.optional_seconds(seconds, 2, "connect", "timeout")
+  local address, port, opts, position = split_arguments("connect", ...)
+  local options, seconds = take("connect", opts, position, "timeout")
+  check.optional_seconds(seconds, position, "connect", "timeout")
   local socket <close> = self
   local addresses, err = resolve("connect", address, port, seconds)
   if not addresses then
     return nil, err
   end
-  if next(options) ~= nil then
-    local ok
-    ok, err = private.set_options(socket, options)
-    if not ok then
-      return nil, err
-    end
+  local ok
+  ok, err = private.set_options(socket, options)
+  if not ok then
+    return nil, err
   end
   return private.connect(socket, addresses[1], seconds)
 end
@@ -259,28 +257,19 @@ end
 -- listening ---------------------------------------------------------------------------------------
 
 local function listen_on(addr, options, backlog)
-  local fresh, err = new_socket(addr)
+  local fresh, err = new_socket(addr, options, addr)
   if not fresh then
     return nil, err
   end
   local socket <close> = fresh
-  local ok
-  ok, err = private.set_options(socket, options)
-  if not ok then
-    return nil, err
-  end
-  ok, err = private.bind(socket, addr)
-  if not ok then
-    return nil, err
-  end
   return socket:listen(backlog)
 end
 
 -- TcpListener.bind(addr[, opts]) → TcpListener on the first address of the name that can be bound.
 function TcpListener.bind(...)
-  local address, port, opts = split_arguments("bind", ...)
-  local options, backlog = take("bind", opts, "backlog")
-  check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, 2, "bind",
+  local address, port, opts, position = split_arguments("bind", ...)
+  local options, backlog = take("bind", opts, position, "backlog")
+  check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, position, "bind",
     ("backlog: integer from 0 expected, got %s"):format(tostring(backlog)))
   if options.reuseaddr == nil then
     options.reuseaddr = true

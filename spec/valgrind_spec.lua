@@ -1,0 +1,125 @@
+-- One script that uses everything once, under valgrind where that is installed: no invalid access, no descriptor left.
+local folder
+
+local script = [[
+  local tcpnet = require "tcpnet"
+  local listener = assert(tcpnet.TcpListener.bind("localhost:0", { nodelay = true, backlog = 8 }))
+  listener:set_accept_options { nodelay = true, quickack = true }
+  local address = listener:local_addr()
+  tcpnet.configure { on_task_error = function() return true end }
+
+  local function echo(stream)
+    local guard <close> = stream
+    tcpnet.copy(stream, stream)
+  end
+
+  local function serve()
+    for stream in listener:incoming() do tcpnet.spawn(echo, stream) end
+  end
+
+  local function talk(stream)
+    local buffer = tcpnet.Buffer.new(64):append "from a buffer\n"
+    assert(stream:write("a line\n", 1, 2.5, buffer, "\r\n"))
+    assert(stream:write_from(buffer))
+    assert(stream:write_vectored { "x", "y", "\n" })
+    assert(stream:write_some("zab\n", 2))
+    assert(stream:read_line() == "a line")
+    assert(stream:peek(1) == "1")
+    assert(stream:read_until "\n" == "12.5from a buffer\n")
+    assert(stream:read_exact(2) == "\r\n")
+    assert(stream:read_into(buffer))
+    tcpnet.sleep(0.005)
+    stream:try_read_into(buffer)
+    stream:try_read()
+    stream:try_write "more"
+    stream:ready "rw"
+    stream:try_io("w", function() return true end)
+    assert(stream:set_timeout(0.001))
+    stream:read_exact(100)
+    stream:set_timeout(nil)
+    tcpnet.timeout(0.001, stream.read_line, stream)
+    tcpnet.select { function() return stream:read_exact(1000) end, function() tcpnet.sleep(0.001) end }
+  end
+
+  tcpnet.run(function()
+    tcpnet.spawn(serve)
+    local one = assert(tcpnet.TcpStream.connect(address, { timeout = 5, recv_buffer_size = 8192 }))
+    talk(one)
+    assert(one:finish(5))
+    local socket = assert(tcpnet.TcpSocket.new_v4())
+    if address:is_ipv6() then socket:close() socket = assert(tcpnet.TcpSocket.new_v6()) end
+    local two = assert(socket:set_reuseaddr(true):connect(address))
+    talk(two)
+    local read_half, write_half = two:into_split()
+    two = assert(read_half:reunite(write_half))
+    local adopted = assert(tcpnet.TcpStream.from_fd((two:into_fd(true))))
+    talk(adopted)
+    local borrowed_read, borrowed_write = adopted:split()
+    adopted:reset()
+    tostring(borrowed_read)
+    borrowed_write:write "late"
+    for _, fn in ipairs { error, tcpnet.park, function() tcpnet.sleep(10) end } do
+      local task = tcpnet.spawn(fn)
+      tcpnet.yield()
+      task:cancel()
+      task:join()
+    end
+    tcpnet.scope(function(scope)
+      scope:spawn(tcpnet.sleep, 0.001)
+    end)
+    tcpnet.each({ 1, 2, 3 }, 2, function(i) tcpnet.sleep(0) return i end)
+    local set <close> = tcpnet.JoinSet.new()
+    set:spawn(tcpnet.sleep, 10)
+    set:join_next(0.001)
+    local generator = tcpnet.coroutine.wrap(function()
+      tcpnet.coroutine.yield(1)
+      tcpnet.sleep(0.001)
+      tcpnet.coroutine.yield(2)
+    end)
+    assert(generator() == 1 and generator() == 2)
+    local _, err = tcpnet.TcpStream.connect "127.0.0.1:1"
+    tostring(err)
+    tcpnet.lookup_host("localhost", 1)
+    tcpnet.spawn(tcpnet.lookup_host, "localhost:1"):cancel()
+    local left, right = assert(tcpnet.TcpStream.connect(address)), assert(tcpnet.TcpStream.connect(address))
+    left:write "x"
+    tcpnet.timeout(0.01, tcpnet.copy_bidirectional, left, right)
+  end)
+  pcall(tcpnet.run, error, err)
+  kept_open = assert(tcpnet.TcpStream.connect(address))
+  tcpnet.spawn(kept_open.read, kept_open)
+  tcpnet.step(0)
+  print "done"
+]]
+
+describe("everything once, under valgrind", function()
+  setup(function()
+    local pipe = assert(io.popen "mktemp -d")
+    folder = pipe:read "l"
+    pipe:close()
+  end)
+  teardown(function()
+    os.execute("rm -rf '" .. folder .. "'")
+  end)
+
+  it("has no invalid access, no memory lost and no descriptor left (F2, F16, F19)", function()
+    if not os.execute "command -v valgrind >/dev/null" or (os.getenv "LD_PRELOAD" or ""):find "asan" then
+      return pending "no valgrind, or a sanitizer instead"
+    end
+    local path = folder .. "/script.lua"
+    local file = assert(io.open(path, "w"))
+    file:write(script)
+    file:close()
+    local pipe = assert(io.popen(
+      ("timeout 60 valgrind -q --error-exitcode=9 --track-fds=yes --leak-check=full --errors-for-leak-kinds=definite "
+        .. "'%s' '%s' 2>&1; echo status $?"):format(arg[-1] or "lua5.4", path)))
+    local output = pipe:read "a"
+    pipe:close()
+    assert.matches("done\n", output)
+    assert.matches("status 0\n", output)
+    -- what it inherited is none of its business
+    for open, inherited in output:gmatch "Open (AF_[^\n]*)\n([^\n]*)" do
+      assert.matches("inherited", inherited, nil, nil, open)
+    end
+  end)
+end)
