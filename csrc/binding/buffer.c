@@ -48,7 +48,7 @@ struct tn_slice tn_bytes_at(lua_State *L, int index) {
 static int buffer_new(lua_State *L) {
   lua_Integer capacity = tn_check_integer(L, 1, "capacity", 1, (lua_Integer)1 << 40);
   struct tn_buffer *buffer =
-      tn_new(L, tn_runtime_of(L), TN_BUFFER, sizeof *buffer + (size_t)capacity, 0);
+      tn_new_with(L, tn_runtime_of(L), TN_BUFFER, sizeof *buffer, (size_t)capacity, 0);
   buffer->capacity = (size_t)capacity;
   return 1;
 }
@@ -58,38 +58,40 @@ static int buffer_capacity(lua_State *L) {
   return 1;
 }
 
-/* string.sub's rules: negative positions count from the end, what lies outside is cut. */
-static size_t position(lua_Integer at, size_t length) {
+/* string.sub's rules for where a range begins and ends; `to` of 0 and less than `from` is an empty
+ * one. */
+static size_t first_of(lua_Integer at, size_t length) {
   if (at > 0) {
     return (size_t)at;
   }
-  return at == 0 || (size_t)-at > length ? (at == 0 ? 0 : 1) : length - (size_t)-at + 1;
+  return at == 0 || at < -(lua_Integer)length ? 1 : length + (size_t)at + 1;
 }
 
-static struct tn_slice range(lua_State *L, const struct tn_buffer *buffer,
-                             lua_Integer last_default) {
-  lua_Integer first = luaL_optinteger(L, 2, 1);
-  size_t from = position(first, buffer->length);
-  lua_Integer last = luaL_optinteger(L, 3, last_default == 0 ? first : last_default);
-  size_t to = last < 0 && (size_t)-last > buffer->length ? 0 : position(last, buffer->length);
-  from = from == 0 ? 1 : from;
-  to = to > buffer->length ? buffer->length : to;
-  if (from > to) {
-    return (struct tn_slice){(char *)buffer->memory, 0};
+static size_t last_of(lua_Integer at, size_t length) {
+  if (at >= 0) {
+    return (size_t)at < length ? (size_t)at : length;
   }
-  return (struct tn_slice){(char *)buffer->memory + buffer->start + from - 1, to - from + 1};
+  return at < -(lua_Integer)length ? 0 : length + (size_t)at + 1;
+}
+
+static struct tn_slice range(const struct tn_buffer *buffer, lua_Integer first, lua_Integer last) {
+  size_t from = first_of(first, buffer->length);
+  size_t to = last_of(last, buffer->length);
+  return (struct tn_slice){(char *)buffer->memory + buffer->start + from - 1,
+                           from > to ? 0 : to - from + 1};
 }
 
 static int buffer_sub(lua_State *L) {
   struct tn_buffer *buffer = check_buffer(L, 1);
-  luaL_checkinteger(L, 2);
-  struct tn_slice slice = range(L, buffer, -1);
+  struct tn_slice slice = range(buffer, luaL_checkinteger(L, 2), luaL_optinteger(L, 3, -1));
   lua_pushlstring(L, slice.base, slice.length);
   return 1;
 }
 
 static int buffer_byte(lua_State *L) {
-  struct tn_slice slice = range(L, check_buffer(L, 1), 0);
+  const struct tn_buffer *buffer = check_buffer(L, 1);
+  lua_Integer first = luaL_optinteger(L, 2, 1);
+  struct tn_slice slice = range(buffer, first, luaL_optinteger(L, 3, first));
   luaL_checkstack(L, slice.length > 1 << 20 ? 1 << 30 : (int)slice.length, "string slice too long");
   for (size_t i = 0; i < slice.length; i++) {
     lua_pushinteger(L, ((const unsigned char *)slice.base)[i]);
@@ -102,9 +104,7 @@ static int buffer_find(lua_State *L) {
   size_t length;
   luaL_checktype(L, 2, LUA_TSTRING);
   const char *plain = lua_tolstring(L, 2, &length);
-  lua_Integer init = luaL_optinteger(L, 3, 1);
-  size_t from = position(init, buffer->length);
-  from = from == 0 ? 1 : from;
+  size_t from = first_of(luaL_optinteger(L, 3, 1), buffer->length);
   const char *data = buffer->memory + buffer->start;
   for (size_t at = from - 1; at + length <= buffer->length; at++) {
     const char *hit =

@@ -33,14 +33,19 @@ void *tn_check(lua_State *L, int index, unsigned kinds, const char *expected) {
   return object;
 }
 
-void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, int user_values) {
-  struct tn_header *header = lua_newuserdatauv(L, size, user_values);
+void *tn_new_with(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, size_t more,
+                  int user_values) {
+  struct tn_header *header = lua_newuserdatauv(L, size + more, user_values);
   memset(header, 0, size);
   header->magic = tn_magic;
   header->kind = kind;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->metatables[kind_index(kind)]);
   lua_setmetatable(L, -2);
   return header;
+}
+
+void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, int user_values) {
+  return tn_new_with(L, rt, kind, size, 0, user_values);
 }
 
 struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,

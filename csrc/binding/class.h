@@ -78,6 +78,9 @@ static inline void *tn_cast(lua_State *L, int index, unsigned kinds) {
 void *tn_check(lua_State *L, int index, unsigned kinds, const char *expected);
 /* A new zeroed userdata of that kind, with its metatable. */
 void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, int user_values);
+/* The same with `more` bytes behind it, which stay as they are. */
+void *tn_new_with(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, size_t more,
+                  int user_values);
 /* A new object that takes over one reference to the source. */
 struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                 struct tn_source *source);

@@ -146,7 +146,9 @@ int tn_is_error(lua_State *L) {
 
 static int meta_index(lua_State *L) {
   tn_check(L, 1, TN_ERROR_VALUE, "Error");
-  lua_getiuservalue(L, 1, 1);
+  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
+    return 0; /* somebody with the debug library was here */
+  }
   lua_pushvalue(L, 2);
   if (lua_rawget(L, -2) == LUA_TNIL && lua_type(L, 2) == LUA_TSTRING &&
       strcmp(lua_tostring(L, 2), "is") == 0) {

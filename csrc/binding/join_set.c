@@ -6,6 +6,7 @@ struct tn_join_set {
   struct tn_header header;
   struct tn_queue waiters;
   lua_Integer members;     /* spawned and not yet given out */
+  lua_Integer places;      /* taken in the list, so that the end of a task needs no memory */
   lua_Integer first, last; /* of the list of those that ended */
 };
 
@@ -37,11 +38,13 @@ void tn_join_set_finished(lua_State *L, struct tn_runtime *rt, struct tn_task *t
 
 static int set_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
+  lua_settop(L, 0);
+  lua_newtable(L);
+  lua_newtable(L);
   struct tn_join_set *set = tn_new(L, rt, TN_JOIN_SET, sizeof *set, 2);
-  lua_newtable(L);
-  lua_setiuservalue(L, -2, ALIVE);
-  lua_newtable(L);
-  lua_setiuservalue(L, -2, ENDED);
+  lua_insert(L, 1); /* whole from the start: its finalizer counts on its tables */
+  lua_setiuservalue(L, 1, ENDED);
+  lua_setiuservalue(L, 1, ALIVE);
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->sets);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, set);
@@ -54,14 +57,19 @@ static int set_spawn(lua_State *L) {
   struct tn_join_set *set = check_set(L);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   tn_runtime_check(L, rt, "spawn");
+  lua_getiuservalue(L, 1, ENDED);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, -2, set->places + 1);
+  lua_pop(L, 1);
   struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 2);
-  task->set = set;
-  set->members++;
   lua_getiuservalue(L, 1, ALIVE);
   lua_pushvalue(L, -2);
   lua_pushboolean(L, 1);
   lua_rawset(L, -3);
   lua_pop(L, 1);
+  set->places++;
+  set->members++;
+  task->set = set;
   return 1;
 }
 

@@ -55,14 +55,14 @@ static struct tn_runtime *new_runtime(lua_State *L) {
   struct tn_runtime *rt = lua_newuserdatauv(L, sizeof *rt, 0);
   memset(rt, 0, sizeof *rt);
   rt->header = (struct tn_header){tn_magic, TN_RUNTIME};
-  rt->reactor = tn_reactor_new();
-  if (!rt->reactor) {
-    luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
-  }
   lua_createtable(L, 0, 1);
   lua_pushcfunction(L, runtime_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
+  rt->reactor = tn_reactor_new();
+  if (!rt->reactor) {
+    luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
+  }
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   rt->main = lua_tothread(L, -1);
   lua_pop(L, 1);
@@ -84,7 +84,8 @@ static int new_table(lua_State *L, const char *mode) {
 
 static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->tasks = new_table(L, NULL);
-  rt->pool = new_table(L, NULL);
+  lua_createtable(L, TN_POOL_MAX, 0); /* a thread that goes back needs no memory */
+  rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
   rt->waiting = new_table(L, "k");
   rt->sets = new_table(L, "v");
   lua_pushboolean(L, 0); /* nil would have no place of its own */
@@ -177,6 +178,8 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
     }
     lua_pop(L, 1);
   }
+  lua_pushnil(L); /* nothing for scripts to see in it */
+  lua_setfield(L, -2, tn_lookup_class.name);
 }
 
 static void open_functions(lua_State *L, struct tn_runtime *rt) {

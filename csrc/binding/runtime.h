@@ -10,7 +10,10 @@
 
 struct tn_task;
 
-enum { TN_BUDGET = 128 }; /* operations in a row before a task gives way */
+enum {
+  TN_BUDGET = 128,  /* operations in a row before a task gives way */
+  TN_POOL_MAX = 64, /* more kept threads only slow the collector down */
+};
 
 struct tn_runtime {
   struct tn_header header;

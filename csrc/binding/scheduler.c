@@ -126,15 +126,15 @@ static void wait_for_event(lua_State *L, struct tn_runtime *rt, bool *idle) {
     }
     return;
   }
-  bool grown = collector_runs(L) && memory_kb(L) > rt->collected_kb;
-  if (!sleep_until_event(rt, grown || !*idle ? tn_now_ns() + IDLE_NS : 0)) {
+  bool worked = collector_runs(L) && memory_kb(L) != rt->collected_kb;
+  if (!sleep_until_event(rt, worked || !*idle ? tn_now_ns() + IDLE_NS : 0)) {
     return;
   }
   if (!*idle) {
     *idle = true;
     tn_reactor_watch_interrupt(rt->reactor);
   }
-  if (grown && tn_now_ns() >= rt->collect_after_ns) {
+  if (worked && tn_now_ns() >= rt->collect_after_ns) {
     collect_when_idle(L, rt);
   }
 }
@@ -165,6 +165,8 @@ static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction lo
   lua_pushlightuserdata(L, argument);
   int status = lua_pcall(L, 1, 0, 0);
   rt->driving = false;
+  rt->current = NULL; /* whatever was raised where */
+  rt->kill_depth = 0;
   if (rt->reactor) {
     tn_reactor_unwatch_interrupt(rt->reactor);
   }
@@ -183,7 +185,8 @@ void tn_drive_until_woken(lua_State *L, struct tn_runtime *rt, struct tn_waiter 
 /* --- run --- */
 
 /* Ends what was spawned meanwhile; what their closing variables spawn never starts. */
-static void cancel_spawned(lua_State *L, struct tn_runtime *rt) {
+static int cancel_spawned(lua_State *L) {
+  struct tn_runtime *rt = lua_touserdata(L, 1);
   bool found = true;
   while (found) {
     found = false;
@@ -197,10 +200,7 @@ static void cancel_spawned(lua_State *L, struct tn_runtime *rt) {
     }
     lua_pop(L, 1);
   }
-}
-
-static int run_loop(lua_State *L) {
-  return drive_loop(L);
+  return 0;
 }
 
 /* Leaves the first task on top that failed, was reported, and nobody joined since; or nothing. */
@@ -237,12 +237,10 @@ int tn_run(lua_State *L) {
   struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 1);
   task->joined = true; /* its error is raised below, not reported */
   struct drive drive = {.rt = rt, .task = task, .hook = lua_gethook(rt->main)};
-  int status = drive_protected(L, rt, run_loop, &drive);
-  rt->driving = true;
-  cancel_spawned(L, rt);
-  rt->driving = false;
+  int status = drive_protected(L, rt, drive_loop, &drive);
+  int cancelled = drive_protected(L, rt, cancel_spawned, rt);
   rt->running = false;
-  if (status != LUA_OK) {
+  if (status != LUA_OK || cancelled != LUA_OK) {
     return lua_error(L);
   }
   if (task->state == TN_TASK_DONE) {

@@ -11,9 +11,9 @@
 #include <string.h>
 
 enum {
-  POOL_MAX = 64,        /* more kept threads only slow the collector down */
   KILL_DEPTH_MAX = 100, /* cancels within cancels on the C stack; deeper ones go to a list */
   FAILURES_MAX = 64,
+  SETTLE_STACK = 20, /* slots that ending a task may need, taken before anything is changed */
 };
 
 /* A task's user values: its thread while it lives, then its results; and {name, traceback} where
@@ -54,14 +54,15 @@ lua_State *tn_thread_take(lua_State *L, struct tn_runtime *rt) {
 }
 
 void tn_thread_give(lua_State *L, struct tn_runtime *rt, lua_State *thread) {
-  if (rt->pool_length == POOL_MAX || lua_status(thread) != LUA_OK) {
+  if (rt->pool_length == TN_POOL_MAX || lua_status(thread) != LUA_OK) {
     return;
   }
   lua_settop(thread, 0);
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->pool);
   lua_pushthread(thread);
   lua_xmove(thread, L, 1);
-  lua_rawseti(L, -2, ++rt->pool_length);
+  lua_rawseti(L, -2, rt->pool_length + 1);
+  rt->pool_length++;
   lua_pop(L, 1);
 }
 
@@ -221,23 +222,30 @@ static int report_by_default(lua_State *L) {
   return 0;
 }
 
-/* Hands the error on top of the stack, raised by the task at `index`, to on_task_error; pops it.
- * Was it dealt with? */
-static bool report(lua_State *L, struct tn_runtime *rt, int index) {
-  luaL_checkstack(L, 10, NULL);
-  const int error = lua_gettop(L);
-  push_traceback(L, index);
-  if (tn_cast(L, error, TN_ERROR_VALUE) && lua_isstring(L, -1)) {
-    lua_pushvalue(L, -1);
-    tn_error_set_traceback(L, error);
+/* call_handler(runtime, task, error) → what on_task_error answered. */
+static int call_handler(lua_State *L) {
+  const struct tn_runtime *rt = lua_touserdata(L, 1);
+  if (push_traceback(L, 2) && tn_cast(L, 3, TN_ERROR_VALUE)) {
+    lua_pushvalue(L, 4);
+    tn_error_set_traceback(L, 3);
   }
   if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error) != LUA_TFUNCTION) {
     lua_pop(L, 1);
     lua_pushcfunction(L, report_by_default);
   }
+  lua_replace(L, 1);
+  lua_call(L, 3, 1);
+  return 1;
+}
+
+/* Hands the error on top of the stack, raised by the task at `index`, to on_task_error; pops it.
+ * Was it dealt with? Raises nothing itself, whatever the handler does. */
+static bool report(lua_State *L, struct tn_runtime *rt, int index) {
+  const int error = lua_gettop(L);
+  lua_pushcfunction(L, call_handler);
+  lua_pushlightuserdata(L, rt);
   lua_pushvalue(L, index);
   lua_pushvalue(L, error);
-  lua_pushvalue(L, error + 1);
   struct tn_task *outer = rt->current;
   bool driving = rt->driving;
   rt->current = NULL; /* the handler is not the task, and must not wait */
@@ -247,7 +255,8 @@ static bool report(lua_State *L, struct tn_runtime *rt, int index) {
   rt->driving = driving;
   bool dealt_with = !failed && lua_isboolean(L, -1) && lua_toboolean(L, -1);
   if (failed) {
-    lua_writestringerror("tcpnet: error in on_task_error: %s\n", luaL_tolstring(L, -1, NULL));
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
+    lua_writestringerror("tcpnet: error in on_task_error: %s\n", text);
   }
   lua_settop(L, error - 1);
   return dealt_with;
@@ -317,9 +326,11 @@ static void keep_results(lua_State *L, struct tn_task *task, int count) {
   lua_setiuservalue(L, -2, OUTCOME);
 }
 
+/* The task has ended: its `count` results are on top of its thread. Once it is marked so nothing
+ * here can raise. */
 static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                    enum tn_task_state state, int count) {
-  luaL_checkstack(L, 10, NULL);
+  luaL_checkstack(L, SETTLE_STACK, NULL);
   tn_task_push(L, rt, task);
   keep_results(L, task, count);
   task->state = (uint8_t)state;
@@ -386,8 +397,9 @@ void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
 /* The task ended without returning, by a yield of its own or by a stranger who resumed or closed
  * its coroutine. The error is on top of the stack. */
 static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
-  rt->current = task;
+  luaL_checkstack(L, SETTLE_STACK, NULL);
   tn_task_note_traceback(L, rt, task, task->thread, 0);
+  rt->current = task;
   tn_task_close_inner(L, rt, task, 0);
   task->closing = true;
   close_thread(L, rt, task, task->thread);
@@ -400,7 +412,7 @@ static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
 
 static void kill(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   struct tn_task *outer = rt->current;
-  luaL_checkstack(L, 10, NULL);
+  luaL_checkstack(L, 2 * SETTLE_STACK, NULL);
   tn_forget(rt->reactor, &task->waiter);
   task->dying = true;
   rt->current = task;

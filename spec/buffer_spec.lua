@@ -1,0 +1,241 @@
+-- Buffer: bytes that are read into and written from, without a string each.
+local tcpnet = require "tcpnet"
+local leaks = require "spec.support.leaks"
+
+local Buffer = tcpnet.Buffer
+
+local function filled(text, capacity)
+  return Buffer.new(capacity or math.max(1, #text)):append(text)
+end
+
+-- A connected pair: client, server.
+local function pair()
+  local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+  local client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+  return client, (assert(listener:accept()))
+end
+
+describe("Buffer.new", function()
+  it("makes an empty one of that capacity", function()
+    local buffer = Buffer.new(10)
+    assert.equal(0, #buffer)
+    assert.equal(10, buffer:capacity())
+    assert.equal("integer", math.type(buffer:capacity()))
+    assert.equal("", tostring(buffer))
+  end)
+
+  it("raises for a capacity that is none, naming it (F31)", function()
+    for _, wrong in ipairs {
+      0, -1, math.mininteger, math.maxinteger, 2 ^ 53, 0 / 0, 1 / 0, 0.5, "10", "", true, {}, print,
+    } do
+      assert.error_matches(function()
+        Buffer.new(wrong)
+      end, "capacity")
+    end
+    assert.error_matches(function()
+      Buffer.new()
+    end, "capacity")
+  end)
+end)
+
+describe("a Buffer", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  it("appends strings, numbers and Buffers, and returns itself", function()
+    local buffer = Buffer.new(20)
+    assert.is_true(rawequal(buffer, buffer:append "ab"))
+    buffer:append(12):append(1.5):append(filled "xy"):append ""
+    assert.equal("ab121.5xy", tostring(buffer))
+    buffer:append(buffer)
+    assert.equal("ab121.5xyab121.5xy", tostring(buffer))
+  end)
+
+  it("keeps every byte, NUL included", function()
+    local bytes = {}
+    for i = 0, 255 do
+      bytes[#bytes + 1] = string.char(i)
+    end
+    local text = table.concat(bytes)
+    assert.equal(text, tostring(filled(text)))
+    assert.equal(128, filled(text):find("\x7f\x80", 1))
+  end)
+
+  it("raises where there is no room, and is unchanged then", function()
+    local buffer = filled("abc", 4)
+    assert.error_matches(function()
+      buffer:append "de"
+    end, "room")
+    assert.equal("abc", tostring(buffer))
+    buffer:append "d"
+    assert.error_matches(function()
+      buffer:append "e"
+    end, "room")
+    assert.error_matches(function()
+      buffer:append(buffer)
+    end, "room")
+    assert.equal("abcd", tostring(buffer))
+  end)
+
+  it("has its room back after consume, and after itself was appended to it", function()
+    local buffer = filled("abcdef", 6)
+    assert.is_true(rawequal(buffer, buffer:consume(4)))
+    assert.equal("ef", tostring(buffer))
+    buffer:append(buffer)
+    assert.equal("efef", tostring(buffer))
+    buffer:append "gh"
+    assert.equal("efefgh", tostring(buffer))
+    assert.equal(6, #buffer)
+    buffer:consume(0)
+    assert.equal(6, #buffer)
+    buffer:consume(6)
+    assert.equal("", tostring(buffer))
+    assert.is_true(rawequal(buffer, buffer:append("123456"):clear()))
+    assert.equal(0, #buffer)
+    assert.equal(6, buffer:capacity())
+  end)
+
+  it("agrees with string.sub, string.byte and plain string.find at every position", function()
+    local edges = { math.mininteger, math.mininteger + 1, -2 ^ 53 // 1 | 0, math.maxinteger, 2 ^ 53 // 1 | 0 }
+    for i = -7, 7 do
+      edges[#edges + 1] = i
+    end
+    for _, text in ipairs { "", "a", "abcab" } do
+      local buffer = Buffer.new(8):append("zzz"):append(text):consume(3)
+      for _, i in ipairs(edges) do
+        local message = ("%q at %d"):format(text, i)
+        assert.equal(text:sub(i), buffer:sub(i), message)
+        assert.same({ text:byte(i) }, { buffer:byte(i) }, message)
+        for _, plain in ipairs { "", "a", "ab", "b", "cab", "abcab", "abcabc", "x" } do
+          assert.same({ text:find(plain, i, true) }, { buffer:find(plain, i) }, message .. " " .. plain)
+        end
+        for _, j in ipairs(edges) do
+          assert.equal(text:sub(i, j), buffer:sub(i, j), message)
+          assert.same({ text:byte(i, j) }, { buffer:byte(i, j) }, message)
+        end
+      end
+      assert.same({ text:byte() }, { buffer:byte() })
+      assert.same({ text:find("ab", nil, true) }, { buffer:find "ab" })
+    end
+  end)
+
+  it("finds plainly: no pattern, and no bytes that were consumed or lie past the end", function()
+    local buffer = filled("a.b%a", 16)
+    assert.same({ 2, 2 }, { buffer:find "." })
+    assert.same({ 4, 5 }, { buffer:find "%a" })
+    buffer:consume(3)
+    assert.is_nil((buffer:find "."))
+    buffer:clear()
+    assert.is_nil((buffer:find "a"))
+    assert.is_nil((buffer:find "\0"))
+  end)
+
+  it("returns a lot of bytes from byte(), or raises, and never overflows the stack", function()
+    local buffer = Buffer.new(2000000):append(("x"):rep(2000000))
+    assert.equal(1000, select("#", buffer:byte(1, 1000)))
+    local ok, err = pcall(buffer.byte, buffer, 1, -1)
+    assert.is_false(ok)
+    assert.matches("string slice too long", err)
+    assert.is_false((pcall(buffer.byte, buffer, 1, 1000000)))
+  end)
+
+  it("raises for wrong arguments, naming them (F30, F31)", function()
+    local buffer = filled("abc", 8)
+    local junk = { true, {}, print, io.stdout, coroutine.create(print) }
+    for _, wrong in ipairs(junk) do
+      for _, call in ipairs {
+        function() buffer:append(wrong) end,
+        function() buffer:consume(wrong) end,
+        function() buffer:sub(wrong) end,
+        function() buffer:sub(1, wrong) end,
+        function() buffer:byte(wrong) end,
+        function() buffer:byte(1, wrong) end,
+        function() buffer:find(wrong) end,
+        function() buffer:find("a", wrong) end,
+      } do
+        assert.error_matches(call, "bad argument")
+      end
+    end
+    for _, wrong in ipairs { 0.5, 0 / 0, 1 / 0, 2 ^ 63 } do
+      for _, call in ipairs {
+        function() buffer:consume(wrong) end,
+        function() buffer:sub(wrong) end,
+        function() buffer:sub(1, wrong) end,
+        function() buffer:byte(wrong) end,
+        function() buffer:byte(1, wrong) end,
+        function() buffer:find("a", wrong) end,
+      } do
+        assert.error_matches(call, "bad argument")
+      end
+    end
+    for _, wrong in ipairs { -1, 4, 2 ^ 53, math.mininteger, math.maxinteger, "1" } do
+      assert.error_matches(function()
+        buffer:consume(wrong)
+      end, "bad argument")
+    end
+    for _, name in ipairs { "append", "consume", "sub", "find" } do
+      assert.error_matches(function()
+        buffer[name](buffer)
+      end, "bad argument", nil, name)
+    end
+    assert.equal("abc", tostring(buffer))
+  end)
+
+  it("takes reads up to its room, and raises when it is full", function()
+    local client, server = pair()
+    local buffer = Buffer.new(4)
+    assert(server:write "abcdef")
+    assert.equal(4, client:read_into(buffer))
+    assert.equal("abcd", tostring(buffer))
+    assert.error_matches(function()
+      client:read_into(buffer)
+    end, "full")
+    buffer:consume(3)
+    assert.equal(2, client:read_into(buffer))
+    assert.equal("def", tostring(buffer))
+    client:close()
+    server:close()
+  end)
+
+  it("is written whole by write, and emptied by write_from", function()
+    local client, server = pair()
+    local buffer = filled "hello"
+    assert.equal(10, client:write(buffer, buffer))
+    assert.equal("hello", tostring(buffer))
+    assert.equal(5, client:write_from(buffer))
+    assert.equal(0, #buffer)
+    assert.equal("hellohellohello", server:read_exact(15))
+    assert.equal(0, client:write_from(buffer))
+    client:close()
+    server:close()
+  end)
+
+  it("raises when it is changed while a write of it waits, and is free again when the write has ended", function()
+    local client, server = pair()
+    client:set_send_buffer_size(4096)
+    local buffer = Buffer.new(4000000):append(("x"):rep(3999999))
+    tcpnet.run(function()
+      for _, method in ipairs { "write", "write_from" } do
+        local writer = tcpnet.spawn(function()
+          client[method](client, buffer)
+        end)
+        tcpnet.sleep(0.005)
+        assert.equal("waiting", writer:status())
+        for name, argument in pairs { append = "y", consume = 1, clear = false } do
+          assert.error_matches(function()
+            buffer[name](buffer, argument)
+          end, "waiting", nil, name)
+        end
+        assert.error_matches(function()
+          server:try_read_into(buffer)
+        end, "waiting")
+        writer:cancel()
+        buffer:append "y":clear():append "z"
+        assert.equal("z", tostring(buffer))
+        buffer:clear():append(("x"):rep(3999999))
+      end
+    end)
+    client:close()
+    server:close()
+  end)
+end)

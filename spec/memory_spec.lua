@@ -1,0 +1,533 @@
+-- Memory that runs out, states that close with everything open, threads and forks: a C host compiled here runs them.
+-- F1, F2, F15, F17, F18, F19, F20, F23, F24, F26.
+local tcpnet = require "tcpnet"
+local leaks = require "spec.support.leaks"
+
+local folder, host
+
+local host_source = [[
+  #include <lauxlib.h>
+  #include <lualib.h>
+  #include <dirent.h>
+  #include <pthread.h>
+  #include <stdio.h>
+  #include <stdlib.h>
+  #include <string.h>
+  #include <sys/wait.h>
+  #include <unistd.h>
+
+  /* An allocator that counts, and fails on command: the n-th allocation once, or all from the n-th on. */
+  struct heap { long count, fail_at, blocks; int sticky, armed, hits; };
+
+  static void *allocate(void *ud, void *old, size_t old_size, size_t size) {
+    struct heap *heap = ud;
+    if (size == 0) {
+      heap->blocks -= old != NULL;
+      free(old);
+      return NULL;
+    }
+    if (heap->armed && (!old || size > old_size)) {
+      heap->count++;
+      if (heap->fail_at && (heap->count == heap->fail_at || (heap->sticky && heap->count > heap->fail_at))) {
+        heap->hits++;
+        return NULL;
+      }
+    }
+    void *block = realloc(old, size);
+    heap->blocks += !old && block;
+    return block;
+  }
+
+  static int descriptors(void) {
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+    while (dir && readdir(dir)) {
+      count++;
+    }
+    if (dir) {
+      closedir(dir);
+    }
+    return count;
+  }
+
+  static int disarm(lua_State *L) {
+    void *heap;
+    lua_getallocf(L, &heap);
+    ((struct heap *)heap)->armed = 0;
+    return 0;
+  }
+
+  static int fork_process(lua_State *L) {
+    fflush(NULL);
+    lua_pushinteger(L, fork());
+    return 1;
+  }
+
+  static int wait_for(lua_State *L) {
+    int status = -1;
+    waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0);
+    lua_pushinteger(L, WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status));
+    return 1;
+  }
+
+  static int exit_at_once(lua_State *L) {
+    fflush(NULL);
+    _exit((int)luaL_checkinteger(L, 1));
+  }
+
+  static int print_error(lua_State *L) {
+    fprintf(stderr, "%s\n", luaL_tolstring(L, 1, NULL));
+    return 0;
+  }
+
+  static int open_libraries(lua_State *L) {
+    luaL_openlibs(L);
+    lua_register(L, "disarm", disarm);
+    lua_register(L, "fork", fork_process);
+    lua_register(L, "wait_for", wait_for);
+    lua_register(L, "exit_at_once", exit_at_once);
+    return 0;
+  }
+
+  /* Runs a script in a state of its own. 0: it ended without an error. */
+  static int run(struct heap *heap, const char *script, int arm) {
+    lua_State *L = lua_newstate(allocate, heap);
+    lua_pushcfunction(L, open_libraries);
+    int status = lua_pcall(L, 0, 0, 0);
+    if (status == LUA_OK) {
+      status = luaL_loadfile(L, script);
+    }
+    if (status == LUA_OK) {
+      heap->armed = arm;
+      status = lua_pcall(L, 0, 0, 0);
+      heap->armed = 0;
+    }
+    if (status != LUA_OK && !arm) {
+      lua_pushcfunction(L, print_error);
+      lua_insert(L, -2);
+      lua_pcall(L, 1, 0, 0);
+    }
+    lua_close(L);
+    return status;
+  }
+
+  static const char *script;
+
+  static void *thread(void *ud) {
+    for (int i = 0; i < 10; i++) {
+      struct heap heap = {0};
+      if (run(&heap, script, 0) != LUA_OK || heap.blocks != 0) {
+        *(int *)ud = 1;
+      }
+    }
+    return NULL;
+  }
+
+  static int fail_each(int sticky, int step) {
+    struct heap heap = {0};
+    /* The library stays loaded: Lua itself loses it where memory runs out between loading it and noting that. */
+    lua_State *keeper = luaL_newstate();
+    luaL_openlibs(keeper);
+    int complaints = luaL_dostring(keeper, "require 'tcpnet'") != LUA_OK;
+    for (long n = 1; complaints < 10; n += step) {
+      int before = descriptors();
+      heap = (struct heap){.fail_at = n, .sticky = sticky};
+      alarm(10);
+      run(&heap, script, 1);
+      if (heap.blocks != 0 || descriptors() != before) {
+        printf("allocation %ld: %ld blocks, %d descriptors are left\n", n, heap.blocks, descriptors() - before);
+        complaints++;
+      }
+      if (heap.hits == 0) {
+        printf("fine after %s\n", n > 100 ? "many" : "few");
+        break;
+      }
+    }
+    lua_close(keeper);
+    return complaints != 0;
+  }
+
+  int main(int argc, char **argv) {
+    script = argv[2];
+    setvbuf(stdout, NULL, _IONBF, 0); /* what was found before a crash */
+    if (strcmp(argv[1], "once") == 0 || strcmp(argv[1], "on") == 0) {
+      return fail_each(argv[1][1] == 'n' && !argv[1][2], argc > 3 ? atoi(argv[3]) : 1);
+    }
+    if (strcmp(argv[1], "threads") == 0) {
+      pthread_t threads[4];
+      int failed[4] = {0};
+      int before = descriptors();
+      for (int i = 0; i < 4; i++) {
+        pthread_create(&threads[i], NULL, thread, &failed[i]);
+      }
+      int sum = 0;
+      for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        sum += failed[i];
+      }
+      printf(sum == 0 && descriptors() == before ? "fine\n" : "failed\n");
+      return sum;
+    }
+    struct heap heap = {0};
+    int before = descriptors();
+    int status = run(&heap, script, 0);
+    if (heap.blocks != 0 || descriptors() != before) {
+      printf("%ld blocks, %d descriptors are left\n", heap.blocks, descriptors() - before);
+      status = 1;
+    }
+    return status;
+  }
+]]
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+local function shell(command)
+  local pipe = assert(io.popen(command .. " 2>&1; echo status $?"))
+  local output = pipe:read "a"
+  pipe:close()
+  return output
+end
+
+setup(function()
+  local pipe = assert(io.popen "mktemp -d")
+  folder = pipe:read "l"
+  pipe:close()
+  write(folder .. "/host.c", host_source)
+  host = folder .. "/host"
+  local compile = "LD_PRELOAD= cc -o '%s' '%s/host.c' $(pkg-config --cflags --libs lua5.4) -Wl,-E -lpthread"
+  local output = shell(compile:format(host, folder))
+  if not output:find "status 0" then
+    host = nil
+  end
+end)
+teardown(function()
+  os.execute("rm -rf '" .. folder .. "'")
+end)
+
+-- What the host prints for a script, with its exit status; less what a report says that found no memory.
+local function run_host(mode, script, more)
+  write(folder .. "/script.lua", script)
+  local output = shell(("timeout 50 '%s' %s '%s/script.lua' %s"):format(host, mode, folder, more or ""))
+  return (output:gsub("tcpnet: [^\n]*not enough memory\n", ""))
+end
+
+-- Everything of a small program: names of its own for what a failed allocation leaves open.
+local echo = [[
+  collectgarbage "generational"
+  local ok, err = pcall(function()
+    local tcpnet = require "tcpnet"
+    local listener <close> = assert(tcpnet.TcpListener.bind("127.0.0.1:0", { nodelay = true }))
+    assert(listener:set_accept_options { nodelay = true, quickack = true })
+    tcpnet.run(function()
+      tcpnet.spawn(function()
+        local stream <close> = assert(listener:accept())
+        while true do
+          local line = stream:read_line()
+          if not line then break end
+          stream:write(line, "\n")
+        end
+      end)
+      local stream <close> = assert(tcpnet.TcpStream.connect(tostring(listener:local_addr()), { timeout = 5 }))
+      for _ = 1, 2 do
+        assert(stream:write("hello", "\n"))
+        assert(stream:read_exact(6) == "hello\n")
+      end
+      tcpnet.timeout(0.001, stream.read, stream)
+      tcpnet.select { a = function() tcpnet.sleep(0) end, b = function() return stream:read() end }
+      local buffer = tcpnet.Buffer.new(16)
+      stream:write_from(buffer:append "x\n")
+      stream:read_into(buffer)
+      stream:shutdown()
+      stream:read_to_end()
+      local _, failure = tcpnet.TcpStream.connect("127.0.0.1:1")
+      tostring(failure)
+      local read_half, write_half = stream:into_split()
+      read_half:reunite(write_half)
+    end)
+  end)
+]]
+
+describe("allocations that fail", function()
+  -- Once: a collection at that point. Every fifth, for it takes time, and others whenever the library changes.
+  local steps = { once = "5", on = "1" }
+
+  for mode, what in pairs { once = "each one once", on = "all from each one on" } do
+    it(what .. ": no crash, no block and no descriptor left (F17, F18)", function()
+      if not host then
+        return pending "no C compiler or no lua5.4 for it"
+      end
+      assert.equal("fine after many\nstatus 0\n", run_host(mode, echo, steps[mode]))
+    end)
+
+    it(what .. ", and the program goes on after (F17, F18)", function()
+      if not host then
+        return pending "no C compiler or no lua5.4 for it"
+      end
+      local goes_on = echo:gsub('local tcpnet = require "tcpnet"', "", 1)
+      local script = 'local tcpnet = require "tcpnet"\n' .. goes_on .. [[
+        disarm()
+        collectgarbage()
+        local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+        local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+        local server <close> = assert(listener:accept())
+        local done
+        local worked, failure = pcall(tcpnet.run, function()
+          tcpnet.spawn(function() server:write "hello" end)
+          done = client:read_exact(5)
+        end)
+        if not (worked and done == "hello") then
+          io.stderr:write("afterwards: ", tostring(failure), "\n")
+          os.exit(3)
+        end
+      ]]
+      assert.equal("fine after many\nstatus 0\n", run_host(mode, script, steps[mode]))
+    end)
+  end
+end)
+
+describe("a state that closes", function()
+  it("with everything open and waiting leaves no block and no descriptor (F19, F20)", function()
+    if not host then
+      return pending "no C compiler or no lua5.4 for it"
+    end
+    assert.equal("status 0\n", run_host("run", [[
+      local tcpnet = require "tcpnet"
+      listener = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+      client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      server = assert(listener:accept())
+      read_half, write_half = assert(tcpnet.TcpStream.connect(listener:local_addr())):into_split()
+      socket = assert(tcpnet.TcpSocket.new_v4())
+      buffer = tcpnet.Buffer.new(1000000):append(("x"):rep(1000000))
+      set = tcpnet.JoinSet.new()
+      set:spawn(tcpnet.sleep, 100)
+      for _, fn in ipairs {
+        function() listener:accept() listener:accept() end, function() client:read() end,
+        function() while true do client:write(buffer) end end, function() read_half:read_line() end,
+        function() tcpnet.sleep(100) end, function() tcpnet.lookup_host "localhost:1" end,
+        function() set:join_next() end, function() tcpnet.timeout(100, tcpnet.park) end,
+        function()
+          local guard <close> = setmetatable({}, { __close = function() client:write "x" end })
+          tcpnet.park()
+        end,
+        function() tcpnet.select { function() tcpnet.park() end, function() server:ready "p" end } end,
+        function() tcpnet.coroutine.wrap(function() server:ready "p" end)() end,
+      } do
+        tcpnet.spawn(fn)
+      end
+      tcpnet.sleep(0.01)
+      setmetatable({}, { __gc = function() pcall(client.write, client, "late") pcall(tcpnet.spawn, print) end })
+    ]]))
+  end)
+
+  it("may be one of many, in four threads at once (F23)", function()
+    if not host then
+      return pending "no C compiler or no lua5.4 for it"
+    end
+    assert.equal("fine\nstatus 0\n", run_host("threads", echo .. "\nif not ok then error(err) end"))
+  end)
+end)
+
+describe("a fork", function()
+  it("leaves the parent's sockets alone, and fails clearly in the child (F24)", function()
+    if not host then
+      return pending "no C compiler or no lua5.4 for it"
+    end
+    assert.equal("parent: hello\nstatus 0\n", run_host("run", [[
+      local tcpnet = require "tcpnet"
+      local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+      local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      local server <close> = assert(listener:accept())
+      local word
+      tcpnet.run(function()
+        local reader = tcpnet.spawn(function() word = client:read() end)
+        tcpnet.sleep(0.005) -- it is registered now
+        local child = fork()
+        if child == 0 then
+          for name, call in pairs {
+            read = function() return server:read() end, write = function() return server:write "child" end,
+            try_read = function() return server:try_read() end, accept = function() return listener:accept() end,
+            connect = function() return tcpnet.TcpStream.connect(listener:local_addr()) end,
+            spawn = function() return tcpnet.spawn(print) end, sleep = function() return tcpnet.sleep(0) end,
+            new = function() return tcpnet.TcpSocket.new_v4() end,
+            lookup = function() return tcpnet.lookup_host "localhost:1" end,
+          } do
+            local ok, result, err = pcall(call)
+            local message = ok and tostring(err) or tostring(result)
+            if ok and result ~= nil or not message:find "fork" then
+              io.stderr:write(name, ": ", message, "\n")
+              exit_at_once(4)
+            end
+          end
+          client:close()
+          collectgarbage()
+          exit_at_once(7)
+        end
+        local status = wait_for(child)
+        if status ~= 7 then error("the child ended with " .. status) end
+        assert(server:write "hello")
+        reader:join()
+      end)
+      print("parent: " .. word)
+    ]]))
+  end)
+
+  it("whose child closes its state leaves the parent's sockets alone (F24)", function()
+    if not host then
+      return pending "no C compiler or no lua5.4 for it"
+    end
+    assert.equal("hello\nstatus 0\n", run_host("run", [[
+      local tcpnet = require "tcpnet"
+      local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+      local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      local server <close> = assert(listener:accept())
+      assert(client:set_read_timeout(0.005):read() == nil)
+      client:set_read_timeout(5)
+      local child = fork()
+      if child == 0 then os.exit(7, true) end
+      local status = wait_for(child)
+      if status ~= 7 then error("the child ended with " .. status) end
+      assert(server:write "hello")
+      print(client:read())
+    ]]))
+  end)
+end)
+
+describe("the collector", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  local function pair()
+    local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    local client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+    return client, (assert(listener:accept()))
+  end
+
+  it("takes neither a waiting task nor its stream (F1, F2)", function()
+    local got
+    tcpnet.run(function()
+      local client, server = pair()
+      tcpnet.spawn(function(reader)
+        local stream <close> = reader
+        got = stream:read_line()
+      end, client)
+      client = nil -- luacheck: ignore 311
+      tcpnet.yield()
+      for _ = 1, 3 do
+        collectgarbage()
+        tcpnet.sleep(0.001)
+      end
+      assert(server:write "hello\n")
+      tcpnet.sleep(0.01)
+      server:close()
+    end)
+    assert.equal("hello", got)
+  end)
+
+  it("may run at every step of everything (F1, F2)", function()
+    collectgarbage("incremental", 1, 1000, 4)
+    local ok, err = pcall(tcpnet.run, function()
+      local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+      local address = listener:local_addr()
+      tcpnet.spawn(function()
+        for stream in listener:incoming() do
+          tcpnet.spawn(function()
+            tcpnet.copy(stream, stream)
+            stream:close()
+          end)
+        end
+      end)
+      tcpnet.scope(function(scope)
+        for i = 1, 8 do
+          scope:spawn(function()
+            local stream <close> = assert(tcpnet.TcpStream.connect(address))
+            for j = 1, 5 do
+              local line = ("line %d %d"):format(i, j)
+              assert(stream:write(line, "\n"))
+              collectgarbage "step"
+              assert(stream:read_line() == line)
+            end
+          end)
+        end
+      end)
+    end)
+    collectgarbage("incremental", 200, 100, 13)
+    assert(ok, err)
+  end)
+
+  it("takes streams that closures in their tasks refer to, and closes them (F15)", function()
+    local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    for _ = 1, 100 do
+      local client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      local server = assert(listener:accept())
+      local task
+      task = tcpnet.spawn(function()
+        return client, server, task
+      end)
+      task:join()
+    end
+    collectgarbage()
+    collectgarbage()
+    tcpnet.step(0)
+    assert.equal(1, tcpnet.metrics().sources)
+  end)
+end)
+
+describe("descriptors", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  it("are close-on-exec: a child process gets none (F24)", function()
+    local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+    local server <close> = assert(listener:accept())
+    local socket <close> = assert(tcpnet.TcpSocket.new_v4())
+    local pipe = assert(io.popen "ls -l /proc/self/fd")
+    local list = pipe:read "a"
+    pipe:close()
+    assert.is_nil(list:find("socket:", 1, true), list)
+    assert.is_nil(list:find("eventpoll", 1, true), list)
+    assert.is_nil(list:find("eventfd", 1, true), list)
+    assert.is_false(server:closed() or client:closed() or socket:closed())
+  end)
+
+  it("that are closed and reused in one turn are not mixed up (F26)", function()
+    local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    local address = listener:local_addr()
+    tcpnet.run(function()
+      for _ = 1, 300 do
+        local first = assert(tcpnet.TcpStream.connect(address))
+        local first_peer = assert(listener:accept())
+        local second = assert(tcpnet.TcpStream.connect(address))
+        local second_peer = assert(listener:accept())
+        local replaced, replaced_peer, outcome
+        local reader = tcpnet.spawn(function()
+          assert(first:read() == "1")
+          second:close() -- its event is in the same batch
+          replaced = assert(tcpnet.TcpStream.connect(address))
+          replaced_peer = assert(listener:accept())
+        end)
+        local other = tcpnet.spawn(function()
+          outcome = table.pack(second:read())
+        end)
+        tcpnet.yield()
+        first_peer:write "1"
+        second_peer:write "2"
+        reader:join()
+        other:join()
+        assert(outcome[1] == "2" or outcome[1] == nil and outcome[2].code == "CLOSED")
+        local again = tcpnet.spawn(replaced.read, replaced)
+        tcpnet.yield()
+        replaced_peer:write "3"
+        local _, word = again:join(1)
+        assert.equal("3", word)
+        for _, stream in ipairs { first, first_peer, second_peer, replaced, replaced_peer } do
+          stream:close()
+        end
+      end
+    end)
+  end)
+end)

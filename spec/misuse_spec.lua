@@ -1,0 +1,868 @@
+-- Every method and function with every wrong receiver and argument: an error that names the argument, never a crash
+-- and never a silent success (F28 to F32). A generated matrix: the rows say what is right, all else is to be refused.
+local tcpnet = require "tcpnet"
+local leaks = require "spec.support.leaks"
+
+-- what is thrown at it ----------------------------------------------------------------------------------------------
+
+local function closed_stream()
+  local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+  local stream = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+  stream:close()
+  return stream
+end
+
+local a_buffer = tcpnet.Buffer.new(8)
+local an_address = tcpnet.SocketAddr.new("127.0.0.1", 1)
+local a_closed_stream = closed_stream()
+
+local junk = {
+  { "nil", nil }, { "false", false }, { "true", true }, { "0", 0 }, { "1", 1 }, { "-1", -1 }, { "2^53", 2 ^ 53 },
+  { "2^31", 2 ^ 31 }, { "2^63", 2 ^ 63 }, { "mininteger", math.mininteger }, { "maxinteger", math.maxinteger },
+  { "NaN", 0 / 0 }, { "inf", 1 / 0 }, { "-inf", -1 / 0 }, { "0.5", 0.5 }, { "1e300", 1e300 }, { "''", "" },
+  { "'x'", "x" }, { "'12'", "12" }, { "'0x10'", "0x10" }, { "'\\0'", "\0" }, { "{}", {} },
+  { "{} with metamethods", setmetatable({}, { __index = error, __len = error, __call = error, __close = error }) },
+  { "a function", function() end }, { "a C function", os.clock }, { "a coroutine", coroutine.create(print) },
+  { "io.stdout", io.stdout }, { "a Buffer", a_buffer }, { "a SocketAddr", an_address },
+  { "a closed stream", a_closed_stream },
+}
+
+-- what is right -----------------------------------------------------------------------------------------------------
+
+local function optional(accepts)
+  return function(value)
+    return value == nil or accepts(value)
+  end
+end
+
+local function integer(least, most)
+  return function(value)
+    return type(value) == "number" and math.tointeger(value) ~= nil and value >= least and value <= most
+  end
+end
+
+local function of_type(...)
+  local wanted = {}
+  for _, name in ipairs { ... } do
+    wanted[name] = true
+  end
+  return function(value)
+    return wanted[type(value)] == true
+  end
+end
+
+local function one_of(...)
+  local wanted = {}
+  for _, value in ipairs { ... } do
+    wanted[value] = true
+  end
+  return function(value)
+    return value ~= nil and wanted[value] == true
+  end
+end
+
+local function seconds(value)
+  return type(value) == "number" and value >= 0
+end
+
+local function bytes(value)
+  return type(value) == "string" or type(value) == "number" or rawequal(value, a_buffer)
+end
+
+local function anything()
+  return true
+end
+
+local function never()
+  return false
+end
+
+local count = integer(1, math.maxinteger)
+local position = function(value) -- as string.sub takes it
+  return math.tointeger(value) ~= nil or math.tointeger(tonumber(value)) ~= nil
+end
+local string_, boolean, function_ = of_type "string", of_type "boolean", of_type "function"
+local interest = one_of("r", "w", "rw", "p")
+local port = integer(0, 65535)
+local address = function(value)
+  return type(value) == "string" or rawequal(value, an_address)
+end
+local options = optional(of_type "table")
+local second_of_address = function(value)
+  return value == nil or type(value) == "table" or port(value)
+end
+
+local function again()
+  return nil, nil
+end
+
+-- Positions after the receiver: {accepts, a value that is right}.
+local none = {}
+local reading = {
+  read = { { optional(count), 1 } },
+  read_exact = { { integer(0, 2 ^ 40), 1 } },
+  read_to_end = { { optional(integer(0, math.maxinteger)), 1 } },
+  read_line = { { optional(count), 1 } },
+  read_until = { { function(value) return string_(value) and value ~= "" end, "\n" }, { optional(count), 1 } },
+  read_into = { { function(value) return rawequal(value, a_buffer) end, a_buffer }, { optional(count), 1 } },
+  peek = { { optional(count), 1 } },
+  try_read = { { optional(count), 1 } },
+  try_read_into = { { function(value) return rawequal(value, a_buffer) end, a_buffer }, { optional(count), 1 } },
+  try_read_vectored = { { never, { a_buffer } } },
+  try_peek = { { optional(count), 1 } },
+  lines = { { optional(count), 1 } },
+  chunks = { { optional(count), 1 } },
+  buffered = none,
+  readable = none,
+  peer_addr = none,
+  set_read_timeout = { { optional(seconds), 1 } },
+  read_timeout = none,
+}
+local writing = {
+  write = { { bytes, "x" }, { bytes, "x" }, { bytes, "x" } },
+  write_some = { { bytes, "x" }, { optional(integer(1, 2)), 1 } },
+  write_from = { { function(value) return rawequal(value, a_buffer) end, a_buffer } },
+  write_vectored = { { never, { "x" } } },
+  try_write = { { bytes, "x" }, { optional(integer(1, 2)), 1 } },
+  try_write_vectored = { { never, { "x" } } },
+  writable = none,
+  peer_addr = none,
+  shutdown = { { optional(one_of("write", "read", "both")), "write" } },
+  set_write_timeout = { { optional(seconds), 1 } },
+  write_timeout = none,
+}
+local of_all = { close = none, closed = none, fd = none, local_addr = none }
+local readiness = {
+  ready = { { interest, "rw" } },
+  try_io = { { one_of("r", "w", "p"), "w" }, { function_, again } },
+  async_io = { { one_of("r", "w", "p"), "w" }, { function_, again } },
+}
+local read_readiness = {
+  ready = { { one_of("r", "rw", "p"), "r" } },
+  try_io = { { one_of("r", "p"), "r" }, { function_, again } },
+  async_io = { { one_of("r", "p"), "r" }, { function_, again } },
+}
+local write_readiness = {
+  ready = { { one_of("w", "rw"), "w" } },
+  try_io = { { one_of "w", "w" }, { function_, again } },
+  async_io = { { one_of "w", "w" }, { function_, again } },
+}
+local size = integer(0, 2 ^ 31 - 1)
+local device = function(value)
+  return value == nil or type(value) == "string" and #value <= 15 and not value:find "\0"
+end
+local socket_options = {
+  set_keepalive = { { boolean, true } }, set_nodelay = { { boolean, true } }, set_only_v6 = { { boolean, true } },
+  set_quickack = { { boolean, true } }, set_reuseaddr = { { boolean, true } }, set_reuseport = { { boolean, true } },
+  set_recv_buffer_size = { { size, 4096 } }, set_send_buffer_size = { { size, 4096 } },
+  set_tclass_v6 = { { integer(0, 255), 1 } }, set_tos_v4 = { { integer(0, 255), 1 } },
+  set_ttl = { { integer(1, 255), 1 } },
+  set_linger = { { function(value) return value == nil or seconds(value) and value <= 65535 end, 1 } },
+  set_device = { { device, "" } }, bind_device = { { device, "" } }, set_zero_linger = none,
+  keepalive = none, nodelay = none, only_v6 = none, quickack = none, reuseaddr = none, reuseport = none,
+  recv_buffer_size = none, send_buffer_size = none, tclass_v6 = none, tos_v4 = none, ttl = none, linger = none,
+  device = none, zero_linger = none, take_error = none, into_fd = { { anything, true } },
+}
+
+local function merged(...)
+  local all = {}
+  for _, rows in ipairs { ... } do
+    for name, row in pairs(rows) do
+      all[name] = row
+    end
+  end
+  return all
+end
+
+local rows = {
+  TcpSocket = merged(socket_options, of_all, {
+    bind = { { address, "127.0.0.1:0" }, { optional(port), nil } },
+    connect = { { address, an_address }, { second_of_address, nil }, { options, nil } },
+    listen = { { optional(size), 1 } },
+  }),
+  TcpListener = merged(socket_options, of_all, {
+    accept = none, try_accept = none, incoming = none,
+    set_timeout = { { optional(seconds), 1 } }, timeout = none,
+    set_accept_options = { { of_type "table", { nodelay = true } } },
+  }),
+  TcpStream = merged(socket_options, of_all, reading, writing, readiness, {
+    finish = { { optional(seconds), 0 } }, reset = none, split = none, into_split = none,
+    set_timeout = { { optional(seconds), 1 } }, timeout = none,
+  }),
+  ReadHalf = merged(of_all, reading, read_readiness),
+  WriteHalf = merged(of_all, writing, write_readiness, { shutdown = { { optional(one_of "write"), "write" } } }),
+  OwnedReadHalf = merged(of_all, reading, read_readiness, { reunite = { { never, nil } } }),
+  OwnedWriteHalf = merged(of_all, writing, write_readiness, {
+    shutdown = { { optional(one_of "write"), "write" } }, forget = none,
+  }),
+  Buffer = {
+    append = { { bytes, "x" } }, capacity = none, clear = none, consume = { { integer(0, 1), 0 } },
+    sub = { { position, 1 }, { optional(position), 1 } },
+    byte = { { optional(position), 1 }, { optional(position), 1 } },
+    find = { { string_, "x" }, { optional(position), 1 } },
+  },
+  SocketAddr = {
+    ip = none, port = none, family = none, scope_id = none, flowinfo = none, path = none, is_unnamed = none,
+    is_ipv4 = none, is_ipv6 = none, is_loopback = none, is_unspecified = none, is_multicast = none,
+  },
+  Error = { is = { { string_, "EPIPE" }, { string_, "EPIPE" } } },
+  Ready = {
+    is_empty = none, is_readable = none, is_writable = none, is_read_closed = none, is_write_closed = none,
+    is_error = none, is_priority = none,
+  },
+  Task = {
+    join = { { optional(seconds), 0 } }, cancel = none, status = none, name = { { optional(string_), "x" } },
+    unpark = { { anything, 1 } },
+  },
+  JoinSet = { spawn = { { function_, again } }, join_next = { { optional(seconds), 0 } }, abort_all = none },
+}
+
+local limit = integer(1, math.maxinteger)
+-- Called with `.`; more of them wait than is worth it where the argument is right, hence `timeout(0, …)` below.
+local functions = {
+  ["TcpSocket.from_fd"] = { { never, nil } },
+  ["TcpStream.from_fd"] = { { never, nil } },
+  ["TcpListener.from_fd"] = { { never, nil } },
+  ["TcpStream.connect"] = { { address, an_address }, { second_of_address, nil }, { options, nil } },
+  ["TcpListener.bind"] = { { address, "127.0.0.1:0" }, { second_of_address, nil }, { options, nil } },
+  ["SocketAddr.new"] = { { string_, "::1" }, { port, 1 } },
+  ["SocketAddr.parse"] = { { string_, "[::1]:1" } },
+  ["Buffer.new"] = { { integer(1, 2 ^ 20), 1 } },
+  spawn = { { function_, again } },
+  sleep = { { seconds, 0 } },
+  timeout = { { seconds, 1 }, { function_, again } },
+  park = { { optional(seconds), 0 } },
+  select = { { never, { again } } },
+  scope = { { function_, again } },
+  each = { { of_type("table", "function"), {} }, { limit, 1 }, { function_, again } },
+  interval = { { function(value) return seconds(value) and value > 0 end, 1 } },
+  lookup_host = { { address, an_address }, { second_of_address, nil }, { options, nil } },
+  copy = { { never, nil }, { never, nil }, { optional(integer(0, math.maxinteger)), 1 } },
+  copy_bidirectional = { { never, nil }, { never, nil } },
+  configure = { { optional(of_type "table"), nil } },
+  ["coroutine.create"] = { { function_, again } },
+  ["coroutine.wrap"] = { { function_, again } },
+  ["coroutine.resume"] = { { of_type "thread", nil } },
+  ["coroutine.status"] = { { of_type "thread", nil } },
+  ["coroutine.close"] = { { of_type "thread", nil } },
+}
+
+-- the objects -------------------------------------------------------------------------------------------------------
+
+-- One live object of the class, and a function that lets go of it.
+local function connected()
+  local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+  local client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+  return client, (assert(listener:accept()))
+end
+
+local function half(index, method)
+  return function()
+    local stream, peer = connected()
+    local halves = { stream[method](stream) }
+    return halves[index], function()
+      halves[1]:close()
+      halves[2]:close()
+      stream:close()
+      peer:close()
+    end
+  end
+end
+
+local make = {
+  TcpSocket = function()
+    local socket = assert(tcpnet.TcpSocket.new_v4())
+    return socket, function() socket:close() end
+  end,
+  TcpListener = function()
+    local listener = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    return listener, function() listener:close() end
+  end,
+  TcpStream = function()
+    local stream, peer = connected()
+    return stream, function()
+      stream:close()
+      peer:close()
+    end
+  end,
+  ReadHalf = half(1, "split"),
+  WriteHalf = half(2, "split"),
+  OwnedReadHalf = half(1, "into_split"),
+  OwnedWriteHalf = half(2, "into_split"),
+  Buffer = function()
+    local buffer = tcpnet.Buffer.new(4096):append "x"
+    return buffer, function() end
+  end,
+  SocketAddr = function() return an_address, function() end end,
+  Error = function()
+    local _, err = a_closed_stream:read()
+    return err, function() end
+  end,
+  Ready = function()
+    local stream, peer = connected()
+    local ready = assert(stream:ready "w")
+    stream:close()
+    peer:close()
+    return ready, function() end
+  end,
+  Task = function()
+    local task = tcpnet.spawn(again)
+    return task, function() task:cancel() end
+  end,
+  JoinSet = function()
+    return tcpnet.JoinSet.new(), function() end
+  end,
+}
+
+-- the matrix --------------------------------------------------------------------------------------------------------
+
+local constructors = {
+  TcpSocket = { new_v4 = true, new_v6 = true, from_fd = true }, TcpListener = { bind = true, from_fd = true },
+  TcpStream = { connect = true, from_fd = true }, Buffer = { new = true }, SocketAddr = { new = true, parse = true },
+  JoinSet = { new = true },
+}
+
+-- Iterators check when they are made, or else at the first turn.
+local function turn_once(name, ...)
+  if name == "lines" or name == "chunks" or name == "incoming" then
+    return (...)()
+  end
+  return ...
+end
+
+-- Calls it without ever waiting; the outcome as pcall gives it.
+local function call(name, fn, ...)
+  local arguments = table.pack(...)
+  return pcall(tcpnet.timeout, 0, function()
+    return turn_once(name, fn(table.unpack(arguments, 1, arguments.n)))
+  end)
+end
+
+local function names_an_argument(message)
+  return type(message) == "string" and (message:find("bad argument", 1, true) or message:find("bad self", 1, true))
+end
+
+-- What several classes share takes an object of any of them.
+local function has_method(value, name)
+  if type(value) ~= "userdata" or value == io.stdout then
+    return false
+  end
+  local class = tcpnet[debug.getmetatable(value).__name]
+  return class ~= nil and class[name] ~= nil
+end
+
+-- One line for each place and kind of complaint, however many values led to it.
+local complaints, counts
+local function start_complaints()
+  complaints, counts = {}, {}
+end
+
+local function complain(what, text)
+  local place = what:gsub(": [^:]*$", ""):gsub(" on .*$", "")
+  local kind = place .. text:gsub("%(.*$", "")
+  counts[kind] = (counts[kind] or 0) + 1
+  if counts[kind] == 1 then
+    complaints[#complaints + 1] = ("%s %s"):format(what, text)
+  end
+end
+
+local function expect_refusal(what, ok, message)
+  if ok then
+    complain(what, ("was taken (and gave %s)"):format(tostring(message)))
+  elseif not names_an_argument(message) then
+    complain(what, ("raised (%s)"):format(tostring(message)))
+  elseif message:find "^[^:]*lua/tcpnet/" then
+    complain(what, ("is blamed on the library's line (%s)"):format(message))
+  end
+end
+
+local function no_complaints()
+  local text = table.concat(complaints, "\n  ", 1, math.min(#complaints, 60))
+  assert(#complaints == 0, ("%d complaints:\n  %s"):format(#complaints, text))
+end
+
+-- Right values up to the last position that has one.
+local function right_arguments(row)
+  local arguments = { n = #row }
+  for i, argument in ipairs(row) do
+    arguments[i] = argument[2]
+  end
+  return arguments
+end
+
+local function expect_harmless(what, ok, first, second)
+  if ok and first == nil and second ~= nil and not tcpnet.is_error(second) then
+    complain(what, ("gave (nil, %s)"):format(tostring(second)))
+  elseif not ok and type(first) == "string" and first:find("attempt to", 1, true) then
+    complain(what, ("raised (%s)"):format(first))
+  end
+end
+
+local function sorted_keys(set)
+  local keys = {}
+  for key in pairs(set) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
+local class_names = sorted_keys(make)
+
+describe("the matrix", function()
+  it("has a row for every public class and method", function()
+    for name, class in pairs(tcpnet) do
+      if type(class) == "table" and name:find "^%u" then
+        assert(rows[name], name .. " has no rows")
+        for method in pairs(class) do
+          local known = rows[name][method] or (constructors[name] or {})[method]
+          assert(known, ("%s.%s has no row"):format(name, method))
+        end
+        for method in pairs(rows[name]) do
+          assert(class[method] or name == "Task" and method == "join", ("%s.%s is missing"):format(name, method))
+        end
+      end
+    end
+  end)
+end)
+
+for _, class_name in ipairs(class_names) do
+  local class, methods = tcpnet[class_name], rows[class_name]
+
+  describe(class_name, function()
+    local object, release
+    before_each(leaks.note)
+    before_each(function()
+      a_buffer:clear()
+      start_complaints()
+      object, release = make[class_name]()
+    end)
+    after_each(function()
+      release()
+      object, release = nil, nil
+      tcpnet.step(0)
+    end)
+    after_each(leaks.check)
+
+    it("refuses every wrong receiver, in every method (F28)", function()
+      local wrong = { table.unpack(junk, 1, #junk) }
+      local others = {}
+      for _, other in ipairs(class_names) do
+        if other ~= class_name then
+          local value, let_go = make[other]()
+          others[#others + 1] = let_go
+          wrong[#wrong + 1] = { "another class's " .. other, value }
+        end
+      end
+      for _, name in ipairs(sorted_keys(methods)) do
+        for _, value in ipairs(wrong) do
+          local arguments = right_arguments(methods[name])
+          if not has_method(value[2], name) then
+            expect_refusal(("%s.%s on %s"):format(class_name, name, value[1]),
+              call(name, class[name], value[2], table.unpack(arguments, 1, arguments.n)))
+          end
+        end
+      end
+      for _, let_go in ipairs(others) do
+        let_go()
+      end
+      no_complaints()
+    end)
+
+    it("refuses every wrong argument, in every position (F28, F30, F31, F32)", function()
+      for _, name in ipairs(sorted_keys(methods)) do
+        for index, argument in ipairs(methods[name]) do
+          for _, value in ipairs(junk) do
+            local arguments = right_arguments(methods[name])
+            arguments[index] = value[2]
+            local what = ("%s.%s, argument %d: %s"):format(class_name, name, index, value[1])
+            a_buffer:clear()
+            if not argument[1](value[2]) then
+              expect_refusal(what, call(name, class[name], object, table.unpack(arguments, 1, arguments.n)))
+            elseif name ~= "into_fd" then
+              expect_harmless(what, call(name, class[name], object, table.unpack(arguments, 1, arguments.n)))
+              -- it may have been consumed, or be set to something strange
+              release()
+              object, release = make[class_name]()
+            end
+          end
+        end
+      end
+      no_complaints()
+    end)
+
+    it("ignores more arguments than there are, and takes no state from them", function()
+      for _, name in ipairs(sorted_keys(methods)) do
+        if name ~= "write" and name ~= "is" and name ~= "into_fd" then
+          local arguments = right_arguments(methods[name])
+          for extra = 1, 4 do
+            arguments[#methods[name] + extra] = 1 << 40
+          end
+          expect_harmless(("%s.%s with more arguments"):format(class_name, name),
+            call(name, class[name], object, table.unpack(arguments, 1, #methods[name] + 4)))
+          release()
+          object, release = make[class_name]()
+        end
+      end
+      no_complaints()
+    end)
+
+    it("cannot be broken by calling its metamethods by hand, twice, on anything (F28)", function()
+      assert.is_not.equal("table", type(getmetatable(object)))
+      local meta = debug.getmetatable(object)
+      for event, method in pairs(meta) do
+        if type(method) == "function" then
+          for _, value in ipairs(junk) do
+            pcall(method, value[2])
+            pcall(method, value[2], object)
+            pcall(method, value[2], value[2], value[2])
+          end
+        end
+        assert.is_string(event)
+      end
+      for _ = 1, 2 do
+        for _, event in ipairs { "__tostring", "__len", "__close", "__gc", "__gc", "__tostring", "__len" } do
+          if meta[event] then
+            pcall(meta[event], object, nil)
+          end
+        end
+      end
+      for _, name in ipairs(sorted_keys(methods)) do
+        local arguments = right_arguments(methods[name])
+        if name ~= "into_fd" then
+          call(name, class[name], object, table.unpack(arguments, 1, arguments.n))
+        end
+      end
+      collectgarbage()
+    end)
+
+    it("is not mistaken for what wears its metatable (F28)", function()
+      local meta = debug.getmetatable(object)
+      local file = io.tmpfile()
+      local file_meta = debug.getmetatable(file)
+      local impostors = { debug.setmetatable(file, meta), setmetatable({}, { __index = class }) }
+      for _, impostor in ipairs(impostors) do
+        for _, name in ipairs(sorted_keys(methods)) do
+          local arguments = right_arguments(methods[name])
+          expect_refusal(("%s.%s on an impostor"):format(class_name, name),
+            call(name, class[name], impostor, table.unpack(arguments, 1, arguments.n)))
+        end
+        pcall(tostring, impostor)
+      end
+      debug.setmetatable(file, file_meta)
+      file:close()
+      -- and without its own it is still what it was
+      debug.setmetatable(object, nil)
+      for name in pairs(methods) do
+        if name ~= "is" and name ~= "into_fd" then
+          call(name, class[name], object)
+        end
+      end
+      debug.setmetatable(object, meta)
+      no_complaints()
+    end)
+  end)
+end
+
+describe("module functions", function()
+  before_each(leaks.note)
+  before_each(function()
+    start_complaints()
+  end)
+  after_each(leaks.check)
+
+  for _, name in ipairs(sorted_keys(functions)) do
+    it(name .. " refuses every wrong argument (F28, F30, F31, F32)", function()
+      local owner, field = name:match "^(%w+)%.([%w_]+)$"
+      local fn = owner and tcpnet[owner][field] or tcpnet[name]
+      local row = functions[name]
+      local reader, writer = connected()
+      for index, argument in ipairs(row) do
+        for _, value in ipairs(junk) do
+          local arguments = right_arguments(row)
+          if name:find "^copy" then
+            arguments[1], arguments[2] = reader, writer
+          end
+          if name == "coroutine.resume" or name == "coroutine.close" or name == "coroutine.status" then
+            arguments[1] = coroutine.create(again)
+          end
+          arguments[index] = value[2]
+          local what = ("%s, argument %d: %s"):format(name, index, value[1])
+          local closed = value[1] == "a closed stream"
+          if closed and name:find "^copy" then
+            expect_harmless(what, call(name, fn, table.unpack(arguments, 1, arguments.n)))
+          elseif name:find "from_fd$" and integer(0, 2 ^ 31 - 1)(value[2]) then
+            local ok, object, err = call(name, fn, value[2])
+            if not (ok and object == nil and tcpnet.is_error(err)) then
+              complain(what, ("gave (%s)"):format(tostring(object)))
+            end
+          elseif name == "Buffer.new" and integer(2 ^ 20, 2 ^ 40)(value[2]) then
+            assert(true) -- legal, but a lot of memory
+          elseif name == "coroutine.resume" and type(value[2]) == "thread" then
+            assert(true) -- it is not for us to run
+          elseif not argument[1](value[2]) then
+            expect_refusal(what, call(name, fn, table.unpack(arguments, 1, arguments.n)))
+          else
+            local ok, first, second = call(name, fn, table.unpack(arguments, 1, arguments.n))
+            expect_harmless(what, ok, first, second)
+            if ok and type(first) == "userdata" and type(debug.getmetatable(first).__close) == "function" then
+              debug.getmetatable(first).__close(first)
+            end
+          end
+        end
+      end
+      reader:close()
+      writer:close()
+      no_complaints()
+    end)
+  end
+
+  it("refuse unknown options and wrong values in tables of options, naming them (F30)", function()
+    local values = {
+      nodelay = { 0, 1, "true", {} }, reuseaddr = { 0, "yes" }, ttl = { 0, 256, "1", true, 0.5, 0 / 0 },
+      linger = { -1, 65536, "1", true, 0 / 0, 1 / 0 }, recv_buffer_size = { -1, 2 ^ 31, "1", 0.5 },
+      device = { 1, ("x"):rep(16), "a\0b", true }, nothing = { 1 }, [1] = { 1 }, timeout = { -1, "1", 0 / 0, true },
+      backlog = { -1, "1", 0.5, 2 ^ 40, true },
+    }
+    local listener = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    local target = listener:local_addr()
+    for option, list in pairs(values) do
+      for _, value in ipairs(list) do
+        local what = ("{%s = %s}"):format(tostring(option), tostring(value))
+        expect_refusal("connect " .. what, call("", tcpnet.TcpStream.connect, target, { [option] = value }))
+        expect_refusal("bind " .. what, call("", tcpnet.TcpListener.bind, "127.0.0.1:0", { [option] = value }))
+        expect_refusal("accept options " .. what, call("", listener.set_accept_options, listener, { [option] = value }))
+      end
+    end
+    for _, settings in ipairs {
+      { spin = -1 }, { spin = "1" }, { spin = 0 / 0 }, { buffer_size = 0 }, { buffer_size = "1" },
+      { buffer_size = 0.5 }, { buffer_size = 2 ^ 53 },
+      { on_task_error = 1 }, { on_task_error = "print" }, { nothing = 1 }, { 1 },
+    } do
+      expect_refusal("configure " .. next(settings), call("", tcpnet.configure, settings))
+    end
+    for _, branches in ipairs { { 1 }, { again, "x" }, { key = false }, {} } do
+      expect_refusal("select", call("", tcpnet.select, branches))
+    end
+    listener:close()
+    no_complaints()
+  end)
+
+  it("step and run refuse wrong arguments (F31, F32)", function()
+    for _, value in ipairs(junk) do
+      if not optional(seconds)(value[2]) then
+        expect_refusal("step: " .. value[1], pcall(tcpnet.step, value[2]))
+      end
+      if type(value[2]) ~= "function" then
+        expect_refusal("run: " .. value[1], pcall(tcpnet.run, value[2]))
+      end
+    end
+    no_complaints()
+  end)
+end)
+
+-- after the end -----------------------------------------------------------------------------------------------------
+
+describe("after close", function()
+  before_each(leaks.note)
+  before_each(function()
+    a_buffer:clear()
+    start_complaints()
+  end)
+  after_each(leaks.check)
+
+  local function expect_closed(what, name, ok, first, second)
+    local fine = ok and first == nil and tcpnet.is_error(second, "CLOSED")
+    if name == "lines" or name == "chunks" then
+      fine = not ok and tcpnet.is_error(first, "CLOSED")
+    elseif name == "incoming" then
+      fine = ok and first == nil and second == nil
+    elseif name == "forget" or name == "close" or name == "closed" then
+      fine = ok
+    end
+    if not fine then
+      complain(what, ("gave (%s, %s, %s)"):format(tostring(ok), tostring(first), tostring(second)))
+    end
+  end
+
+  local function try_all(class_name, object, state)
+    local class = tcpnet[class_name]
+    for _, name in ipairs(sorted_keys(rows[class_name])) do
+      local arguments = right_arguments(rows[class_name][name])
+      if name == "reunite" then
+        local stream, peer = connected()
+        local read_half, write_half = stream:into_split()
+        expect_closed(class_name .. ".reunite", name, call(name, class[name], object, write_half))
+        read_half:close()
+        write_half:close()
+        peer:close()
+      else
+        expect_closed(("%s.%s, %s"):format(class_name, name, state), name,
+          call(name, class[name], object, table.unpack(arguments, 1, arguments.n)))
+      end
+    end
+    assert.is_true(object:closed())
+    assert.matches("^" .. class_name .. " %(", tostring(object))
+    object:close()
+    object:close()
+  end
+
+  for _, class_name in ipairs(class_names) do
+    if rows[class_name].closed then
+      it("every method of " .. class_name .. " answers nil, CLOSED (F29)", function()
+        local object, release = make[class_name]()
+        object:close()
+        try_all(class_name, object, "closed")
+        release()
+        no_complaints()
+      end)
+    end
+  end
+
+  it("every method of a consumed object answers nil, CLOSED, and says how it was consumed (F29)", function()
+    local socket = assert(tcpnet.TcpSocket.new_v4())
+    assert(socket:bind "127.0.0.1:0")
+    local listener = assert(socket:listen())
+    try_all("TcpSocket", socket, "consumed by listen")
+    local client_socket = assert(tcpnet.TcpSocket.new_v4())
+    local stream = assert(client_socket:connect(listener:local_addr()))
+    local peer = assert(listener:accept())
+    try_all("TcpSocket", client_socket, "consumed by connect")
+    local read_half, write_half = stream:into_split()
+    try_all("TcpStream", stream, "consumed by into_split")
+    local _, err = stream:read()
+    assert.matches("into_split", tostring(err))
+    local again_stream = assert(read_half:reunite(write_half))
+    try_all("OwnedReadHalf", read_half, "consumed by reunite")
+    try_all("OwnedWriteHalf", write_half, "consumed by reunite")
+    _, err = read_half:read()
+    assert.matches("reunite", tostring(err))
+    local back = assert(tcpnet.TcpStream.from_fd(again_stream:into_fd()))
+    try_all("TcpStream", again_stream, "consumed by into_fd")
+    _, err = again_stream:read()
+    assert.matches("into_fd", tostring(err))
+    back:close()
+    peer:close()
+    listener:close()
+    no_complaints()
+  end)
+
+  it("by another of its halves or views, the same", function()
+    local stream, peer = connected()
+    local read_half, write_half = stream:split()
+    stream:close()
+    try_all("ReadHalf", read_half, "its stream closed")
+    try_all("WriteHalf", write_half, "its stream closed")
+    peer:close()
+    no_complaints()
+  end)
+end)
+
+-- worse -------------------------------------------------------------------------------------------------------------
+
+describe("a try_io function", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  local function shared_again(stream)
+    local _, err = stream:try_read()
+    assert(err.code == "EAGAIN")
+    return err
+  end
+
+  for _, way in ipairs { "close", "reset", "into_split", "into_fd" } do
+    it("may " .. way .. " the stream, and nothing of it is touched after (F26, F29)", function()
+      local stream, peer = connected()
+      local eagain = shared_again(stream)
+      local kept, other, other_peer
+      local ok, err = stream:try_io("w", function()
+        kept = { stream[way](stream) }
+        collectgarbage()
+        tcpnet.metrics()
+        other, other_peer = connected() -- takes the descriptor, and the memory, if they are free
+        return nil, eagain
+      end)
+      assert.is_nil(ok)
+      assert.is_true(tcpnet.is_error(err))
+      assert(other:write "x")
+      assert.is_truthy(other:try_io("w", function() return true end))
+      assert.equal("x", other_peer:read())
+      if way == "into_split" then
+        kept[1]:close()
+        kept[2]:close()
+      elseif way == "into_fd" then
+        assert(tcpnet.TcpStream.from_fd(kept[1])):close()
+      end
+      for _, object in ipairs { stream, peer, other, other_peer } do
+        object:close()
+      end
+    end)
+  end
+
+  it("may raise, and may call try_io again", function()
+    local stream, peer = connected()
+    assert.has_error(function()
+      stream:try_io("w", function() error "no" end)
+    end)
+    assert.equal(5, stream:try_io("w", function()
+      return stream:try_io("w", function() return 5 end)
+    end))
+    stream:close()
+    peer:close()
+  end)
+end)
+
+describe("an adopted descriptor", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  it("has to be an open TCP socket of the right state (F27)", function()
+    local file = assert(io.open("/dev/null"))
+    for _, class in ipairs { tcpnet.TcpSocket, tcpnet.TcpStream, tcpnet.TcpListener } do
+      for fd = 0, 2 do
+        local object, err = class.from_fd(fd)
+        assert.is_nil(object)
+        assert.is_true(tcpnet.is_error(err))
+      end
+      local object, err = class.from_fd(1000000)
+      assert.is_nil(object)
+      assert.is_true(tcpnet.is_error(err, "EBADF"), tostring(err))
+    end
+    file:close()
+    local listener = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    local object, err = tcpnet.TcpStream.from_fd(listener:fd())
+    assert.is_nil(object)
+    assert.is_true(tcpnet.is_error(err))
+    local stream = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+    object, err = tcpnet.TcpListener.from_fd(stream:fd())
+    assert.is_nil(object)
+    assert.is_true(tcpnet.is_error(err))
+    assert.is_false(stream:closed())
+    stream:close()
+    listener:close()
+  end)
+
+  it("that this library holds already does no harm: the second to wait is told so, or served (F27)", function()
+    local stream, peer = connected()
+    local twin, err = tcpnet.TcpStream.from_fd(stream:fd())
+    if not twin then
+      assert.is_true(tcpnet.is_error(err))
+    else
+      tcpnet.run(function()
+        local first = tcpnet.spawn(stream.read, stream)
+        tcpnet.yield()
+        local second = tcpnet.spawn(twin.read, twin)
+        tcpnet.sleep(0.005)
+        peer:write "x"
+        tcpnet.sleep(0.005)
+        first:cancel()
+        second:cancel()
+        twin:into_fd(true) -- let it go without closing what is not its own
+      end)
+      assert(peer:write "y")
+      assert.is_string(stream:read())
+    end
+    stream:close()
+    peer:close()
+  end)
+end)
