@@ -26,6 +26,10 @@ static bool is_done(const struct drive *drive) {
                        : drive->task->state != TN_TASK_ALIVE;
 }
 
+static bool is_quiet(const struct tn_runtime *rt) {
+  return tn_reactor_ready_length(rt->reactor) == 0 && !rt->doomed.head;
+}
+
 /* Runs what is ready now, not what becomes ready meanwhile: everybody gets a turn between two
  * polls. */
 static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
@@ -109,33 +113,51 @@ static void check_interrupt(lua_State *L, struct tn_runtime *rt, const struct dr
   }
 }
 
-/* Nothing is ready: waits until something is, for a while; true when it was all for nothing. */
-static bool sleep_until_event(struct tn_runtime *rt, uint64_t limit_ns) {
-  tn_reactor_turn(rt->reactor, TN_TURN_BLOCK, limit_ns);
-  return tn_reactor_ready_length(rt->reactor) == 0 && limit_ns != 0 && tn_now_ns() >= limit_ns;
+/* An idle program listens for SIGINT where the interpreter does, and collects its garbage. */
+static void be_idle(lua_State *L, struct tn_runtime *rt) {
+  tn_reactor_watch_interrupt(rt->reactor);
+  if (!collector_runs(L) || memory_kb(L) == rt->collected_kb) {
+    return;
+  }
+  if (tn_now_ns() >= rt->collect_after_ns) {
+    collect_when_idle(L, rt);
+  } else {
+    rt->idle_due_ns = rt->collect_after_ns;
+  }
 }
 
+/* Until when to sleep at the longest: the end of the current period, which is looked at by the
+ * loop's own clock, for asking the system each time costs more than the rest of a wait. A period in
+ * which nobody was woken is idle; after it the program sleeps for good, until somebody is. */
+static uint64_t idle_limit(lua_State *L, struct tn_runtime *rt, bool *idle) {
+  uint64_t now = tn_reactor_time_ns(rt->reactor);
+  uint64_t wakes = tn_reactor_wakes(rt->reactor);
+  bool over = rt->idle_due_ns != 0 && now >= rt->idle_due_ns;
+  if (over && wakes == rt->idle_wakes) {
+    rt->idle_due_ns = 0;
+    *idle = true;
+    be_idle(L, rt);
+  } else if (over || (rt->idle_due_ns == 0 && (wakes != rt->idle_wakes || !*idle))) {
+    rt->idle_due_ns = now + IDLE_NS;
+    rt->idle_wakes = wakes;
+  }
+  return rt->idle_due_ns;
+}
+
+/* Nothing is ready: waits until something is, or it is time to look around. */
 static void wait_for_event(lua_State *L, struct tn_runtime *rt, bool *idle) {
   if (!tn_reactor_expects(rt->reactor)) {
     if (collector_runs(L)) {
       lua_gc(L, LUA_GCCOLLECT);
     }
-    if (tn_reactor_ready_length(rt->reactor) == 0 && !rt->doomed.head &&
-        !tn_reactor_expects(rt->reactor)) {
+    if (is_quiet(rt) && !tn_reactor_expects(rt->reactor)) {
       raise_deadlock(L, rt);
     }
     return;
   }
-  bool worked = collector_runs(L) && memory_kb(L) != rt->collected_kb;
-  if (!sleep_until_event(rt, worked || !*idle ? tn_now_ns() + IDLE_NS : 0)) {
-    return;
-  }
-  if (!*idle) {
-    *idle = true;
-    tn_reactor_watch_interrupt(rt->reactor);
-  }
-  if (worked && tn_now_ns() >= rt->collect_after_ns) {
-    collect_when_idle(L, rt);
+  uint64_t limit_ns = idle_limit(L, rt, idle);
+  if (is_quiet(rt)) { /* the collector may have woken somebody */
+    tn_reactor_turn(rt->reactor, TN_TURN_BLOCK, limit_ns);
   }
 }
 
@@ -148,10 +170,10 @@ static int drive_loop(lua_State *L) {
     if (is_done(drive)) {
       return 0;
     }
-    if (tn_reactor_ready_length(rt->reactor) > 0 || rt->doomed.head) {
-      tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
-    } else {
+    if (is_quiet(rt)) {
       wait_for_event(L, rt, &idle);
+    } else {
+      tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
     }
     check_interrupt(L, rt, drive);
   }
@@ -270,7 +292,7 @@ static int step_once(lua_State *L) {
   struct tn_reactor *reactor = step->rt->reactor;
   bool over = !step->block;
   while (!step->ran) {
-    bool wait = !over && tn_reactor_ready_length(reactor) == 0 && !step->rt->doomed.head;
+    bool wait = !over && is_quiet(step->rt);
     tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
     step->ran = drain(L, step->rt, NULL);
     if (over) {

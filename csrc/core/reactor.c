@@ -393,3 +393,11 @@ struct tn_metrics *tn_reactor_metrics(struct tn_reactor *reactor) {
   reactor->metrics.turns = reactor->turn;
   return &reactor->metrics;
 }
+
+uint64_t tn_reactor_wakes(const struct tn_reactor *reactor) {
+  return reactor->metrics.wakes;
+}
+
+uint64_t tn_reactor_time_ns(const struct tn_reactor *reactor) {
+  return uv_now(&reactor->loop) * MS;
+}

@@ -34,6 +34,9 @@ void tn_reactor_free(struct tn_reactor *reactor);
 /* Made in another process: nothing of it may be used here. */
 bool tn_reactor_forked(const struct tn_reactor *reactor);
 struct tn_metrics *tn_reactor_metrics(struct tn_reactor *reactor);
+/* Waiters woken so far; and the clock as of the last turn, which costs no system call. */
+uint64_t tn_reactor_wakes(const struct tn_reactor *reactor);
+uint64_t tn_reactor_time_ns(const struct tn_reactor *reactor);
 /* Monotonic nanoseconds: the one clock. */
 uint64_t tn_now_ns(void);
 /* A deadline so many seconds from now; what lies beyond the clock's range is no deadline (0). */
