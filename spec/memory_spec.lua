@@ -50,6 +50,14 @@ local host_source = [[
     return count;
   }
 
+  /* How many are open that were not before. A lookup that was left behind closes its own when it comes back. */
+  static int left_open(int before) {
+    for (int i = 0; i < 500 && descriptors() != before; i++) {
+      usleep(10000);
+    }
+    return descriptors() - before;
+  }
+
   static int disarm(lua_State *L) {
     void *heap;
     lua_getallocf(L, &heap);
@@ -134,7 +142,7 @@ local host_source = [[
       heap = (struct heap){.fail_at = n, .sticky = sticky};
       alarm(10);
       run(&heap, script, 1);
-      if (heap.blocks != 0 || descriptors() != before) {
+      if (heap.blocks != 0 || left_open(before) != 0) {
         printf("allocation %ld: %ld blocks, %d descriptors are left\n", n, heap.blocks, descriptors() - before);
         complaints++;
       }
@@ -165,16 +173,20 @@ local host_source = [[
         pthread_join(threads[i], NULL);
         sum += failed[i];
       }
-      printf(sum == 0 && descriptors() == before ? "fine\n" : "failed\n");
+      printf(sum == 0 && left_open(before) == 0 ? "fine\n" : "failed\n");
       return sum;
     }
     struct heap heap = {0};
-    int before = descriptors();
+    /* libuv keeps a pipe for the whole process, from the first loop on for as long as it is loaded */
+    lua_State *keeper = luaL_newstate();
+    luaL_openlibs(keeper);
+    int before = luaL_dostring(keeper, "require 'tcpnet'") == LUA_OK ? descriptors() : -1;
     int status = run(&heap, script, 0);
-    if (heap.blocks != 0 || descriptors() != before) {
+    if (heap.blocks != 0 || left_open(before) != 0) {
       printf("%ld blocks, %d descriptors are left\n", heap.blocks, descriptors() - before);
       status = 1;
     }
+    lua_close(keeper);
     return status;
   }
 ]]

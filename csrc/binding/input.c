@@ -37,8 +37,7 @@ static int prepare_read(lua_State *L, struct tn_runtime *rt) {
 }
 
 static size_t max_of(lua_State *L, const struct tn_call *call) {
-  lua_Integer max = lua_tointeger(L, 2);
-  return (size_t)(max ? max : call->rt->buffer_size);
+  return (size_t)(lua_type(L, 2) == LUA_TNUMBER ? lua_tointeger(L, 2) : call->rt->buffer_size);
 }
 
 static int attempt_read(lua_State *L, struct tn_call *call) {

@@ -227,7 +227,7 @@ static int give_way(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waite
   return start(L, LUA_OK, 0);
 }
 
-static void *check_receiver(lua_State *L, const struct tn_method *method) {
+static inline void *check_receiver(lua_State *L, const struct tn_method *method) {
   if (method->kinds == 0) {
     return NULL;
   }
@@ -238,7 +238,8 @@ static void *check_receiver(lua_State *L, const struct tn_method *method) {
   return self;
 }
 
-static void check_arguments(lua_State *L, struct tn_runtime *rt, const struct tn_method *method) {
+static inline void check_arguments(lua_State *L, struct tn_runtime *rt,
+                                   const struct tn_method *method) {
   if (method->slots) {
     lua_settop(L, method->slots);
   }

@@ -28,6 +28,7 @@ struct tn_reactor {
   bool turning; /* inside uv_run */
   bool interrupted;
   struct tn_interrupt *interrupt;
+  struct tn_resolver *resolver; /* made at the first lookup */
   struct tn_source *sources;
   struct tn_source *free_sources;
   size_t free_count;

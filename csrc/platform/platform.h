@@ -87,6 +87,10 @@ unsigned tn_interface_index(const char *name);
 
 int tn_process_id(void);
 
+/* Runs `work` on a thread that nobody waits for, and keeps the library in memory: it may outlive
+ * the Lua state. */
+int tn_thread_start(void (*work)(void *), void *argument);
+
 /* Out of descriptors or memory: trying again at once would only spin. */
 bool tn_is_exhaustion(int status);
 

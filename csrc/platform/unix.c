@@ -2,6 +2,7 @@
  * errno. Differences between systems are tests on constants, never on the names of systems. */
 #include "platform/platform.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -277,6 +278,49 @@ unsigned tn_interface_index(const char *name) {
 
 int tn_process_id(void) {
   return (int)getpid();
+}
+
+struct start {
+  void (*work)(void *);
+  void *argument;
+};
+
+static void *run_thread(void *memory) {
+  struct start start = *(struct start *)memory;
+  free(memory);
+  start.work(start.argument);
+  return NULL;
+}
+
+/* lua_close unloads the module; a thread that is still in it must not notice. */
+static void stay_loaded(void) {
+  Dl_info info;
+  if (dladdr(tn_socket_open, &info) && info.dli_fname) {
+    dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+  }
+}
+
+int tn_thread_start(void (*work)(void *), void *argument) {
+  struct start *start = malloc(sizeof *start);
+  pthread_attr_t attributes;
+  pthread_t thread;
+  sigset_t all, before;
+  if (!start || pthread_attr_init(&attributes) != 0) {
+    free(start);
+    return -ENOMEM;
+  }
+  *start = (struct start){work, argument};
+  stay_loaded();
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  sigfillset(&all); /* signals are the main thread's */
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = pthread_create(&thread, &attributes, run_thread, start);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  pthread_attr_destroy(&attributes);
+  if (error != 0) {
+    free(start);
+  }
+  return -error;
 }
 
 bool tn_is_exhaustion(int status) {

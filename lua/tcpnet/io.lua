@@ -28,7 +28,8 @@ local directions = { r = readers, p = readers, w = writers }
 -- async_io(interest, fn) → results of fn, which is called again whenever it answered EAGAIN and the stream is ready.
 local function async_io(self, interest, fn)
   local kind = core.private.kind(self)
-  check.that(kind and (readers[kind] or writers[kind]), 1, "async_io", ("TcpStream expected, got %s"):format(kind or type(self)))
+  check.that(kind and (readers[kind] or writers[kind]), 1, "async_io",
+    ("TcpStream expected, got %s"):format(kind or type(self)))
   check.that(directions[interest or false], 2, "async_io", 'interest: "r", "w" or "p" expected')
   check.that(directions[interest][kind], 2, "async_io", "interest: the other half has that direction")
   check.value(fn, "function", 3, "async_io")
