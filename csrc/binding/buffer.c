@@ -77,8 +77,10 @@ static size_t last_of(lua_Integer at, size_t length) {
 static struct tn_slice range(const struct tn_buffer *buffer, lua_Integer first, lua_Integer last) {
   size_t from = first_of(first, buffer->length);
   size_t to = last_of(last, buffer->length);
-  return (struct tn_slice){(char *)buffer->memory + buffer->start + from - 1,
-                           from > to ? 0 : to - from + 1};
+  if (from > to) {
+    return (struct tn_slice){(char *)buffer->memory, 0};
+  }
+  return (struct tn_slice){(char *)buffer->memory + buffer->start + from - 1, to - from + 1};
 }
 
 static int buffer_sub(lua_State *L) {
