@@ -48,12 +48,12 @@ local script = [[
   print(n - 1)
 ]]
 
-local function run(call, code, times)
+local function run_text(text, arguments)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
-  file:write(script)
+  file:write(text)
   file:close()
-  local command = ("TCPNET_BUILD=build-faults timeout 120 ./dev lua %s %s %s %d 2>&1"):format(path, call, code, times)
+  local command = ("TCPNET_BUILD=build-faults timeout 120 ./dev lua %s %s 2>&1"):format(path, arguments)
   local pipe = assert(io.popen(command))
   local output = pipe:read "a"
   local ok = pipe:close()
@@ -61,6 +61,40 @@ local function run(call, code, times)
   assert(ok, output)
   return tonumber(output:match "(%d+)%s*$")
 end
+
+local function run(call, code, times)
+  return run_text(script, ("%s %s %d"):format(call, code, times))
+end
+
+-- Every error that a peer, the network or the kernel may give a read, a write, a connect: its name and its number.
+local errors = [[
+  local tcpnet = require "tcpnet"
+  local fault = tcpnet.private.fault
+  local listener = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+  for code, errno in pairs {
+    EPIPE = 32, ENETDOWN = 100, ENETUNREACH = 101, ECONNABORTED = 103, ECONNRESET = 104, ENOBUFS = 105,
+    ETIMEDOUT = 110, ECONNREFUSED = 111, EHOSTDOWN = 112, EHOSTUNREACH = 113, EADDRNOTAVAIL = 99, EACCES = 13,
+  } do
+    local client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+    local server = listener:accept()
+    local function fails(call, nothing, err)
+      local text = ("%s %s: %s"):format(call, code, tostring(err))
+      assert(nothing == nil and err.code == code and err.errno == errno, text)
+      assert(err.message ~= "unknown error" and tostring(err):find(code, 1, true), text)
+      assert(fault() == 1, text)
+    end
+    fault("recv", 1, 1, code)
+    fails("recv", client:read())
+    fault("send", 1, 1, code)
+    fails("send", client:write "x")
+    fault("connect", 1, 1, code)
+    fails("connect", tcpnet.TcpStream.connect "127.0.0.1:1")
+    assert(client:write "sticky\n" and server:read_line() == "sticky", "an error must not stick")
+    client:close()
+    server:close()
+  end
+  print(1)
+]]
 
 describe("a failing system call", function()
   setup(function()
@@ -89,6 +123,10 @@ describe("a failing system call", function()
       end)
     end
   end
+
+  it("has the system's name and number, and is not sticky (F49)", function()
+    run_text(errors, "")
+  end)
 
   it("that moves one byte at a time loses none (F39)", function()
     assert(run("recv", "short", 1000000) >= 1)
