@@ -1,5 +1,4 @@
-/* Buffer: a fixed piece of memory for bytes, read into and written from without a string for each.
- */
+/* Buffer: a fixed piece of memory, read into and written from without a string for each. */
 #ifndef TCPNET_BUFFER_H
 #define TCPNET_BUFFER_H
 

@@ -84,8 +84,7 @@ void *tn_new_with(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t siz
 /* A new object that takes over one reference to the source. */
 struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                 struct tn_source *source);
-/* Moves the source to a new object of another kind; `by` is the method that consumes the old one.
- */
+/* Moves the source to a new object of another kind; `by`: the method that consumes the old one. */
 struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                  struct tn_object *from, const char *by);
 

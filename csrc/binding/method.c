@@ -157,8 +157,7 @@ static int wait(lua_State *L, struct tn_call *call) {
   return 0;
 }
 
-/* Has the operation's own time run out? A wake for another deadline is only a reason to try again.
- */
+/* Has the operation's own time run out? Another deadline is only a reason to try again. */
 static bool timed_out(const struct tn_waiter *waiter) {
   return waiter->reason == TN_TIMEOUT && waiter->operation_ns != 0 &&
          waiter->operation_ns <= tn_now_ns();

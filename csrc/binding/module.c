@@ -92,8 +92,7 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->prefix = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* The library's own Lua files are not where a user's call was made: their sources begin with this.
- */
+/* The library's own Lua files are not where a user's call was made: how their names begin. */
 static int hide_sources(lua_State *L) {
   luaL_checkstring(L, 1);
   lua_settop(L, 1);
@@ -200,8 +199,7 @@ static void open_functions(lua_State *L, struct tn_runtime *rt) {
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L);
 
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L) {
-  /* once for a state, however often the module is required again: live objects keep their classes
-   */
+  /* once for a state, however often it is required again: live objects keep their classes */
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, tn_magic) != LUA_TNIL) {
     return 1;
   }

@@ -5,8 +5,7 @@
 #include "binding/buffer.h"
 #include "binding/error.h"
 
-/* The slices from argument `first` to `last` without their first `skip` bytes; the count of slices.
- */
+/* The slices of arguments `first` to `last`, less their first `skip` bytes; how many. */
 static int gather(lua_State *L, int first, int last, size_t skip, struct tn_slice *slices) {
   int count = 0;
   for (int i = first; i <= last && count < TN_SLICES_MAX; i++) {

@@ -54,13 +54,11 @@ void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *ope
 
 /* --- waiting: what method.c is made of --- */
 
-/* Who would wait here: the running task, or the caller of a blocking wait. Raises where nobody can.
- */
+/* Who would wait here: the running task, or a blocking caller. Raises where nobody can. */
 struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt, const char *operation);
 /* The same after a wait: raises where somebody else resumed the coroutine. */
 struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt);
-/* Settles until when the waiter may wait. TN_CANCELED: it may not, its variables are being closed.
- */
+/* Settles until when the waiter may wait. TN_CANCELED: not at all, its variables are closing. */
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns);
 /* Gives way until the waiter is woken. In a task this does not return: `continuation` goes on. */
 void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter,

@@ -100,8 +100,7 @@ int tn_socket_connected(tn_fd fd) {
   if (status != -ENOTCONN) {
     return status;
   }
-  /* Not connected and no error: the handshake goes on, or its end came between the two questions.
-   */
+  /* No error, not connected: it goes on, or its end came between the two questions. */
   status = tn_socket_take_error(fd);
   return status < 0 ? status : -EAGAIN;
 }
@@ -267,8 +266,7 @@ int tn_socket_reset(tn_fd fd) {
 }
 
 int tn_socket_close(tn_fd fd) {
-  /* On every system that matters the descriptor is gone whatever close() says: never call it twice.
-   */
+  /* The descriptor is gone whatever close() says: never call it twice. */
   return close(fd) < 0 && errno != EINTR ? -errno : 0;
 }
 
