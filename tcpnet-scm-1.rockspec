@@ -7,7 +7,7 @@ source = {
 }
 
 description = {
-  summary = "TCP, UDP and Unix sockets for Lua, after Tokio's interface",
+  summary = "TCP for Lua 5.4 in coroutines, after Tokio's interface, on libuv",
   detailed = [[
     Non-blocking sockets, tasks and time on libuv. Every operation that may wait suspends only the task
     it stands in; outside of tasks the same call simply blocks.

@@ -24,6 +24,66 @@ describe("a reply that comes after its timeout", function()
   end))
 end)
 
+describe("a reset", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  for _, first in ipairs { "write", "read", "peek", "take_error", "try_read" } do
+    it("is never an end of stream, though " .. first .. " has heard of it before", tcp.in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local peer = tostring(client:peer_addr())
+      server:reset()
+      client:ready "r"
+      client[first](client, first == "write" and "x" or nil)
+      for _, read in ipairs { "read", "read_line", "read_to_end", "try_read", "peek", "read" } do
+        local data, err = client[read](client)
+        assert.is_nil(data)
+        assert.equal("ECONNRESET", err.code)
+        assert.equal(peer, err.address)
+      end
+      assert.equal("ECONNRESET", select(2, client:read_exact(3)).code)
+      assert.equal(peer, tostring(client:peer_addr()))
+      assert.matches(peer, tostring(client), 1, true)
+    end))
+  end
+
+  it("comes after the bytes that came before it", tcp.in_task(function()
+    local client, server, _guard <close> = tcp.pair()
+    server:write "last words\n"
+    client:readable()
+    server:reset()
+    local line, err = client:read_line()
+    assert.is_true(line == "last words" or err.code == "ECONNRESET")
+    assert.equal("ECONNRESET", select(2, client:read()).code)
+  end))
+end)
+
+describe("a burst of connections", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  it("is accepted without a turn of the reactor for each", function()
+    local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+    local streams = {}
+    tcpnet.run(function()
+      local waiting <close> = tcpnet.spawn(listener.accept, listener)
+      tcpnet.yield()
+      for i = 1, 40 do
+        streams[i] = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      end
+      streams[#streams + 1] = select(2, waiting:join())
+      local before = tcpnet.metrics().polls
+      for _ = 1, 39 do
+        streams[#streams + 1] = assert(listener:accept())
+      end
+      assert.is_true(tcpnet.metrics().polls - before < 10)
+    end)
+    for _, stream in ipairs(streams) do
+      stream:close()
+    end
+  end)
+end)
+
 describe("one write of more than 4 GiB", function()
   before_each(leaks.note)
   after_each(leaks.check)

@@ -84,7 +84,12 @@ static int misused(lua_State *L, int position, const char *expected) {
 static const char *take_host(lua_State *L, const char **host, size_t *length, uint16_t *port) {
   *host = lua_tolstring(L, 1, length);
   if (!lua_isnoneornil(L, 2)) {
+    const char *inner;
+    size_t inner_length;
     *port = (uint16_t)lua_tointeger(L, 2);
+    if (!tn_address_split(*host, *length, &inner, &inner_length, &(uint16_t){0})) {
+      return "the address has a port, and another was given beside it";
+    }
     return NULL;
   }
   return tn_address_split(*host, *length, host, length, port);

@@ -76,9 +76,12 @@ static bool push_own_fields(lua_State *L, int index) {
 }
 
 void tn_error_set_traceback(lua_State *L, int index) {
-  if (push_own_fields(L, index)) {
-    lua_insert(L, -2);
-    lua_setfield(L, -2, "traceback");
+  if (push_own_fields(L, index)) { /* the first one: who raises it again knows less */
+    if (lua_getfield(L, -1, "traceback") == LUA_TNIL) {
+      lua_pushvalue(L, -3);
+      lua_setfield(L, -3, "traceback");
+    }
+    lua_pop(L, 2);
   }
   lua_pop(L, 1);
 }

@@ -290,7 +290,7 @@ static int attempt_read_vectored(lua_State *L, struct tn_call *call) {
     total += moved;
   }
   if (total == 0) {
-    ptrdiff_t received = tn_socket_recv_slices(source->fd, slices, count);
+    ptrdiff_t received = tn_source_recv_slices(source, slices, count);
     if (received < 0) {
       return (int)received;
     }
@@ -317,7 +317,7 @@ static int attempt_peek(lua_State *L, struct tn_call *call) {
     memcpy(bytes, tn_bytes_data(&source->input), ahead);
   }
   if (ahead < max) {
-    count = tn_socket_peek(source->fd, bytes + ahead, max - ahead);
+    count = tn_source_peek(source, bytes + ahead, max - ahead);
   }
   if (ahead == 0 && count < 0) {
     return (int)count;

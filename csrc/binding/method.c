@@ -34,12 +34,11 @@ static void end(struct tn_call *call) {
 
 /* "127.0.0.1:80", of the call or of the socket's peer. */
 static const char *address_text(lua_State *L, const struct tn_call *call, char *text, size_t size) {
-  struct tn_address peer = {.length = sizeof peer.storage};
+  struct tn_address peer;
   const struct tn_address *address =
       call->method->flags & TN_TO_ADDRESS ? tn_address_at(L, 2) : NULL;
   if (!address) {
-    if (!call->source || call->source->fd == TN_NO_FD ||
-        tn_socket_peer(call->source->fd, &peer.any, &peer.length) < 0) {
+    if (!call->source || call->source->fd == TN_NO_FD || tn_source_peer(call->source, &peer) < 0) {
       return NULL;
     }
     address = &peer;
@@ -55,6 +54,9 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
     tn_fail(L, call->rt, status, NULL, NULL);
   } else {
     char text[TN_ADDRESS_TEXT_MAX];
+    if (!call->source && (method->kinds & TN_SOURCES)) { /* it ran out of time before an attempt */
+      call->source = ((const struct tn_object *)call->self)->source;
+    }
     lua_pushnil(L);
     tn_error_push(L, call->rt, status, method->name, address_text(L, call, text, sizeof text),
                   call->message);

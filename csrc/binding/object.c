@@ -64,17 +64,6 @@ static int object_closed(lua_State *L) {
   return 1;
 }
 
-typedef int (*name_call)(tn_fd fd, struct sockaddr *address, socklen_t *length);
-
-static const char *format_name(tn_fd fd, name_call call, char *text, size_t size) {
-  struct tn_address address = {.length = sizeof address.storage};
-  if (call(fd, &address.any, &address.length) < 0) {
-    return NULL;
-  }
-  tn_address_format(&address, text, size);
-  return text;
-}
-
 static int object_tostring(lua_State *L) {
   const struct tn_object *object = check_object(L);
   const char *kind = tn_kind_name(object->header.kind);
@@ -82,13 +71,18 @@ static int object_tostring(lua_State *L) {
     lua_pushfstring(L, "%s (%s)", kind, object->consumed_by ? "consumed" : "closed");
     return 1;
   }
-  char local[TN_ADDRESS_TEXT_MAX];
-  char peer[TN_ADDRESS_TEXT_MAX];
+  struct tn_address local = {.length = sizeof local.storage};
+  struct tn_address peer;
+  char here[TN_ADDRESS_TEXT_MAX] = "unbound";
+  char there[TN_ADDRESS_TEXT_MAX] = "";
   tn_fd fd = object->source->fd;
-  const char *here = format_name(fd, tn_socket_name, local, sizeof local);
-  const char *there = format_name(fd, tn_socket_peer, peer, sizeof peer);
-  lua_pushfstring(L, "%s (%s%s%s, fd %d)", kind, here ? here : "unbound", there ? " -> " : "",
-                  there ? there : "", fd);
+  if (tn_socket_name(fd, &local.any, &local.length) == 0) {
+    tn_address_format(&local, here, sizeof here);
+  }
+  if (tn_source_peer(object->source, &peer) == 0) {
+    tn_address_format(&peer, there, sizeof there);
+  }
+  lua_pushfstring(L, "%s (%s%s%s, fd %d)", kind, here, there[0] ? " -> " : "", there, fd);
   return 1;
 }
 
@@ -153,9 +147,9 @@ int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const 
 
 /* --- methods --- */
 
-static int push_name(lua_State *L, struct tn_call *call, name_call name) {
+static int attempt_local_addr(lua_State *L, struct tn_call *call) {
   struct tn_address address = {.length = sizeof address.storage};
-  int status = name(call->source->fd, &address.any, &address.length);
+  int status = tn_socket_name(call->source->fd, &address.any, &address.length);
   if (status < 0) {
     return status;
   }
@@ -163,16 +157,18 @@ static int push_name(lua_State *L, struct tn_call *call, name_call name) {
   return 1;
 }
 
-static int attempt_local_addr(lua_State *L, struct tn_call *call) {
-  return push_name(L, call, tn_socket_name);
-}
-
 static int attempt_peer_addr(lua_State *L, struct tn_call *call) {
-  return push_name(L, call, tn_socket_peer);
+  struct tn_address address;
+  int status = tn_source_peer(call->source, &address);
+  if (status < 0) {
+    return status;
+  }
+  tn_address_push(L, call->rt, &address);
+  return 1;
 }
 
 static int attempt_take_error(lua_State *L, struct tn_call *call) {
-  int status = tn_socket_take_error(call->source->fd);
+  int status = tn_source_take_error(call->source);
   if (status == 0) {
     lua_pushnil(L);
   } else {

@@ -261,6 +261,7 @@ int tn_run(lua_State *L) {
   struct drive drive = {.rt = rt, .task = task, .hook = lua_gethook(rt->main)};
   int status = drive_protected(L, rt, drive_loop, &drive);
   int cancelled = drive_protected(L, rt, cancel_spawned, rt);
+  tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0); /* libuv lets go of what was closed */
   rt->running = false;
   if (status != LUA_OK || cancelled != LUA_OK) {
     return lua_error(L);

@@ -211,7 +211,8 @@ static const char *push_traceback(lua_State *L, int index) {
 /* --- errors that nobody waits for --- */
 
 static int report_by_default(lua_State *L) {
-  const char *task = luaL_tolstring(L, 1, NULL);
+  tn_task_push_title(L, 1);
+  const char *task = lua_tostring(L, -1);
   const char *error = luaL_tolstring(L, 2, NULL);
   const char *traceback = lua_tostring(L, 3);
   lua_writestringerror("tcpnet: %s failed: ", task);

@@ -1,5 +1,4 @@
-/* TcpListener: accepts connections, one for each readiness event, so that no call only learns that
- * there is none. */
+/* TcpListener: accepts connections. */
 #include "binding/tcp_listener.h"
 
 #include "binding/address.h"
@@ -30,10 +29,10 @@ static int take_connection(struct tn_source *listener, struct tn_address *peer) 
   }
   int fd = tn_socket_accept(listener->fd, &peer->any, &peer->length);
   if (fd < 0) {
+    listener->drained |= fd == TN_EAGAIN ? TN_READABLE : 0;
     return fd;
   }
   listener->stash = fd;
-  listener->drained |= TN_READABLE; /* were there more, polling would tell at once */
   return 0;
 }
 
@@ -71,6 +70,9 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
     return TN_ENOMEM;
   }
   listener->stash = TN_NO_FD;
+  if (peer.length > 0) {
+    tn_source_set_peer(stream->source, &peer);
+  }
   /* a connection that died meanwhile takes no options: its reader will learn why */
   set_options(listener->accept_options, stream->source->fd);
   return 2;

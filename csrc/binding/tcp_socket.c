@@ -64,6 +64,7 @@ static int attempt_connect(lua_State *L, struct tn_call *call) {
     return status;
   }
   call->source->connecting = false;
+  tn_source_set_peer(call->source, tn_address_at(L, 2));
   tn_object_move(L, call->rt, TN_TCP_STREAM, call->self, "connect");
   return 1;
 }

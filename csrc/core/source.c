@@ -263,6 +263,15 @@ void tn_source_wake(struct tn_source *source, int interest, int reason) {
 
 /* --- bytes --- */
 
+/* The kernel tells of a reset once, to whoever asks first; after that it says "end of stream" to a
+ * reader, which it is not. So it is remembered. */
+static ptrdiff_t note_reset(struct tn_source *source, ptrdiff_t count) {
+  if (count == -ECONNRESET) {
+    source->reset = true;
+  }
+  return count == 0 && source->reset ? -ECONNRESET : count;
+}
+
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
 static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
   if (count == TN_EAGAIN || (count > 0 && (size_t)count < asked)) {
@@ -271,24 +280,59 @@ static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, i
   return count;
 }
 
-/* Nothing can have changed since the direction came up empty: its event, which is armed, would have
- * said so. */
+/* Nothing can have changed since the direction came up empty: its event, which is armed, would
+ * have said so. */
 static bool is_drained(const struct tn_source *source, int direction) {
   return source->drained & source->armed & direction;
+}
+
+static ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
+  source->reactor->metrics.bytes_read += count > 0 ? (uint64_t)count : 0;
+  return note_reset(source, note(source, count, asked, TN_READABLE));
 }
 
 ptrdiff_t tn_source_recv(struct tn_source *source, void *bytes, size_t length) {
   if (is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
-  ptrdiff_t count = note(source, tn_socket_recv(source->fd, bytes, length), length, TN_READABLE);
-  source->reactor->metrics.bytes_read += count > 0 ? (uint64_t)count : 0;
-  return count;
+  return note_received(source, tn_socket_recv(source->fd, bytes, length), length);
+}
+
+ptrdiff_t tn_source_recv_slices(struct tn_source *source, const struct tn_slice *slices,
+                                int count) {
+  return note_received(source, tn_socket_recv_slices(source->fd, slices, count), 0);
+}
+
+ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length) {
+  return note_reset(source, tn_socket_peek(source->fd, bytes, length));
+}
+
+int tn_source_take_error(struct tn_source *source) {
+  int status = tn_socket_take_error(source->fd);
+  note_reset(source, status ? status : 1);
+  return status;
+}
+
+void tn_source_set_peer(struct tn_source *source, const struct tn_address *address) {
+  if (address->length <= sizeof source->peer) {
+    source->peer_length = address->length;
+    memcpy(&source->peer, &address->storage, address->length);
+  }
+}
+
+int tn_source_peer(const struct tn_source *source, struct tn_address *address) {
+  if (source->peer_length == 0) {
+    address->length = sizeof address->storage;
+    return tn_socket_peer(source->fd, &address->any, &address->length);
+  }
+  address->length = source->peer_length;
+  memcpy(&address->storage, &source->peer, source->peer_length);
+  return 0;
 }
 
 static ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
   source->reactor->metrics.bytes_written += count > 0 ? (uint64_t)count : 0;
-  return note(source, count, asked, TN_WRITABLE);
+  return count == 0 ? 0 : note_reset(source, note(source, count, asked, TN_WRITABLE));
 }
 
 ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length) {

@@ -5,6 +5,7 @@
 #ifndef TCPNET_SOURCE_H
 #define TCPNET_SOURCE_H
 
+#include "core/address.h"
 #include "core/bytes.h"
 #include "core/reactor.h"
 #include "platform/platform.h"
@@ -22,6 +23,7 @@ struct tn_source {
   uint8_t drained; /* directions known to be exhausted until the next event */
   bool connecting;
   bool write_shut;
+  bool reset;               /* the peer's RST was seen: there is no end of stream any more */
   uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
   uint64_t read_timeout_ns; /* 0: none */
   uint64_t write_timeout_ns;
@@ -30,6 +32,8 @@ struct tn_source {
   struct tn_claim reading;
   struct tn_claim writing;
   struct tn_bytes input;
+  socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
+  struct sockaddr_in6 peer;
   struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
 };
 
@@ -56,10 +60,18 @@ void tn_source_wake(struct tn_source *source, int interest, int reason);
 /* Listens for `interest` although nobody waits, so that the next event clears `drained`. */
 int tn_source_arm(struct tn_source *source, int interest);
 
+/* Whom it is connected to, as long as the source lives: 0, or a failure. */
+void tn_source_set_peer(struct tn_source *source, const struct tn_address *address);
+int tn_source_peer(const struct tn_source *source, struct tn_address *address);
+/* SO_ERROR: 0, or the error negative. */
+int tn_source_take_error(struct tn_source *source);
+
 /* One read into the caller's memory; 0: end of stream. A short one is remembered as drained. */
 ptrdiff_t tn_source_recv(struct tn_source *source, void *bytes, size_t length);
 ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length);
 ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice *slices, int count);
+ptrdiff_t tn_source_recv_slices(struct tn_source *source, const struct tn_slice *slices, int count);
+ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length);
 /* One read of about `want` bytes behind those in `input`. */
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
 

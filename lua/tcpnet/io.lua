@@ -132,5 +132,3 @@ function core.copy_bidirectional(a, b)
   end
   return run_both_ways(a, b)
 end
-
-return core

@@ -320,5 +320,3 @@ function core.listen_fds()
   end
   return listeners
 end
-
-return core

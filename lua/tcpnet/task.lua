@@ -151,5 +151,3 @@ function core.each(items, limit, fn)
   check.value(fn, "function", 3, "each")
   return run_each(items, limit, fn)
 end
-
-return core

@@ -56,5 +56,3 @@ end
 function Interval:reset()
   self.due = core.now() + self.period
 end
-
-return core
