@@ -64,6 +64,13 @@ struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned k
   return object;
 }
 
+const char *tn_object_push_end(lua_State *L, const struct tn_object *object) {
+  const char *kind = tn_kind_name(object->header.kind);
+  return object->consumed_by
+             ? lua_pushfstring(L, "the %s was consumed by %s", kind, object->consumed_by)
+             : lua_pushfstring(L, "the %s is closed", kind);
+}
+
 void tn_functions_add(lua_State *L, struct tn_runtime *rt, const luaL_Reg *functions) {
   for (; functions && functions->name; functions++) {
     lua_pushlightuserdata(L, rt);

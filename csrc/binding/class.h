@@ -88,6 +88,9 @@ struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned ki
 struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                  struct tn_object *from, const char *by);
 
+/* "the TcpStream is closed", or what consumed it; the text is left on the stack. */
+const char *tn_object_push_end(lua_State *L, const struct tn_object *object);
+
 /* Makes the class table and leaves it as a field of the table on top of the stack. */
 void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *class);
 /* Fills the table on top with functions that have the runtime as upvalue. */

@@ -68,11 +68,7 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
 }
 
 static int closed(lua_State *L, struct tn_call *call) {
-  const struct tn_object *object = call->self;
-  const char *kind = tn_kind_name(object->header.kind);
-  call->message = object->consumed_by
-                      ? lua_pushfstring(L, "the %s was consumed by %s", kind, object->consumed_by)
-                      : lua_pushfstring(L, "the %s is closed", kind);
+  call->message = tn_object_push_end(L, call->self);
   return TN_CLOSED;
 }
 

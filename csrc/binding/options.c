@@ -142,21 +142,31 @@ static const struct tn_option *option_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(2));
 }
 
-static struct tn_source *open_source(lua_State *L, const struct tn_option *option) {
+static struct tn_object *check_object(lua_State *L, const struct tn_option *option) {
   struct tn_object *object = tn_cast(L, 1, option->classes & TN_SOURCES);
   if (!object) {
     luaL_typeerror(L, 1, "socket that has this option");
-    return NULL;
   }
-  return object->source && object->source->fd != TN_NO_FD ? object->source : NULL;
+  return object;
+}
+
+static bool is_open(const struct tn_object *object) {
+  return object->source && object->source->fd != TN_NO_FD;
+}
+
+/* `nil, err` of a getter or, with the prefix "set_", a setter. */
+static int fail(lua_State *L, const struct tn_object *object, const char *prefix, int status) {
+  const char *op = lua_pushfstring(L, "%s%s", prefix, option_of(L)->name);
+  const char *message = status == TN_CLOSED ? tn_object_push_end(L, object) : NULL;
+  return tn_fail(L, tn_runtime_of(L), status, op, message);
 }
 
 static int get_option(lua_State *L) {
   struct tn_option_value value = {.option = option_of(L)};
-  const struct tn_source *source = open_source(L, value.option);
-  int status = source ? tn_option_get(source->fd, &value) : TN_CLOSED;
+  const struct tn_object *object = check_object(L, value.option);
+  int status = is_open(object) ? tn_option_get(object->source->fd, &value) : TN_CLOSED;
   if (status < 0) {
-    return tn_fail(L, tn_runtime_of(L), status, value.option->name, NULL);
+    return fail(L, object, "", status);
   }
   push_value(L, &value);
   return 1;
@@ -164,7 +174,7 @@ static int get_option(lua_State *L) {
 
 static int set_option(lua_State *L) {
   struct tn_option_value value = {.option = option_of(L)};
-  const struct tn_source *source = open_source(L, value.option);
+  const struct tn_object *object = check_object(L, value.option);
   if (value.option->kind != TN_OPTION_ZERO_LINGER) {
     lua_settop(L, 2);
   }
@@ -172,10 +182,9 @@ static int set_option(lua_State *L) {
   if (wrong) {
     return luaL_argerror(L, 2, wrong);
   }
-  int status = source ? tn_option_set(source->fd, &value) : TN_CLOSED;
+  int status = is_open(object) ? tn_option_set(object->source->fd, &value) : TN_CLOSED;
   if (status < 0) {
-    return tn_fail(L, tn_runtime_of(L), status, lua_pushfstring(L, "set_%s", value.option->name),
-                   NULL);
+    return fail(L, object, "set_", status);
   }
   lua_settop(L, 1);
   return 1;
