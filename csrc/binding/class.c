@@ -138,8 +138,3 @@ double tn_check_seconds(lua_State *L, int index) {
 double tn_opt_seconds(lua_State *L, int index) {
   return lua_isnoneornil(L, index) ? HUGE_VAL : tn_check_seconds(L, index);
 }
-
-bool tn_check_boolean(lua_State *L, int index) {
-  luaL_checktype(L, index, LUA_TBOOLEAN);
-  return lua_toboolean(L, index);
-}

@@ -107,6 +107,5 @@ lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Intege
 /* Seconds, not negative and not NaN; nil is math.huge: no limit. */
 double tn_opt_seconds(lua_State *L, int index);
 double tn_check_seconds(lua_State *L, int index);
-bool tn_check_boolean(lua_State *L, int index);
 
 #endif

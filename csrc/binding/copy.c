@@ -39,9 +39,11 @@ static struct tn_source *open_source(struct tn_call *call, const struct tn_objec
 static int wait_for(struct tn_call *call, struct tn_source *source, int interest) {
   call->wait_source = source;
   call->wait_interest = interest;
+  call->progressed = true;
   return TN_EAGAIN;
 }
 
+/* Each wait is one of the party's own, with the time that it allows. */
 static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left,
                       struct tn_source **blocked) {
   size_t want = left < CHUNK ? (size_t)left : CHUNK;
@@ -101,7 +103,6 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
       status = (int)count;
     } else {
       copied += (uint64_t)count;
-      call->progressed = true;
     }
   }
   lua_pushinteger(L, (lua_Integer)copied);

@@ -71,15 +71,21 @@ static int after_yield(lua_State *L, int status, lua_KContext context);
 static void close_failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   lua_State *thread = coroutine_of(L);
   bool closing = task && task->closing;
+  lua_xmove(thread, L, 1); /* before 5.4.3 closing would lose it */
   if (task) {
+    lua_pushvalue(L, -1);
     tn_task_note_traceback(L, rt, task, thread, 0);
     task->closing = true;
   }
-  tn_thread_close(thread, L);
+  lua_pushvalue(L, -1);
+  lua_xmove(L, thread, 1);
+  if (tn_thread_close(thread, L) != LUA_OK && lua_gettop(thread) > 0) {
+    lua_pop(L, 1);
+    lua_xmove(thread, L, 1);
+  }
   if (task) {
     task->closing = closing;
   }
-  lua_xmove(thread, L, 1);
 }
 
 static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode) {
@@ -99,6 +105,13 @@ static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enu
     luaL_where(L, 1);
     lua_insert(L, -2);
     lua_concat(L, 2);
+    if (task) { /* still the same error, with its traceback */
+      tn_task_push(L, rt, task);
+      tn_task_push_notes(L, -1, true);
+      lua_pushvalue(L, -3);
+      lua_setfield(L, -2, "error");
+      lua_pop(L, 2);
+    }
   }
   return lua_error(L);
 }

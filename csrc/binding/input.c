@@ -20,8 +20,8 @@ static int give_buffered(lua_State *L, struct tn_source *source, size_t count) {
   return 1;
 }
 
-static void default_size(lua_State *L, struct tn_runtime *rt, int index, const char *name) {
-  lua_Integer size = tn_opt_integer(L, index, name, 1, INT_MAX, rt->buffer_size);
+static void default_size(lua_State *L, int index, const char *name) {
+  lua_Integer size = tn_opt_integer(L, index, name, 1, INT_MAX, TN_SCRATCH_SIZE);
   lua_pushinteger(L, size);
   lua_replace(L, index);
 }
@@ -46,11 +46,15 @@ static int attempt_read(lua_State *L, struct tn_call *call) {
   if (source->input.length > 0) {
     return give_buffered(L, source, source->input.length < max ? source->input.length : max);
   }
+  if (tn_scratch_busy(source->reactor)) { /* a finalizer reads, in the middle of another read */
+    ptrdiff_t filled = tn_source_fill(source, max);
+    return filled > 0 ? attempt_read(L, call) : filled == 0 ? (lua_pushnil(L), 1) : (int)filled;
+  }
   const char *bytes;
   ptrdiff_t count = tn_scratch_recv(source, max, &bytes);
   if (count > 0) {
     lua_pushlstring(L, bytes, (size_t)count);
-    tn_scratch_take(source);
+    tn_scratch_take(call->rt->reactor);
     return 1;
   }
   if (count == 0) {
@@ -149,7 +153,8 @@ static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_source *source, const
 }
 
 static int prepare_read_line(lua_State *L, struct tn_runtime *rt) {
-  default_size(L, rt, 2, "max");
+  (void)rt;
+  default_size(L, 2, "max");
   lua_pushinteger(L, 0);
   lua_replace(L, 4);
   return 0;
@@ -182,9 +187,10 @@ static int attempt_read_line(lua_State *L, struct tn_call *call) {
 }
 
 static int prepare_read_until(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
   luaL_checktype(L, 2, LUA_TSTRING);
   luaL_argcheck(L, lua_rawlen(L, 2) > 0, 2, "delimiter: at least one byte expected");
-  default_size(L, rt, 3, "max");
+  default_size(L, 3, "max");
   lua_pushinteger(L, 0);
   lua_replace(L, 4);
   return 0;
@@ -268,6 +274,11 @@ static int prepare_read_vectored(lua_State *L, struct tn_runtime *rt) {
     luaL_argcheck(L, buffer && !buffer->writing.holder, 2,
                   "a list of Buffers expected, none with a write waiting");
     room |= buffer->length < buffer->capacity;
+    for (lua_Integer j = 1; j < i; j++) {
+      luaL_argcheck(L, lua_rawgeti(L, 2, j) && lua_touserdata(L, -1) != buffer, 2,
+                    "each Buffer once expected");
+      lua_pop(L, 1);
+    }
     lua_pop(L, 1);
   }
   luaL_argcheck(L, room, 2, "the Buffers are full");
@@ -311,6 +322,9 @@ static int attempt_peek(lua_State *L, struct tn_call *call) {
   size_t max = max_of(L, call);
   max = max < TN_SCRATCH_SIZE ? max : TN_SCRATCH_SIZE;
   size_t ahead = source->input.length < max ? source->input.length : max;
+  if (tn_scratch_busy(source->reactor)) {
+    return luaL_error(L, "peek: not in a finalizer that runs in the middle of a read");
+  }
   char *bytes = tn_reactor_scratch(call->rt->reactor);
   ptrdiff_t count = 0;
   if (ahead > 0) {

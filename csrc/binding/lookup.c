@@ -15,6 +15,7 @@ struct lookup {
 static int meta_gc(lua_State *L) {
   struct lookup *lookup = tn_check(L, 1, TN_LOOKUP, "lookup");
   if (lookup->request && tn_runtime_of(L)->reactor) {
+    tn_wake_all(tn_runtime_of(L)->reactor, &lookup->request->waiters, TN_CLOSED);
     tn_lookup_release(lookup->request);
   }
   lookup->request = NULL;

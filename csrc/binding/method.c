@@ -54,7 +54,8 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
     tn_fail(L, call->rt, status, NULL, NULL);
   } else {
     char text[TN_ADDRESS_TEXT_MAX];
-    if (!call->source && (method->kinds & TN_SOURCES)) { /* it ran out of time before an attempt */
+    if (!call->source && call->resumed &&
+        (method->kinds & TN_SOURCES)) { /* it ran out of time before an attempt */
       call->source = ((const struct tn_object *)call->self)->source;
     }
     lua_pushnil(L);
@@ -80,9 +81,11 @@ static int attempt(lua_State *L, struct tn_call *call) {
     if (!source || source->fd == TN_NO_FD) {
       return closed(L, call);
     }
-    int status = tn_scratch_rescue(source->reactor);
-    if (status < 0) {
-      return status;
+    if (tn_scratch_busy(source->reactor) && lua_gc(L, LUA_GCCOUNT) >= 0) {
+      int status = tn_scratch_rescue(source->reactor); /* Lua had no memory for the last read */
+      if (status < 0) {
+        return status;
+      }
     }
     if ((method->flags & TN_READS) && tn_claim_taken(&source->reading, call->waiter)) {
       return luaL_error(L, "%s: another task is reading from this %s", method->name,

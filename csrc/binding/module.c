@@ -105,6 +105,12 @@ static int process_id(lua_State *L) {
   return 1;
 }
 
+/* enter() raises where nothing can wait. */
+static int enter(lua_State *L) {
+  tn_task_enter(L, tn_runtime_of(L), "this call");
+  return 0;
+}
+
 /* kind(value) → the name of its class, or nil. */
 static int kind(lua_State *L) {
   const struct tn_header *header = tn_cast(L, 1, ~0U);
@@ -160,6 +166,7 @@ static const luaL_Reg private_functions[] = {
     {"pid", process_id},
     {"kind", kind},
     {"locate", tn_error_locate},
+    {"enter", enter},
     {"option_problem", tn_option_problem},
     {NULL, NULL},
 };

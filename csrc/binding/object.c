@@ -12,7 +12,7 @@ static struct tn_object *check_object(lua_State *L) {
 
 /* What of a shared source an object stands for. */
 static int side_of(const struct tn_object *object) {
-  return object->header.kind & (TN_READ_HALF | TN_OWNED_READ_HALF)     ? TN_READABLE
+  return object->header.kind & (TN_READ_HALF | TN_OWNED_READ_HALF)     ? TN_READABLE | TN_PRIORITY
          : object->header.kind & (TN_WRITE_HALF | TN_OWNED_WRITE_HALF) ? TN_WRITABLE
                                                                        : TN_READABLE | TN_WRITABLE;
 }
@@ -32,7 +32,7 @@ static void leave(struct tn_object *object) {
   }
 }
 
-static void close_object(struct tn_object *object, bool collected) {
+static void close_object(lua_State *L, struct tn_object *object, bool collected) {
   struct tn_source *source = object->source;
   if (!source) {
     return;
@@ -42,19 +42,25 @@ static void close_object(struct tn_object *object, bool collected) {
     object->source = source;
     leave(object);
     object->source = NULL;
-  } else if (!collected && !(object->header.kind & (TN_READ_HALF | TN_WRITE_HALF))) {
+  }
+  bool whole = !(object->header.kind & (TN_STREAMS & ~TN_TCP_STREAM));
+  if (collected || lua_gc(L, LUA_GCCOUNT) < 0) {
+    tn_source_release_later(source, whole && !collected);
+    return;
+  }
+  if (whole) {
     tn_source_close(source);
   }
   tn_source_release(source);
 }
 
 static int object_close(lua_State *L) {
-  close_object(check_object(L), false);
+  close_object(L, check_object(L), false);
   return 0;
 }
 
 static int object_gc(lua_State *L) {
-  close_object(check_object(L), true);
+  close_object(L, check_object(L), true);
   return 0;
 }
 

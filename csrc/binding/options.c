@@ -4,6 +4,7 @@
 #include "binding/error.h"
 #include "binding/method.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -64,7 +65,7 @@ static const char *take_linger(lua_State *L, int index, struct tn_option_value *
     if (!(seconds >= 0 && seconds <= value->option->most)) {
       return problem(L, value->option, index, "seconds from 0 to 65535, or nil,");
     }
-    linger = (struct linger){.l_onoff = 1, .l_linger = (int)seconds};
+    linger = (struct linger){.l_onoff = 1, .l_linger = (int)ceil(seconds)};
   }
   encode(value, &linger, sizeof linger);
   return NULL;

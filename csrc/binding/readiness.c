@@ -187,7 +187,10 @@ static int attempt_try_io(lua_State *L, struct tn_call *call) {
   lua_pushvalue(L, 3);
   lua_call(L, 0, LUA_MULTRET);
   int results = lua_gettop(L) - 3;
-  if (results >= 2 && says_again(L, call->rt, 4) && source->fd != TN_NO_FD) {
+  const struct tn_object *object = call->self;
+  bool same =
+      object->source == source && source->fd != TN_NO_FD; /* the function may have closed it */
+  if (same && results >= 2 && says_again(L, call->rt, 4)) {
     int status = tn_source_arm(source, interest);
     if (status < 0) {
       return status;

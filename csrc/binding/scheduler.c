@@ -13,6 +13,8 @@ struct drive {
   struct tn_waiter *waiter;
   const struct tn_task *task;
   lua_Hook hook; /* of the main thread when it began */
+  int hook_mask;
+  int hook_count;
 };
 
 enum {
@@ -20,6 +22,13 @@ enum {
   IDLE_NS = 50000000,    /* so long without an event, and the collector gets a turn */
   COLLECT_SHARE = 20,    /* collecting when idle takes one part in so many */
 };
+
+static struct drive begin_drive(struct tn_runtime *rt) {
+  return (struct drive){.rt = rt,
+                        .hook = lua_gethook(rt->main),
+                        .hook_mask = lua_gethookmask(rt->main),
+                        .hook_count = lua_gethookcount(rt->main)};
+}
 
 static bool is_done(const struct drive *drive) {
   return drive->waiter ? !drive->waiter->parked && !drive->waiter->queue
@@ -106,9 +115,9 @@ static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
 static void check_interrupt(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
   bool hooked = lua_gethook(rt->main) != drive->hook;
   if (hooked) {
-    lua_sethook(rt->main, drive->hook, lua_gethookmask(rt->main), lua_gethookcount(rt->main));
+    lua_sethook(rt->main, drive->hook, drive->hook_mask, drive->hook_count);
   }
-  if (hooked || tn_reactor_interrupted(rt->reactor)) {
+  if (hooked) {
     luaL_error(L, "interrupted!");
   }
 }
@@ -135,7 +144,6 @@ static uint64_t idle_limit(lua_State *L, struct tn_runtime *rt, bool *idle) {
   bool over = rt->idle_due_ns != 0 && now >= rt->idle_due_ns;
   if (over && wakes == rt->idle_wakes) {
     rt->idle_due_ns = 0;
-    *idle = true;
     be_idle(L, rt);
   } else if (over || (rt->idle_due_ns == 0 && (wakes != rt->idle_wakes || !*idle))) {
     rt->idle_due_ns = now + IDLE_NS;
@@ -159,6 +167,10 @@ static void wait_for_event(lua_State *L, struct tn_runtime *rt, bool *idle) {
   if (is_quiet(rt)) { /* the collector may have woken somebody */
     tn_reactor_turn(rt->reactor, TN_TURN_BLOCK, limit_ns);
   }
+  /* only while it sleeps: a task that computes must be stopped as in the interpreter */
+  if (tn_reactor_unwatch_interrupt(rt->reactor)) {
+    luaL_error(L, "interrupted!");
+  }
 }
 
 static int drive_loop(lua_State *L) {
@@ -176,6 +188,7 @@ static int drive_loop(lua_State *L) {
       tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
     }
     check_interrupt(L, rt, drive);
+    tn_runtime_check(L, rt, "run");
   }
 }
 
@@ -196,7 +209,8 @@ static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction lo
 }
 
 void tn_drive_until_woken(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter) {
-  struct drive drive = {.rt = rt, .waiter = waiter, .hook = lua_gethook(rt->main)};
+  struct drive drive = begin_drive(rt);
+  drive.waiter = waiter;
   luaL_checkstack(L, 4, NULL);
   if (drive_protected(L, rt, drive_loop, &drive) != LUA_OK) {
     tn_forget(rt->reactor, waiter);
@@ -255,10 +269,13 @@ int tn_run(lua_State *L) {
     return luaL_error(L, "run: the reactor runs already; use spawn, or call the function");
   }
   forget_failures(L, rt);
-  rt->running = true;
+  tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 1);
+  rt->running = true;
+  task->in_run = true;
   task->joined = true; /* its error is raised below, not reported */
-  struct drive drive = {.rt = rt, .task = task, .hook = lua_gethook(rt->main)};
+  struct drive drive = begin_drive(rt);
+  drive.task = task;
   int status = drive_protected(L, rt, drive_loop, &drive);
   int cancelled = drive_protected(L, rt, cancel_spawned, rt);
   tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0); /* libuv lets go of what was closed */
@@ -296,7 +313,7 @@ static int step_once(lua_State *L) {
     bool wait = !over && is_quiet(step->rt);
     tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
     step->ran = drain(L, step->rt, NULL);
-    if (over) {
+    if (over || !tn_reactor_expects(reactor)) {
       break;
     }
     over = step->limit_ns != 0 && tn_now_ns() >= step->limit_ns;

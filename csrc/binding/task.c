@@ -7,6 +7,7 @@
 #include "binding/scheduler.h"
 #include "core/status.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,7 +164,9 @@ static int finish(lua_State *L, int status, lua_KContext context) {
 }
 
 static int body(lua_State *L) {
-  lua_KContext context = (lua_KContext)lua_touserdata(L, 1);
+  struct tn_task *task = lua_touserdata(L, 1);
+  lua_KContext context = (lua_KContext)task;
+  task->started = true;
   int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, context, finish);
   return finish(L, status, context);
 }
@@ -178,21 +181,29 @@ void tn_task_push_notes(lua_State *L, int index, bool make) {
   }
 }
 
+/* The error is on top of the stack, and popped. Raised again on its way out it keeps the tracebacks
+ * it has; those of another error, which somebody caught, are forgotten. */
 void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                             lua_State *thread, int level) {
-  luaL_checkstack(L, 6, NULL);
+  const int error = lua_gettop(L);
+  luaL_checkstack(L, 8, NULL);
   tn_task_push(L, rt, task);
   tn_task_push_notes(L, -1, true);
-  lua_getfield(L, -1, "traceback");
-  const char *inner = lua_tostring(L, -1);
-  luaL_traceback(L, thread, inner, level);
-  lua_setfield(L, -3, "traceback");
-  lua_pop(L, 3);
+  const int notes = lua_gettop(L);
+  lua_getfield(L, notes, "error");
+  bool same = lua_rawequal(L, -1, error);
+  lua_getfield(L, notes, "traceback");
+  luaL_traceback(L, thread, same ? lua_tostring(L, -1) : NULL, level);
+  lua_setfield(L, notes, "traceback");
+  lua_pushvalue(L, error);
+  lua_setfield(L, notes, "error");
+  lua_settop(L, error - 1);
 }
 
 static int handle_error(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   if (rt->current && rt->current->thread == L) {
+    lua_pushvalue(L, 1);
     tn_task_note_traceback(L, rt, rt->current, L, 1);
   }
   return 1;
@@ -215,10 +226,9 @@ static int report_by_default(lua_State *L) {
   const char *task = lua_tostring(L, -1);
   const char *error = luaL_tolstring(L, 2, NULL);
   const char *traceback = lua_tostring(L, 3);
-  lua_writestringerror("tcpnet: %s failed: ", task);
-  lua_writestringerror("%s\n", error);
+  fprintf(stderr, "tcpnet: %s failed: %s\n", task, error);
   if (traceback && !tn_cast(L, 2, TN_ERROR_VALUE)) { /* an Error shows its own */
-    lua_writestringerror("%s\n", traceback);
+    fprintf(stderr, "%s\n", traceback);
   }
   return 0;
 }
@@ -257,7 +267,7 @@ static bool report(lua_State *L, struct tn_runtime *rt, int index) {
   bool dealt_with = !failed && lua_isboolean(L, -1) && lua_toboolean(L, -1);
   if (failed) {
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
-    lua_writestringerror("tcpnet: error in on_task_error: %s\n", text);
+    fprintf(stderr, "tcpnet: error in on_task_error: %s\n", text);
   }
   lua_settop(L, error - 1);
   return dealt_with;
@@ -399,12 +409,15 @@ void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
  * its coroutine. The error is on top of the stack. */
 static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   luaL_checkstack(L, SETTLE_STACK, NULL);
+  lua_pushvalue(L, -1);
   tn_task_note_traceback(L, rt, task, task->thread, 0);
   rt->current = task;
+  task->on_stack = true; /* it cannot be cancelled in here */
   tn_task_close_inner(L, rt, task, 0);
   task->closing = true;
   close_thread(L, rt, task, task->thread);
   task->closing = false;
+  task->on_stack = false;
   rt->current = NULL;
   lua_settop(task->thread, 0);
   lua_xmove(L, task->thread, 1);
@@ -469,7 +482,6 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     fail(L, rt, task);
     return;
   }
-  task->started = true;
   task->on_stack = true;
   task->waits = false;
   rt->current = task;

@@ -81,6 +81,7 @@ static int meta_gc(lua_State *L) {
   struct tn_task *task = check_task(L);
   free(task->nest);
   task->nest = NULL;
+  task->depth = task->capacity = 0;
   return 0;
 }
 

@@ -48,6 +48,7 @@ static int attempt_reset(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   int status = tn_socket_reset(source->fd);
   object->source = NULL;
+  call->source = NULL;
   tn_source_close(source);
   tn_source_release(source);
   if (status < 0) {
@@ -72,6 +73,7 @@ static int attempt_split(lua_State *L, struct tn_call *call) {
 }
 
 static int attempt_into_split(lua_State *L, struct tn_call *call) {
+  tn_source_end_waits(call->source);
   push_half(L, call, TN_OWNED_READ_HALF);
   push_half(L, call, TN_OWNED_WRITE_HALF);
   struct tn_object *stream = call->self;

@@ -251,7 +251,12 @@ bool tn_reactor_expects(const struct tn_reactor *reactor) {
 
 /* --- turning --- */
 
+/* A child shares its parent's epoll and must leave it alone. */
 static void uv_turn(struct tn_reactor *reactor, uv_run_mode mode) {
+  if (tn_reactor_forked(reactor)) {
+    return;
+  }
+  tn_sources_bury(reactor);
   reactor->turn++;
   reactor->turning = true;
   uv_run(&reactor->loop, mode);
@@ -328,10 +333,6 @@ bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor) {
   return interrupted;
 }
 
-bool tn_reactor_interrupted(const struct tn_reactor *reactor) {
-  return reactor->interrupted;
-}
-
 /* --- life --- */
 
 struct tn_reactor *tn_reactor_new(void) {
@@ -367,6 +368,7 @@ static void free_memory(struct tn_reactor *reactor) {
 
 void tn_reactor_free(struct tn_reactor *reactor) {
   bool forked = tn_reactor_forked(reactor);
+  tn_sources_bury(reactor);
   tn_sources_orphan(reactor);
   /* A child shares the parent's epoll: its loop is left as it is, and goes with the process. */
   if (!forked) {

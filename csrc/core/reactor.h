@@ -78,6 +78,5 @@ double tn_reactor_backend_timeout(struct tn_reactor *reactor);
 void tn_reactor_watch_interrupt(struct tn_reactor *reactor);
 /* Puts the host's handler back; was there an interrupt? */
 bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor);
-bool tn_reactor_interrupted(const struct tn_reactor *reactor);
 
 #endif

@@ -31,6 +31,7 @@ struct tn_reactor {
   struct tn_resolver *resolver; /* made at the first lookup */
   struct tn_source *sources;
   struct tn_source *free_sources;
+  struct tn_source *graveyard; /* released by finalizers */
   size_t free_count;
   struct tn_source *unclaimed; /* whose bytes lie in `scratch`, not yet Lua's */
   size_t unclaimed_length;

@@ -79,6 +79,9 @@ static void unlink_node(struct node *node) {
 }
 
 static void recycle(struct tn_reactor *reactor, struct node *node) {
+  if (reactor && tn_reactor_forked(reactor)) {
+    return; /* the loop that the parent goes on with may still point to it */
+  }
   if (!reactor || reactor->free_count == FREE_LIST_MAX) {
     free(node);
     return;
@@ -96,6 +99,14 @@ static void on_close(uv_handle_t *handle) {
   }
 }
 
+/* Whoever holds it may be waiting elsewhere: a copy, for the other party. */
+static void end_claim(struct tn_reactor *reactor, struct tn_claim *claim) {
+  if (claim->holder) {
+    tn_wake(reactor, claim->holder, TN_CLOSED);
+    tn_claim_drop(claim);
+  }
+}
+
 tn_fd tn_source_into_fd(struct tn_source *source) {
   struct node *node = node_of(source);
   struct tn_reactor *reactor = source->reactor;
@@ -104,8 +115,8 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
     return TN_NO_FD;
   }
   source->fd = TN_NO_FD;
-  tn_claim_drop(&source->reading);
-  tn_claim_drop(&source->writing);
+  end_claim(reactor, &source->reading);
+  end_claim(reactor, &source->writing);
   tn_wake_all(reactor, &source->waiters, TN_CLOSED);
   tn_wake_all(reactor, &source->reading.queue, TN_CLOSED);
   tn_wake_all(reactor, &source->writing.queue, TN_CLOSED);
@@ -168,6 +179,35 @@ void tn_source_release(struct tn_source *source) {
   }
 }
 
+void tn_source_release_later(struct tn_source *source, bool close) {
+  struct tn_reactor *reactor = source->reactor;
+  if (!reactor) { /* closed already: nothing of it is in use */
+    tn_source_release(source);
+    return;
+  }
+  if (source->in_grave) { /* a half of the same stream was here before */
+    source->close_later |= close;
+    source->references--;
+    return;
+  }
+  source->in_grave = true;
+  source->close_later = close;
+  source->next_grave = reactor->graveyard;
+  reactor->graveyard = source;
+}
+
+void tn_sources_bury(struct tn_reactor *reactor) {
+  while (reactor->graveyard) {
+    struct tn_source *source = reactor->graveyard;
+    reactor->graveyard = source->next_grave;
+    source->in_grave = false;
+    if (source->close_later) {
+      tn_source_close(source);
+    }
+    tn_source_release(source);
+  }
+}
+
 /* --- arming --- */
 
 static int to_uv(int interest) {
@@ -180,13 +220,13 @@ static int from_uv(int events) {
          (events & UV_PRIORITIZED ? TN_PRIORITY : 0);
 }
 
-static bool wake_matching(struct tn_source *source, int ready, int reason) {
+static bool wake_matching(struct tn_source *source, int ready, int reason, bool all) {
   bool woke_any = false;
   bool woke_exclusive = false;
   for (struct tn_waiter *waiter = source->waiters.head, *next; waiter; waiter = next) {
     next = waiter->next;
     bool exclusive = waiter->interest & TN_EXCLUSIVE;
-    if ((waiter->interest & ready) && !(exclusive && woke_exclusive && reason == 0)) {
+    if ((waiter->interest & ready) && !(exclusive && woke_exclusive && !all)) {
       woke_any = true;
       woke_exclusive |= exclusive;
       tn_wake(source->reactor, waiter, reason);
@@ -225,7 +265,7 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
     source->armed = 0;
   }
   source->drained &= (uint8_t)~ready;
-  if (wake_matching(source, ready, 0)) {
+  if (wake_matching(source, ready, 0, status < 0)) {
     node->woken_turn = reactor->turn;
   } else if (status == 0 && node->woken_turn != reactor->turn) {
     /* with very many descriptors libuv reports twice in a turn, before the woken task could run:
@@ -257,8 +297,15 @@ int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int inter
   return tn_park(source->reactor, waiter, &source->waiters, interest != 0);
 }
 
+void tn_source_end_waits(struct tn_source *source) {
+  end_claim(source->reactor, &source->reading);
+  end_claim(source->reactor, &source->writing);
+  tn_wake_all(source->reactor, &source->waiters, TN_CLOSED);
+  tn_wake_all(source->reactor, &source->writing.queue, TN_CLOSED);
+}
+
 void tn_source_wake(struct tn_source *source, int interest, int reason) {
-  wake_matching(source, interest, reason);
+  wake_matching(source, interest, reason, true);
 }
 
 /* --- bytes --- */
@@ -368,6 +415,10 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {
   return count;
 }
 
+bool tn_scratch_busy(const struct tn_reactor *reactor) {
+  return reactor->unclaimed != NULL;
+}
+
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes) {
   struct tn_reactor *reactor = source->reactor;
   *bytes = reactor->scratch;
@@ -380,8 +431,8 @@ ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **by
   return count;
 }
 
-void tn_scratch_take(struct tn_source *source) {
-  source->reactor->unclaimed = NULL;
+void tn_scratch_take(struct tn_reactor *reactor) {
+  reactor->unclaimed = NULL;
 }
 
 int tn_scratch_rescue(struct tn_reactor *reactor) {

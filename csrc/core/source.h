@@ -23,6 +23,9 @@ struct tn_source {
   uint8_t drained; /* directions known to be exhausted until the next event */
   bool connecting;
   bool write_shut;
+  bool close_later; /* in the graveyard, to be closed whoever else holds it */
+  bool in_grave;
+  struct tn_source *next_grave;
   bool reset;               /* the peer's RST was seen: there is no end of stream any more */
   uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
   uint64_t read_timeout_ns; /* 0: none */
@@ -44,6 +47,10 @@ bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd);
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd);
 struct tn_source *tn_source_retain(struct tn_source *source);
 void tn_source_release(struct tn_source *source);
+/* The same from a finalizer, which may run in the middle of anybody's attempt: it ends with the
+ * next tn_sources_bury. */
+void tn_source_release_later(struct tn_source *source, bool close);
+void tn_sources_bury(struct tn_reactor *reactor);
 /* Closes the descriptor now; every wait for it ends with TN_CLOSED. */
 void tn_source_close(struct tn_source *source);
 /* The same, but the descriptor stays open and is the caller's. */
@@ -55,6 +62,8 @@ void tn_sources_free(struct tn_reactor *reactor);
 
 /* The waiter, its deadline already set, waits for `interest`; 0 waits for the deadline alone. */
 int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int interest);
+/* Ends every wait: the source goes on under another object. */
+void tn_source_end_waits(struct tn_source *source);
 /* Ends the waits for any of `interest`. */
 void tn_source_wake(struct tn_source *source, int interest, int reason);
 /* Listens for `interest` although nobody waits, so that the next event clears `drained`. */
@@ -80,7 +89,10 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
  * called before any other use. */
 char *tn_reactor_scratch(struct tn_reactor *reactor);
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
-void tn_scratch_take(struct tn_source *source);
+void tn_scratch_take(struct tn_reactor *reactor);
 int tn_scratch_rescue(struct tn_reactor *reactor);
+/* Is a read on its way into Lua this moment? A finalizer that reads must not use the scratch memory
+ * then. */
+bool tn_scratch_busy(const struct tn_reactor *reactor);
 
 #endif

@@ -1,5 +1,5 @@
-/* The calls of platform.h on BSD sockets. The only file, with its neighbour linux.c, that reads
- * errno. Differences between systems are tests on constants, never on the names of systems. */
+/* The calls of platform.h on BSD sockets. The only file that reads errno.
+ * Differences between systems are tests on constants, never on the names of systems. */
 #include "platform/platform.h"
 
 #include <dlfcn.h>
@@ -318,7 +318,7 @@ int tn_thread_start(void (*work)(void *), void *argument) {
   if (error != 0) {
     free(start);
   }
-  return -error;
+  return error == 0 ? 0 : -ENOMEM; /* it may say EAGAIN, which means something else here */
 }
 
 bool tn_is_exhaustion(int status) {

@@ -35,14 +35,14 @@ local function target(name, address, port)
 end
 
 -- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
-local function resolve(name, address, port, seconds)
+local function resolve(name, address, port, seconds, family)
   local found, host, number = target(name, address, port)
   if found then
     return { found }
   elseif found == nil then
     return nil, host
   end
-  return private.lookup_host(host, number, nil, seconds)
+  return private.lookup_host(host, number, family, seconds)
 end
 
 -- Takes the keys that are not socket options out of a copy of the table, and checks those that are.
@@ -144,7 +144,17 @@ local function interleave(addresses)
   return mixed, #order > 1
 end
 
--- Whatever of a race is not given out closes: an attempt may have won just when it was over.
+-- Another attempt may have won as well.
+local function close_rest(set)
+  set:abort_all()
+  repeat
+    local task, ok, stream = set:join_next()
+    if ok and stream then
+      stream:close()
+    end
+  until not task
+end
+
 local function race(addresses, settings)
   local set <close> = core.JoinSet.new()
   local last, started = nil, 0
@@ -155,6 +165,7 @@ local function race(addresses, settings)
     end
     local task, ok, stream, err = set:join_next(started < #addresses and ATTEMPT_DELAY or nil)
     if task and ok and stream then
+      close_rest(set)
       return stream
     elseif task then
       last = ok and err or stream
@@ -225,6 +236,12 @@ function TcpStream.connect(...)
   return dial_within(seconds, address, port, settings)
 end
 
+-- A name is looked up for the family that the socket has.
+local function family_of(socket)
+  local addr = socket:local_addr()
+  return addr and addr:family()
+end
+
 -- socket:connect(addr[, opts]) → TcpStream. Consumes the socket; a failure closes it.
 function TcpSocket:connect(...)
   check.receiver(self, { TcpSocket = true }, "TcpSocket", "connect")
@@ -232,7 +249,7 @@ function TcpSocket:connect(...)
   local options, seconds = take("connect", opts, position, "timeout")
   check.optional_seconds(seconds, position, "connect", "timeout")
   local socket <close> = self
-  local addresses, err = resolve("connect", address, port, seconds)
+  local addresses, err = resolve("connect", address, port, seconds, family_of(self))
   if not addresses then
     return nil, err
   end
@@ -247,7 +264,7 @@ end
 -- socket:bind(addr) → socket
 function TcpSocket:bind(address, port)
   check.receiver(self, { TcpSocket = true }, "TcpSocket", "bind")
-  local addresses, err = resolve("bind", address, port)
+  local addresses, err = resolve("bind", address, port, nil, family_of(self))
   if not addresses then
     return nil, err
   end

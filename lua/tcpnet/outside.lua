@@ -15,6 +15,7 @@ return function(fn)
     if core.current() then
       return fn(...)
     end
+    core.private.enter()
     return outcome(core.spawn(fn, ...):join())
   end
 end
