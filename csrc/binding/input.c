@@ -73,8 +73,12 @@ static int prepare_read_exact(lua_State *L, struct tn_runtime *rt) {
 }
 
 /* Reads until `want` bytes are buffered; 0: the stream ended before. */
-static ptrdiff_t fill_to(struct tn_source *source, size_t want) {
-  while (source->input.length < want) {
+static ptrdiff_t fill_to(struct tn_call *call, size_t want) {
+  struct tn_source *source = call->source;
+  for (int calls = 0; source->input.length < want; calls++) {
+    if (calls == TN_CALLS_MAX) {
+      return tn_call_give_way(call);
+    }
     size_t missing = want - source->input.length;
     ptrdiff_t count = tn_source_fill(
         source, missing < fill_most ? (missing < fill_least ? fill_least : missing) : fill_most);
@@ -87,7 +91,7 @@ static ptrdiff_t fill_to(struct tn_source *source, size_t want) {
 
 static int attempt_read_exact(lua_State *L, struct tn_call *call) {
   size_t want = (size_t)lua_tointeger(L, 2);
-  ptrdiff_t status = fill_to(call->source, want);
+  ptrdiff_t status = fill_to(call, want);
   if (status <= 0) {
     return status == 0 ? TN_EOF : (int)status;
   }
@@ -115,7 +119,7 @@ static int prepare_read_to_end(lua_State *L, struct tn_runtime *rt) {
 static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t max = (size_t)lua_tointeger(L, 2);
-  for (;;) {
+  for (int calls = 0; calls < TN_CALLS_MAX; calls++) {
     if (source->input.length > max) {
       return TN_LIMIT;
     }
@@ -127,15 +131,17 @@ static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
       return (int)count;
     }
   }
+  return tn_call_give_way(call);
 }
 
 /* --- up to a delimiter; slot 4: how far the bytes are known to hold none --- */
 
 /* The length of the prefix that ends with the delimiter; 0: the stream ended without one. */
-static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_source *source, const char *delimiter,
+static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_call *call, const char *delimiter,
                                    size_t length, size_t max) {
+  struct tn_source *source = call->source;
   size_t from = (size_t)lua_tointeger(L, 4);
-  for (;;) {
+  for (int calls = 0;; calls++) {
     size_t found = tn_bytes_find(&source->input, &from, delimiter, length);
     if (found > 0) {
       return found <= max ? (ptrdiff_t)found : TN_LIMIT;
@@ -143,7 +149,8 @@ static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_source *source, const
     if (source->input.length >= max) {
       return TN_LIMIT;
     }
-    ptrdiff_t count = tn_source_fill(source, fill_least);
+    ptrdiff_t count =
+        calls < TN_CALLS_MAX ? tn_source_fill(source, fill_least) : tn_call_give_way(call);
     if (count <= 0) {
       lua_pushinteger(L, (lua_Integer)from);
       lua_replace(L, 4);
@@ -164,7 +171,7 @@ static int attempt_read_line(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   /* the ending is not counted */
   size_t max = (size_t)lua_tointeger(L, 2);
-  ptrdiff_t found = fill_to_delimiter(L, source, "\n", 1, max + 2);
+  ptrdiff_t found = fill_to_delimiter(L, call, "\n", 1, max + 2);
   if (found < 0) {
     return (int)found;
   }
@@ -200,7 +207,7 @@ static int attempt_read_until(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t length;
   const char *delimiter = lua_tolstring(L, 2, &length);
-  ptrdiff_t found = fill_to_delimiter(L, source, delimiter, length, (size_t)lua_tointeger(L, 3));
+  ptrdiff_t found = fill_to_delimiter(L, call, delimiter, length, (size_t)lua_tointeger(L, 3));
   if (found < 0) {
     return (int)found;
   }

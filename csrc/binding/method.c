@@ -54,7 +54,7 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
     tn_fail(L, call->rt, status, NULL, NULL);
   } else {
     char text[TN_ADDRESS_TEXT_MAX];
-    if (!call->source && call->resumed &&
+    if (!call->source && call->resumed && call->self &&
         (method->kinds & TN_SOURCES)) { /* it ran out of time before an attempt */
       call->source = ((const struct tn_object *)call->self)->source;
     }

@@ -51,6 +51,15 @@ struct tn_call {
   const char *message;
 };
 
+/* How many system calls one attempt makes before everybody else gets a turn. */
+enum { TN_CALLS_MAX = 64 };
+
+/* To be returned by an attempt that has made so many. */
+static inline int tn_call_give_way(struct tn_call *call) {
+  call->only_yield = true;
+  return TN_EAGAIN;
+}
+
 struct tn_method {
   const char *name;
   unsigned kinds; /* 0: a function without receiver */

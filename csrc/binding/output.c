@@ -73,8 +73,13 @@ static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, siz
 /* Sends until everything has gone out; the status of what stopped it before. */
 static int send_all(lua_State *L, struct tn_call *call, int slot, size_t sent) {
   ptrdiff_t count;
+  int calls = 0;
   while ((count = send_some(L, call->source, slot - 1, sent)) > 0) {
     sent += (size_t)count;
+    if (++calls == TN_CALLS_MAX) {
+      count = tn_call_give_way(call);
+      break;
+    }
   }
   set_sent(L, slot, sent);
   if (count == TN_EAGAIN) {
@@ -193,8 +198,11 @@ static int attempt_write_from(lua_State *L, struct tn_call *call) {
   if (call->waiter) {
     tn_claim_take(&buffer->writing, call->waiter);
   }
-  while (buffer->length > 0) {
-    ptrdiff_t count = tn_source_send(call->source, buffer->memory + buffer->start, buffer->length);
+  for (int calls = 0; buffer->length > 0; calls++) {
+    ptrdiff_t count =
+        calls < TN_CALLS_MAX
+            ? tn_source_send(call->source, buffer->memory + buffer->start, buffer->length)
+            : tn_call_give_way(call);
     if (count < 0) {
       set_sent(L, 3, sent);
       return (int)count;

@@ -14,7 +14,8 @@
 enum {
   KILL_DEPTH_MAX = 100, /* cancels within cancels on the C stack; deeper ones go to a list */
   FAILURES_MAX = 64,
-  SETTLE_STACK = 20, /* slots that ending a task may need, taken before anything is changed */
+  TRACEBACK_MAX = 4096, /* an error raised again and again does not gather more */
+  SETTLE_STACK = 20,    /* slots that ending a task may need, taken before anything is changed */
 };
 
 /* A task's user values: its thread while it lives, then its results; and {name, traceback} where
@@ -193,7 +194,8 @@ void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task 
   lua_getfield(L, notes, "error");
   bool same = lua_rawequal(L, -1, error);
   lua_getfield(L, notes, "traceback");
-  luaL_traceback(L, thread, same ? lua_tostring(L, -1) : NULL, level);
+  bool short_enough = lua_rawlen(L, -1) < TRACEBACK_MAX;
+  luaL_traceback(L, thread, same && short_enough ? lua_tostring(L, -1) : NULL, level);
   lua_setfield(L, notes, "traceback");
   lua_pushvalue(L, error);
   lua_setfield(L, notes, "error");
@@ -473,15 +475,23 @@ int tn_task_take_arguments(struct tn_task *task, const lua_State *thread) {
   return arguments;
 }
 
+/* Is its thread as the scheduler left it? Before its first run it holds the body, the task, the
+ * handler, the function. */
+static bool is_intact(const struct tn_task *task) {
+  lua_State *thread = task->thread;
+  return task->started ? lua_status(thread) == LUA_YIELD
+                       : lua_status(thread) == LUA_OK && lua_gettop(thread) >= 4;
+}
+
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   lua_State *thread = task->thread;
-  int arguments = task->started ? tn_task_take_arguments(task, thread) : lua_gettop(thread) - 1;
-  if (task->started && lua_status(thread) != LUA_YIELD) {
+  if (!is_intact(task)) {
     lua_pushliteral(L,
                     "the task's coroutine was resumed or closed by somebody else than the reactor");
     fail(L, rt, task);
     return;
   }
+  int arguments = task->started ? tn_task_take_arguments(task, thread) : lua_gettop(thread) - 1;
   task->on_stack = true;
   task->waits = false;
   rt->current = task;
