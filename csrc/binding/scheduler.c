@@ -39,8 +39,8 @@ static bool is_quiet(const struct tn_runtime *rt) {
   return tn_reactor_ready_length(rt->reactor) == 0 && !rt->doomed.head;
 }
 
-/* Runs what is ready now, not what becomes ready meanwhile: everybody gets a turn between two
- * polls. */
+/* Runs what is ready now, and a few of those that become ready meanwhile: everybody gets a turn
+ * between two polls. */
 static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
   size_t left = tn_reactor_ready_length(rt->reactor);
   bool ran = false;

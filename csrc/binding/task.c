@@ -275,10 +275,33 @@ static bool report(lua_State *L, struct tn_runtime *rt, int index) {
   return dealt_with;
 }
 
+/* Leaves out of the list on top those that somebody has joined since; how many are left. */
+static lua_Integer forget_joined(lua_State *L) {
+  lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
+  lua_Integer kept = 0;
+  for (lua_Integer i = 1; i <= length; i++) {
+    lua_rawgeti(L, -1, i);
+    const struct tn_task *task = lua_touserdata(L, -1);
+    if (task->joined) {
+      lua_pop(L, 1);
+    } else {
+      lua_rawseti(L, -2, ++kept);
+    }
+  }
+  for (lua_Integer i = length; i > kept; i--) {
+    lua_pushnil(L);
+    lua_rawseti(L, -2, i);
+  }
+  return kept;
+}
+
 /* The task on top of the stack failed while `run` goes on: it may have to raise that in the end. */
 static void remember_failure(lua_State *L, struct tn_runtime *rt) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->failures);
   lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
+  if (length == FAILURES_MAX) {
+    length = forget_joined(L);
+  }
   if (length < FAILURES_MAX) {
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, length + 1);
@@ -360,7 +383,8 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
     tn_thread_give(L, rt, task->thread);
   }
   task->thread = NULL;
-  bool awaited = task->joiners.head || task->set || task->joined;
+  bool in_set = task->set != NULL;
+  bool awaited = task->joiners.head || in_set || task->joined;
   if (task->set) {
     tn_join_set_finished(L, rt, task);
   }
@@ -371,6 +395,8 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
     if (!task->joined && rt->running) {
       remember_failure(L, rt);
     }
+  } else if (state == TN_TASK_FAILED && !task->joined && !in_set && rt->running) {
+    remember_failure(L, rt); /* whoever waits for it may be cancelled before it hears of it */
   }
   lua_pop(L, 1);
 }

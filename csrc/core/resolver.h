@@ -1,5 +1,7 @@
-/* getaddrinfo, on libuv's threads, as something to wait for. A lookup that runs cannot be stopped:
- * whoever no longer cares lets go of it, and it is freed when it comes back. */
+/* getaddrinfo as something to wait for. A lookup that runs cannot be stopped: whoever no longer
+ * cares lets go of it, and it is freed when it comes back. Each runs on a thread of its own, not on
+ * libuv's pool, whose four threads a few slow names would block, and which is waited for at the end
+ * of the program. */
 #ifndef TCPNET_RESOLVER_H
 #define TCPNET_RESOLVER_H
 

@@ -61,6 +61,7 @@ end
 
 -- Cancels every child, and the scope's own function with them.
 function Scope:cancel()
+  self.over = true
   self.set:abort_all()
 end
 
@@ -75,7 +76,7 @@ local function supervise(scope, main)
     if not ok and not core.is_error(err, "CANCELED") or task:status() == "failed" then
       if not failed then
         failed, failure = true, err
-        scope.set:abort_all()
+        scope:cancel()
       end
     elseif task == main and not ok then
       main_cancelled = err
@@ -94,6 +95,7 @@ end
 local run_scope = outside(function(fn, ...)
   local set <close> = JoinSet.new()
   local scope = setmetatable({ set = set }, Scope)
+  local _end <close> = setmetatable({}, { __close = function() scope.over = true end })
   return supervise(scope, set:spawn(fn, scope, ...))
 end)
 
