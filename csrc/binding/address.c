@@ -2,6 +2,7 @@
 #include "binding/address.h"
 
 #include "binding/error.h"
+#include "core/socket_kind.h"
 #include "core/status.h"
 
 #include <string.h>
@@ -67,6 +68,126 @@ static int addr_parse(lua_State *L) {
     return fail_text(L, "parse", why);
   }
   tn_address_push(L, tn_runtime_of(L), &address);
+  return 1;
+}
+
+/* unix(path): a path, "@name" in Linux's abstract namespace, "" for no name. */
+static int addr_unix(lua_State *L) {
+  size_t length;
+  luaL_checktype(L, 1, LUA_TSTRING);
+  const char *path = lua_tolstring(L, 1, &length);
+  struct tn_address address;
+  const char *why = tn_address_parse_local(path, length, &address);
+  if (why) {
+    return fail_text(L, "unix", why);
+  }
+  tn_address_push(L, tn_runtime_of(L), &address);
+  return 1;
+}
+
+#ifdef TN_HAVE_VSOCK
+/* vsock(cid, port) */
+static int addr_vsock(lua_State *L) {
+  struct tn_address address = {.length = sizeof address.vsock};
+  memset(&address.storage, 0, sizeof address.storage);
+  address.vsock.svm_family = AF_VSOCK;
+  address.vsock.svm_cid = (unsigned)tn_check_integer(L, 1, "cid", 0, UINT32_MAX);
+  address.vsock.svm_port = (unsigned)tn_check_integer(L, 2, "port", 0, UINT32_MAX);
+  tn_address_push(L, tn_runtime_of(L), &address);
+  return 1;
+}
+#endif
+
+#ifdef TN_HAVE_PACKET
+/* packet(interface[, protocol]): the interface by name or index, the protocol an Ethernet type. */
+static int addr_packet(lua_State *L) {
+  struct tn_address address = {.length = sizeof address.packet};
+  memset(&address.storage, 0, sizeof address.storage);
+  address.packet.sll_family = AF_PACKET;
+  address.packet.sll_ifindex = lua_type(L, 1) == LUA_TSTRING
+                                   ? (int)tn_interface_index(lua_tostring(L, 1))
+                                   : (int)tn_check_integer(L, 1, "interface", 0, INT32_MAX);
+  luaL_argcheck(L, lua_type(L, 1) != LUA_TSTRING || address.packet.sll_ifindex, 1,
+                "there is no interface of that name");
+  address.packet.sll_protocol = htons((uint16_t)tn_opt_integer(L, 2, "protocol", 0, 65535, 0));
+  tn_address_push(L, tn_runtime_of(L), &address);
+  return 1;
+}
+#endif
+
+/* from_bytes(bytes): the system's sockaddr, of whatever family. */
+static int addr_from_bytes(lua_State *L) {
+  size_t length;
+  struct tn_address address;
+  const char *bytes = luaL_checklstring(L, 1, &length);
+  memset(&address, 0, sizeof address);
+  luaL_argcheck(L, length >= sizeof address.any.sa_family && length <= sizeof address.storage, 1,
+                "bytes of a sockaddr expected");
+  memcpy(&address.storage, bytes, length);
+  address.length = (socklen_t)length;
+  tn_address_push(L, tn_runtime_of(L), &address);
+  return 1;
+}
+
+static int addr_bytes(lua_State *L) {
+  const struct tn_address *address = tn_check_address(L, 1);
+  lua_pushlstring(L, (const char *)&address->storage, address->length);
+  return 1;
+}
+
+/* The number of the vsock machine; nil for other families. */
+static int addr_cid(lua_State *L) {
+  const struct tn_address *address = tn_check_address(L, 1);
+  lua_pushnil(L);
+#ifdef TN_HAVE_VSOCK
+  if (address->any.sa_family == AF_VSOCK) {
+    lua_pushinteger(L, address->vsock.svm_cid);
+  }
+#else
+  (void)address;
+#endif
+  return 1;
+}
+
+/* interface(), protocol(), hardware(): of an address of a packet socket. */
+static int addr_interface(lua_State *L) {
+  const struct tn_address *address = tn_check_address(L, 1);
+  lua_pushnil(L);
+#ifdef TN_HAVE_PACKET
+  if (address->any.sa_family == AF_PACKET) {
+    lua_pushinteger(L, address->packet.sll_ifindex);
+  }
+#else
+  (void)address;
+#endif
+  return 1;
+}
+
+static int addr_protocol(lua_State *L) {
+  const struct tn_address *address = tn_check_address(L, 1);
+  lua_pushnil(L);
+#ifdef TN_HAVE_PACKET
+  if (address->any.sa_family == AF_PACKET) {
+    lua_pushinteger(L, ntohs(address->packet.sll_protocol));
+  }
+#else
+  (void)address;
+#endif
+  return 1;
+}
+
+static int addr_hardware(lua_State *L) {
+  const struct tn_address *address = tn_check_address(L, 1);
+  lua_pushnil(L);
+#ifdef TN_HAVE_PACKET
+  if (address->any.sa_family == AF_PACKET) {
+    size_t length = address->packet.sll_halen;
+    length = length < sizeof address->packet.sll_addr ? length : sizeof address->packet.sll_addr;
+    lua_pushlstring(L, (const char *)address->packet.sll_addr, length);
+  }
+#else
+  (void)address;
+#endif
   return 1;
 }
 
@@ -153,18 +274,12 @@ static int addr_port(lua_State *L) {
 }
 
 static int addr_family(lua_State *L) {
-  switch (tn_check_address(L, 1)->any.sa_family) {
-  case AF_INET:
-    lua_pushliteral(L, "inet");
-    break;
-  case AF_INET6:
-    lua_pushliteral(L, "inet6");
-    break;
-  case AF_UNIX:
-    lua_pushliteral(L, "unix");
-    break;
-  default:
-    lua_pushinteger(L, tn_check_address(L, 1)->any.sa_family);
+  int family = tn_check_address(L, 1)->any.sa_family;
+  const struct tn_socket_kind *kind = tn_socket_kind_numbered(tn_domains, family);
+  if (kind) {
+    lua_pushstring(L, kind->name);
+  } else {
+    lua_pushinteger(L, family);
   }
   return 1;
 }
@@ -197,9 +312,20 @@ static int addr_path(lua_State *L) {
     lua_pushnil(L);
     return 1;
   }
-  char text[TN_ADDRESS_TEXT_MAX];
-  tn_address_format(address, text, sizeof text);
-  lua_pushstring(L, text);
+  const char *path = address->local.sun_path;
+  size_t length = address->length - offsetof(struct sockaddr_un, sun_path);
+  if (path[0] == '\0') {
+    lua_pushliteral(L, "@");
+    lua_pushlstring(L, path + 1, length - 1);
+    lua_concat(L, 2);
+  } else {
+    lua_pushlstring(L, path, strnlen(path, length));
+  }
+  return 1;
+}
+
+static int addr_is_unix(lua_State *L) {
+  lua_pushboolean(L, tn_check_address(L, 1)->any.sa_family == AF_UNIX);
   return 1;
 }
 
@@ -266,6 +392,20 @@ static const luaL_Reg functions[] = {
     {"scope_id", addr_scope_id},
     {"flowinfo", addr_flowinfo},
     {"path", addr_path},
+    {"unix", addr_unix},
+#ifdef TN_HAVE_VSOCK
+    {"vsock", addr_vsock},
+#endif
+#ifdef TN_HAVE_PACKET
+    {"packet", addr_packet},
+#endif
+    {"from_bytes", addr_from_bytes},
+    {"bytes", addr_bytes},
+    {"cid", addr_cid},
+    {"interface", addr_interface},
+    {"protocol", addr_protocol},
+    {"hardware", addr_hardware},
+    {"is_unix", addr_is_unix},
     {"is_unnamed", addr_is_unnamed},
     {"is_ipv4", addr_is_ipv4},
     {"is_ipv6", addr_is_ipv6},

@@ -19,9 +19,9 @@ static int kind_index(unsigned kind) {
 
 const char *tn_kind_name(unsigned kind) {
   static const char *const names[TN_KINDS] = {
-      "TcpSocket",     "TcpStream",      "TcpListener", "ReadHalf",   "WriteHalf",
-      "OwnedReadHalf", "OwnedWriteHalf", "Buffer",      "SocketAddr", "Error",
-      "Ready",         "Task",           "JoinSet",     "lookup",     "tcpnet runtime"};
+      "TcpSocket",      "TcpStream", "TcpListener",    "ReadHalf", "WriteHalf", "OwnedReadHalf",
+      "OwnedWriteHalf", "Buffer",    "SocketAddr",     "Error",    "Ready",     "Task",
+      "JoinSet",        "lookup",    "tcpnet runtime", "Socket",   "Message"};
   return names[kind_index(kind)];
 }
 
@@ -95,6 +95,24 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
   lua_pop(L, 1);
   rt->metatables[kind_index(class->kind)] = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_setfield(L, -2, class->name);
+}
+
+int tn_index_fields(lua_State *L, const luaL_Reg *functions) {
+  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
+    return 0; /* somebody with the debug library was here */
+  }
+  lua_pushvalue(L, 2);
+  if (lua_rawget(L, -2) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING) {
+    return 1;
+  }
+  for (; functions->name; functions++) {
+    if (strcmp(functions->name, lua_tostring(L, 2)) == 0) {
+      lua_pushvalue(L, lua_upvalueindex(1));
+      lua_pushcclosure(L, functions->func, 1);
+      return 1;
+    }
+  }
+  return 1;
 }
 
 int tn_concat(lua_State *L) {

@@ -11,6 +11,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct tn_runtime;
@@ -33,14 +34,17 @@ enum tn_kind {
   TN_JOIN_SET = 1 << 12,
   TN_LOOKUP = 1 << 13,
   TN_RUNTIME = 1 << 14,
+  TN_SOCKET = TN_ON_SOCKET,
+  TN_MESSAGE = 1 << 16,
 };
 
 enum {
-  TN_KINDS = 15,
+  TN_KINDS = 17,
   TN_READERS = TN_TCP_STREAM | TN_READ_HALF | TN_OWNED_READ_HALF,
   TN_WRITERS = TN_TCP_STREAM | TN_WRITE_HALF | TN_OWNED_WRITE_HALF,
   TN_STREAMS = TN_READERS | TN_WRITERS,
-  TN_SOURCES = TN_STREAMS | TN_TCP_SOCKET | TN_TCP_LISTENER,
+  TN_HALVES = TN_READ_HALF | TN_WRITE_HALF | TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF,
+  TN_SOURCES = TN_STREAMS | TN_TCP_SOCKET | TN_TCP_LISTENER | TN_SOCKET,
 };
 
 struct tn_header {
@@ -53,6 +57,7 @@ struct tn_object {
   struct tn_header header;
   struct tn_source *source; /* NULL: closed or consumed */
   const char *consumed_by;  /* the method that took the source, or NULL */
+  bool view;                /* another object's: closing it closes nothing */
 };
 
 struct tn_class {
@@ -96,6 +101,9 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
 /* Fills the table on top with functions that have the runtime as upvalue. */
 void tn_functions_add(lua_State *L, struct tn_runtime *rt, const luaL_Reg *functions);
 const char *tn_kind_name(unsigned kind);
+/* __index of a class whose values have fields, in a table that is their user value, beside the
+ * functions. */
+int tn_index_fields(lua_State *L, const luaL_Reg *functions);
 /* __concat of what reads as text. */
 int tn_concat(lua_State *L);
 

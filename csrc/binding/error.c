@@ -147,18 +147,11 @@ int tn_is_error(lua_State *L) {
   return 1;
 }
 
+static const luaL_Reg functions[] = {{"is", method_is}, {NULL, NULL}};
+
 static int meta_index(lua_State *L) {
   tn_check(L, 1, TN_ERROR_VALUE, "Error");
-  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
-    return 0; /* somebody with the debug library was here */
-  }
-  lua_pushvalue(L, 2);
-  if (lua_rawget(L, -2) == LUA_TNIL && lua_type(L, 2) == LUA_TSTRING &&
-      strcmp(lua_tostring(L, 2), "is") == 0) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushcclosure(L, method_is, 1);
-  }
-  return 1;
+  return tn_index_fields(L, functions);
 }
 
 static int meta_tostring(lua_State *L) {
@@ -190,7 +183,6 @@ static int meta_tostring(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"is", method_is}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
     {"__index", meta_index}, {"__tostring", meta_tostring}, {"__concat", tn_concat}, {NULL, NULL}};
 const struct tn_class tn_error_class = {"Error", TN_ERROR_VALUE, functions, metamethods};

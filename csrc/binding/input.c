@@ -4,6 +4,7 @@
 #include "binding/input.h"
 
 #include "binding/buffer.h"
+#include "binding/slices.h"
 
 #include <limits.h>
 #include <stdint.h>
@@ -268,44 +269,20 @@ static int attempt_read_into(lua_State *L, struct tn_call *call) {
   return give_count(L, count);
 }
 
-/* try_read_vectored{buffer, …} fills them in order. */
+/* read_vectored{buffer, …} fills them in order. */
 static int prepare_read_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
-  luaL_argcheck(L, count >= 1 && count <= TN_SLICES_MAX, 2, "a list of 1 to 64 Buffers expected");
-  bool room = false;
-  for (lua_Integer i = 1; i <= count; i++) {
-    lua_rawgeti(L, 2, i);
-    const struct tn_buffer *buffer = tn_cast(L, -1, TN_BUFFER);
-    luaL_argcheck(L, buffer && !buffer->writing.holder, 2,
-                  "a list of Buffers expected, none with a write waiting");
-    room |= buffer->length < buffer->capacity;
-    for (lua_Integer j = 1; j < i; j++) {
-      luaL_argcheck(L, lua_rawgeti(L, 2, j) && lua_touserdata(L, -1) != buffer, 2,
-                    "each Buffer once expected");
-      lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-  }
-  luaL_argcheck(L, room, 2, "the Buffers are full");
+  tn_check_rooms(L, 2);
   return 0;
 }
 
 static int attempt_read_vectored(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
-  struct tn_buffer *buffers[TN_SLICES_MAX];
   struct tn_slice slices[TN_SLICES_MAX];
-  int count = (int)lua_rawlen(L, 2);
+  int count = tn_rooms_at(L, 2, slices);
   size_t total = 0;
   for (int i = 0; i < count; i++) {
-    lua_rawgeti(L, 2, i + 1);
-    buffers[i] = lua_touserdata(L, -1);
-    slices[i] = tn_buffer_room(buffers[i]);
-    lua_pop(L, 1);
-    size_t moved = move_buffered(source, slices[i].base, slices[i].length);
-    buffers[i]->length += moved;
-    total += moved;
+    total += move_buffered(source, slices[i].base, slices[i].length);
   }
   if (total == 0) {
     ptrdiff_t received = tn_source_recv_slices(source, slices, count);
@@ -313,12 +290,8 @@ static int attempt_read_vectored(lua_State *L, struct tn_call *call) {
       return (int)received;
     }
     total = (size_t)received;
-    for (int i = 0; i < count && received > 0; i++) {
-      size_t got = slices[i].length < (size_t)received ? slices[i].length : (size_t)received;
-      buffers[i]->length += got;
-      received -= (ptrdiff_t)got;
-    }
   }
+  tn_rooms_fill(L, 2, total);
   return give_count(L, total);
 }
 

@@ -36,7 +36,7 @@ static void end(struct tn_call *call) {
 static const char *address_text(lua_State *L, const struct tn_call *call, char *text, size_t size) {
   struct tn_address peer;
   const struct tn_address *address =
-      call->method->flags & TN_TO_ADDRESS ? tn_address_at(L, 2) : NULL;
+      call->method->address_at ? tn_address_at(L, call->method->address_at) : NULL;
   if (!address) {
     if (!call->source || call->source->fd == TN_NO_FD || tn_source_peer(call->source, &peer) < 0) {
       return NULL;
@@ -113,6 +113,11 @@ static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
   return timeout ? tn_now_ns() + timeout : 0;
 }
 
+/* Whole messages need no claim, but respect those of the stream that they are a view of. */
+static bool claims(const struct tn_call *call) {
+  return ((const struct tn_object *)call->self)->header.kind & TN_STREAMS;
+}
+
 static int resume(lua_State *L, int status, lua_KContext context);
 
 /* Who only gives way does not wait for a deadline, but must not miss it either. */
@@ -128,11 +133,14 @@ static int wait(lua_State *L, struct tn_call *call) {
   if (!call->resumed || call->progressed) {
     waiter->operation_ns = timeout_of(L, call);
   }
+  struct tn_source *source = call->wait_source ? call->wait_source : call->source;
+  if (source && !call->until_ns && !call->queue) {
+    call->until_ns = tn_source_noisy_until(source);
+  }
   int status = tn_task_limit(waiter, call->until_ns);
   if (status < 0) {
     return status;
   }
-  struct tn_source *source = call->wait_source ? call->wait_source : call->source;
   int interest = call->wait_interest ? call->wait_interest : method->interest;
   if (call->only_yield) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
@@ -145,7 +153,7 @@ static int wait(lua_State *L, struct tn_call *call) {
   if (status < 0) {
     return status;
   }
-  if (call->source && !call->queue) {
+  if (call->source && !call->queue && claims(call)) {
     if (method->flags & TN_READS) {
       tn_claim_take(&call->source->reading, waiter);
     }
@@ -314,6 +322,9 @@ void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn
   for (const struct tn_method *row = rows; row->name; row++) {
     if (row->flags & TN_PRIVATE) {
       add_row(L, rt, row, "", call_method);
+      if (row->flags & TN_HAS_TRY) {
+        add_row(L, rt, row, "try_", call_try);
+      }
     }
   }
 }

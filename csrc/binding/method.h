@@ -21,7 +21,6 @@ enum tn_method_flags {
   TN_NEVER_WAITS = 16,
   TN_OWN_TIMEOUT = 32, /* running out of time is for the attempt to judge */
   TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
-  TN_TO_ADDRESS = 128, /* its second argument is the address that an error names */
 };
 
 /* In a waiter's interest: it waits in `park`. */
@@ -66,6 +65,7 @@ struct tn_method {
   int interest;
   int slots;      /* arguments and state, receiver included, to pad to; 0: as many as are given */
   int seconds_at; /* the argument that limits the time, or 0 */
+  int address_at; /* the argument that is the address which an error names, or 0 */
   unsigned flags;
   int (*prepare)(lua_State *L, struct tn_runtime *rt); /* checks the arguments, once */
   int (*attempt)(lua_State *L, struct tn_call *call);

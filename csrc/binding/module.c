@@ -3,17 +3,20 @@
 #include "binding/address.h"
 #include "binding/buffer.h"
 #include "binding/clock.h"
+#include "binding/connection.h"
 #include "binding/copy.h"
 #include "binding/error.h"
 #include "binding/inner.h"
 #include "binding/input.h"
 #include "binding/join_set.h"
 #include "binding/lookup.h"
+#include "binding/message.h"
 #include "binding/object.h"
 #include "binding/options.h"
 #include "binding/output.h"
 #include "binding/readiness.h"
 #include "binding/scheduler.h"
+#include "binding/socket.h"
 #include "binding/task_class.h"
 #include "binding/tcp_listener.h"
 #include "binding/tcp_socket.h"
@@ -25,20 +28,18 @@
 
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
-    tn_object_methods,     tn_option_methods,
-    tn_input_methods,      tn_output_methods,
-    tn_readiness_methods,  tn_tcp_socket_methods,
-    tn_tcp_stream_methods, tn_tcp_listener_methods,
-    tn_task_methods,       tn_join_set_methods,
-    tn_clock_methods,      tn_lookup_methods,
-    tn_copy_methods,       NULL,
+    tn_object_methods,     tn_option_methods,    tn_input_methods,
+    tn_output_methods,     tn_readiness_methods, tn_connection_methods,
+    tn_tcp_stream_methods, tn_message_methods,   tn_socket_methods,
+    tn_task_methods,       tn_join_set_methods,  tn_clock_methods,
+    tn_lookup_methods,     tn_copy_methods,      NULL,
 };
 
 static const struct tn_class *const classes[] = {
     &tn_error_class,      &tn_socket_addr_class,  &tn_buffer_class,    &tn_ready_class,
     &tn_task_class,       &tn_join_set_class,     &tn_lookup_class,    &tn_tcp_socket_class,
     &tn_tcp_stream_class, &tn_tcp_listener_class, &tn_half_classes[0], &tn_half_classes[1],
-    &tn_half_classes[2],  &tn_half_classes[3],
+    &tn_half_classes[2],  &tn_half_classes[3],    &tn_socket_class,    &tn_message_class,
 };
 
 static int runtime_gc(lua_State *L) {
@@ -168,6 +169,8 @@ static const luaL_Reg private_functions[] = {
     {"locate", tn_error_locate},
     {"enter", enter},
     {"option_problem", tn_option_problem},
+    {"option_rows", tn_option_rows},
+    {"tcp_info_rows", tn_option_info_rows},
     {NULL, NULL},
 };
 
@@ -177,13 +180,13 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
     lua_getfield(L, -1, classes[i]->name);
     if (classes[i]->kind & TN_SOURCES) {
       tn_functions_add(L, rt, tn_object_functions);
-      tn_options_add(L, rt, classes[i]->kind);
     }
     for (const struct tn_method *const *table = method_tables; *table; table++) {
       tn_methods_add(L, rt, classes[i]->kind, *table);
     }
     lua_pop(L, 1);
   }
+  tn_options_add(L, rt);
   lua_pushnil(L); /* nothing for scripts to see in it */
   lua_setfield(L, -2, tn_lookup_class.name);
 }

@@ -43,7 +43,7 @@ static void close_object(lua_State *L, struct tn_object *object, bool collected)
     leave(object);
     object->source = NULL;
   }
-  bool whole = !(object->header.kind & (TN_STREAMS & ~TN_TCP_STREAM));
+  bool whole = !(object->header.kind & TN_HALVES) && !object->view;
   if (collected || lua_gc(L, LUA_GCCOUNT) < 0) {
     tn_source_release_later(source, whole && !collected);
     return;
@@ -72,7 +72,7 @@ static int object_closed(lua_State *L) {
 
 static int object_tostring(lua_State *L) {
   const struct tn_object *object = check_object(L);
-  const char *kind = tn_kind_name(object->header.kind);
+  const char *kind = object->view ? "Socket view" : tn_kind_name(object->header.kind);
   if (!object->source || object->source->fd == TN_NO_FD) {
     lua_pushfstring(L, "%s (%s)", kind, object->consumed_by ? "consumed" : "closed");
     return 1;
@@ -116,6 +116,21 @@ int tn_check_tcp_fd(tn_fd fd, const char **message) {
   bool is_ip = local.any.sa_family == AF_INET || local.any.sa_family == AF_INET6;
   if (status == 0 && (type != SOCK_STREAM || !is_ip)) {
     *message = "the descriptor is not a TCP socket";
+    return TN_EINVAL;
+  }
+  return status;
+}
+
+int tn_check_tcp_stream_fd(tn_fd fd, const char **message) {
+  int status = tn_check_tcp_fd(fd, message);
+  struct tn_address peer = {.length = sizeof peer.storage};
+  return status < 0 ? status : tn_socket_peer(fd, &peer.any, &peer.length);
+}
+
+int tn_check_tcp_listener_fd(tn_fd fd, const char **message) {
+  int status = tn_check_tcp_fd(fd, message);
+  if (status == 0 && tn_socket_property(fd, SO_ACCEPTCONN) != 1) {
+    *message = "the socket does not listen";
     return TN_EINVAL;
   }
   return status;
@@ -192,6 +207,10 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_object *object = call->self;
   size_t buffered = source->input.length;
+  if (object->view) {
+    call->message = "as_socket() gave a view; the object that it is of owns the descriptor";
+    return TN_EINVAL;
+  }
   if (buffered > 0 && !lua_toboolean(L, 2)) {
     call->message = "bytes already read would be lost; into_fd(true) returns them";
     return TN_EBUSY;
@@ -262,23 +281,25 @@ static int attempt_write_timeout(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+enum { TN_TIMED = TN_TCP_STREAM | TN_TCP_LISTENER | TN_SOCKET };
+
 /* clang-format off */
 const struct tn_method tn_object_methods[] = {
   {.name = "local_addr", .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_local_addr},
-  {.name = "peer_addr",  .kinds = TN_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
-  {.name = "take_error", .kinds = TN_ON_TCP,  .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_take_error},
+  {.name = "peer_addr",  .kinds = TN_STREAMS | TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
+  {.name = "take_error", .kinds = TN_ON_ANY,  .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_take_error},
   {.name = "fd",         .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_fd},
-  {.name = "into_fd",    .kinds = TN_ON_TCP,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
-  {.name = "set_timeout", .kinds = TN_TCP_STREAM | TN_TCP_LISTENER, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "into_fd",    .kinds = TN_ON_ANY,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
+  {.name = "set_timeout", .kinds = TN_TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_timeout},
-  {.name = "set_read_timeout",  .kinds = TN_READERS, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "set_read_timeout",  .kinds = TN_READERS | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_read_timeout},
-  {.name = "set_write_timeout", .kinds = TN_WRITERS, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "set_write_timeout", .kinds = TN_WRITERS | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_write_timeout},
-  {.name = "timeout",       .kinds = TN_TCP_STREAM | TN_TCP_LISTENER, .slots = 1, .flags = TN_NEVER_WAITS,
+  {.name = "timeout",       .kinds = TN_TIMED, .slots = 1, .flags = TN_NEVER_WAITS,
    .attempt = attempt_read_timeout},
-  {.name = "read_timeout",  .kinds = TN_READERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_read_timeout},
-  {.name = "write_timeout", .kinds = TN_WRITERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_write_timeout},
+  {.name = "read_timeout",  .kinds = TN_READERS | TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_read_timeout},
+  {.name = "write_timeout", .kinds = TN_WRITERS | TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_write_timeout},
   {0},
 };
 /* clang-format on */

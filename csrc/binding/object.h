@@ -16,8 +16,10 @@ extern const struct tn_method tn_object_methods[];
 int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message));
 /* An integer option of SOL_SOCKET, for such checks; negative: a failure. */
 int tn_socket_property(tn_fd fd, int number);
-/* Such a check: any TCP socket. */
+/* Such checks: any TCP socket, a connected one, a listening one. */
 int tn_check_tcp_fd(tn_fd fd, const char **message);
+int tn_check_tcp_stream_fd(tn_fd fd, const char **message);
+int tn_check_tcp_listener_fd(tn_fd fd, const char **message);
 /* A new source for the descriptor, which is closed where there is no memory: raises then. */
 struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd);
 

@@ -1,140 +1,18 @@
-/* Option rows made visible: see options.h. One codec for each kind of value. */
+/* Option rows made visible: see options.h. */
 #include "binding/options.h"
 
 #include "binding/error.h"
-#include "binding/method.h"
+#include "binding/option_codec.h"
 
-#include <math.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* --- codecs --- */
-
-static void encode(struct tn_option_value *value, const void *bytes, size_t length) {
-  memcpy(value->bytes, bytes, length);
-  value->length = (socklen_t)length;
-}
-
-static int decode_int(const struct tn_option_value *value) {
-  int number = 0;
-  memcpy(&number, value->bytes, sizeof number < value->length ? sizeof number : value->length);
-  return number;
-}
-
-static struct linger decode_linger(const struct tn_option_value *value) {
-  struct linger linger;
-  memcpy(&linger, value->bytes, sizeof linger);
-  return linger;
-}
-
-/* What is wrong with the Lua value at `index`, as a text on the stack. */
-static const char *problem(lua_State *L, const struct tn_option *option, int index,
-                           const char *expected) {
-  lua_pushvalue(L, index);
-  const char *given = lua_type(L, -1) == LUA_TNUMBER ? lua_tostring(L, -1) : luaL_typename(L, -1);
-  return lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given);
-}
-
-static const char *take_int(lua_State *L, int index, struct tn_option_value *value) {
-  const struct tn_option *option = value->option;
-  int is_integer = 0;
-  lua_Integer number =
-      lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
-  if (!is_integer || number < option->least || number > option->most) {
-    return problem(L, option, index,
-                   lua_pushfstring(L, "integer from %d to %d", option->least, option->most));
-  }
-  int narrow = (int)number;
-  encode(value, &narrow, sizeof narrow);
-  return NULL;
-}
-
-static const char *take_bool(lua_State *L, int index, struct tn_option_value *value) {
-  if (!lua_isboolean(L, index)) { /* 0 is true in Lua: a number would be a trap */
-    return problem(L, value->option, index, "boolean");
-  }
-  int on = lua_toboolean(L, index);
-  encode(value, &on, sizeof on);
-  return NULL;
-}
-
-static const char *take_linger(lua_State *L, int index, struct tn_option_value *value) {
-  struct linger linger = {0};
-  if (!lua_isnil(L, index)) {
-    double seconds = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : -1;
-    if (!(seconds >= 0 && seconds <= value->option->most)) {
-      return problem(L, value->option, index, "seconds from 0 to 65535, or nil,");
-    }
-    linger = (struct linger){.l_onoff = 1, .l_linger = (int)ceil(seconds)};
-  }
-  encode(value, &linger, sizeof linger);
-  return NULL;
-}
-
-static const char *take_text(lua_State *L, int index, struct tn_option_value *value) {
-  size_t length = 0;
-  const char *text = "";
-  if (!lua_isnil(L, index)) {
-    text = lua_type(L, index) == LUA_TSTRING ? lua_tolstring(L, index, &length) : NULL;
-    if (!text || length > (size_t)value->option->most || memchr(text, '\0', length)) {
-      return problem(L, value->option, index,
-                     lua_pushfstring(L, "name of at most %d bytes, or nil,", value->option->most));
-    }
-  }
-  encode(value, text, length + 1);
-  return NULL;
-}
-
-/* Setting it says it all; in a table its value must be true. */
-static const char *take_zero_linger(lua_State *L, int index, struct tn_option_value *value) {
-  struct linger zero = {.l_onoff = 1, .l_linger = 0};
-  if (!lua_isnone(L, index) && !(lua_isboolean(L, index) && lua_toboolean(L, index))) {
-    return problem(L, value->option, index, "true");
-  }
-  encode(value, &zero, sizeof zero);
-  return NULL;
-}
-
-/* Encodes the Lua value at `index`. Returns what is wrong with it, or NULL. */
-static const char *take_value(lua_State *L, int index, struct tn_option_value *value) {
-  static const char *(*const codecs[])(lua_State *, int, struct tn_option_value *) = {
-      [TN_OPTION_BOOL] = take_bool,     [TN_OPTION_INT] = take_int,
-      [TN_OPTION_LINGER] = take_linger, [TN_OPTION_ZERO_LINGER] = take_zero_linger,
-      [TN_OPTION_TEXT] = take_text,
-  };
-  return codecs[value->option->kind](L, index, value);
-}
-
-static void push_value(lua_State *L, const struct tn_option_value *value) {
-  switch (value->option->kind) {
-  case TN_OPTION_BOOL:
-    lua_pushboolean(L, decode_int(value) != 0);
-    break;
-  case TN_OPTION_INT:
-    lua_pushinteger(L, decode_int(value));
-    break;
-  case TN_OPTION_LINGER: {
-    struct linger linger = decode_linger(value);
-    if (linger.l_onoff) {
-      lua_pushinteger(L, linger.l_linger);
-    } else {
-      lua_pushnil(L);
-    }
-    break;
-  }
-  case TN_OPTION_ZERO_LINGER: {
-    struct linger linger = decode_linger(value);
-    lua_pushboolean(L, linger.l_onoff && linger.l_linger == 0);
-    break;
-  }
-  case TN_OPTION_TEXT:
-    if (value->length == 0 || value->bytes[0] == '\0') {
-      lua_pushnil(L);
-    } else {
-      lua_pushlstring(L, value->bytes, strnlen(value->bytes, value->length));
-    }
-    break;
-  }
+/* What the bare errno says too little about. */
+static const char *message_of(const struct tn_option *option, int status) {
+  return option->number == TN_ABSENT                       ? "this system has no such option"
+         : status == -ENOPROTOOPT || status == -EOPNOTSUPP ? "this socket has no such option"
+                                                           : NULL;
 }
 
 /* --- name() and set_name(v) --- */
@@ -155,10 +33,11 @@ static bool is_open(const struct tn_object *object) {
   return object->source && object->source->fd != TN_NO_FD;
 }
 
-/* `nil, err` of a getter or, with the prefix "set_", a setter. */
+/* `nil, err` of a getter, or with the prefix "set_" of a setter. */
 static int fail(lua_State *L, const struct tn_object *object, const char *prefix, int status) {
   const char *op = lua_pushfstring(L, "%s%s", prefix, option_of(L)->name);
-  const char *message = status == TN_CLOSED ? tn_object_push_end(L, object) : NULL;
+  const char *message =
+      status == TN_CLOSED ? tn_object_push_end(L, object) : message_of(option_of(L), status);
   return tn_fail(L, tn_runtime_of(L), status, op, message);
 }
 
@@ -169,68 +48,346 @@ static int get_option(lua_State *L) {
   if (status < 0) {
     return fail(L, object, "", status);
   }
-  push_value(L, &value);
+  tn_option_push(L, tn_runtime_of(L), &value);
   return 1;
 }
 
 static int set_option(lua_State *L) {
   struct tn_option_value value = {.option = option_of(L)};
   const struct tn_object *object = check_object(L, value.option);
-  if (value.option->kind != TN_OPTION_ZERO_LINGER) {
+  if (value.option->access & TN_OPTION_DO) {
+    lua_settop(L, 4);
+  } else if (value.option->kind != TN_OPTION_ZERO_LINGER) {
     lua_settop(L, 2);
   }
-  const char *wrong = take_value(L, 2, &value);
+  int status;
+  const char *wrong = tn_option_take(L, 2, &value, &status);
   if (wrong) {
     return luaL_argerror(L, 2, wrong);
   }
-  int status = is_open(object) ? tn_option_set(object->source->fd, &value) : TN_CLOSED;
+  status = !is_open(object) ? TN_CLOSED
+           : status < 0     ? status
+                            : tn_option_set(object->source->fd, &value);
   if (status < 0) {
-    return fail(L, object, "set_", status);
+    return fail(L, object, value.option->access & TN_OPTION_DO ? "" : "set_", status);
   }
   lua_settop(L, 1);
   return 1;
 }
 
+/* One closure serves every class. */
 static void add_accessor(lua_State *L, struct tn_runtime *rt, const struct tn_option *option,
-                         const char *prefix, lua_CFunction function) {
-  lua_pushfstring(L, "%s%s", prefix, option->name);
+                         const char *name, lua_CFunction function) {
   lua_pushlightuserdata(L, rt);
   lua_pushlightuserdata(L, (void *)option);
   lua_pushcclosure(L, function, 2);
-  lua_rawset(L, -3);
-}
-
-void tn_options_add(lua_State *L, struct tn_runtime *rt, unsigned kind) {
-  for (size_t i = 0; i < tn_options_count; i++) {
-    if (tn_options[i].classes & kind) {
-      add_accessor(L, rt, &tn_options[i], "", get_option);
-      add_accessor(L, rt, &tn_options[i], "set_", set_option);
+  for (unsigned kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
+    if (option->classes & kind & TN_SOURCES) {
+      lua_getfield(L, -2, tn_kind_name(kind));
+      lua_pushvalue(L, -2);
+      lua_setfield(L, -2, name);
+      lua_pop(L, 1);
     }
   }
-  if (lua_getfield(L, -1, "set_device") != LUA_TNIL) {
-    lua_setfield(L, -2, "bind_device"); /* Tokio's name for it */
-  } else {
-    lua_pop(L, 1);
+  lua_pop(L, 1);
+}
+
+static void add_option(lua_State *L, struct tn_runtime *rt, const struct tn_option *option) {
+  if (option->access & TN_OPTION_GET) {
+    add_accessor(L, rt, option, option->name, get_option);
   }
+  if (option->access & TN_OPTION_SET) {
+    char name[64] = "set_";
+    add_accessor(L, rt, option, strncat(name, option->name, sizeof name - sizeof "set_"),
+                 set_option);
+  }
+  if (option->access & TN_OPTION_DO) {
+    add_accessor(L, rt, option, option->name, set_option);
+  }
+}
+
+void tn_options_add(lua_State *L, struct tn_runtime *rt) {
+  for (size_t i = 0; i < tn_options_count; i++) {
+    add_option(L, rt, &tn_options[i]);
+  }
+  for (const struct tn_option_alias *alias = tn_option_aliases; alias->option; alias++) {
+    const struct tn_option *option = tn_option_find(alias->option, TN_ON_ANY);
+    if (alias->getter) {
+      add_accessor(L, rt, option, alias->getter, get_option);
+    }
+    if (alias->setter) {
+      add_accessor(L, rt, option, alias->setter, set_option);
+    }
+  }
+}
+
+/* --- by the system's names --- */
+
+static unsigned kind_of(lua_State *L) {
+  return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
+}
+
+/* The option that argument 2 names, the system's way or ours. */
+static const struct tn_option *named(lua_State *L) {
+  const char *name = lua_tostring(L, 2);
+  const struct tn_option *option = tn_option_by_system_name(name, kind_of(L));
+  return option ? option : tn_option_find(name, kind_of(L));
+}
+
+static const struct tn_option *check_named(lua_State *L, unsigned access) {
+  const struct tn_option *option = lua_type(L, 2) == LUA_TSTRING ? named(L) : NULL;
+  if (!option) {
+    luaL_argerror(L, 2,
+                  lua_type(L, 2) == LUA_TSTRING
+                      ? lua_pushfstring(L, "unknown option '%s'", lua_tostring(L, 2))
+                      : "name of an option, or level and number expected");
+  } else if (!(option->access & access)) {
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L,
+                                  access == TN_OPTION_GET ? "%s cannot be read"
+                                                          : "%s cannot be set by its name",
+                                  option->name));
+  }
+  return option;
+}
+
+static bool is_raw(lua_State *L) {
+  return lua_type(L, 2) == LUA_TNUMBER;
+}
+
+static void check_raw(lua_State *L) {
+  tn_check_integer(L, 2, "level", INT_MIN, INT_MAX);
+  tn_check_integer(L, 3, "number", INT_MIN, INT_MAX);
+}
+
+static int prepare_get(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  if (is_raw(L)) {
+    check_raw(L);
+    tn_opt_integer(L, 4, "size", 0, TN_OPTION_VALUE_MAX, 0);
+  } else {
+    check_named(L, TN_OPTION_GET);
+  }
+  return 0;
+}
+
+/* get(level, number[, size]) → the system's bytes */
+static int get_raw(lua_State *L, struct tn_call *call) {
+  char bytes[TN_OPTION_VALUE_MAX];
+  socklen_t length = (socklen_t)(lua_isnil(L, 4) ? TN_OPTION_VALUE_MAX : lua_tointeger(L, 4));
+  int status = tn_socket_get_option(call->source->fd, (int)lua_tointeger(L, 2),
+                                    (int)lua_tointeger(L, 3), bytes, &length);
+  if (status < 0) {
+    return status;
+  }
+  lua_pushlstring(L, bytes, length);
+  return 1;
+}
+
+static int attempt_get(lua_State *L, struct tn_call *call) {
+  if (is_raw(L)) {
+    return get_raw(L, call);
+  }
+  struct tn_option_value value = {.option = check_named(L, TN_OPTION_GET)};
+  int status = tn_option_get(call->source->fd, &value);
+  if (status < 0) {
+    call->message = message_of(value.option, status);
+    return status;
+  }
+  tn_option_push(L, call->rt, &value);
+  return 1;
+}
+
+static int prepare_set(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  if (is_raw(L)) {
+    check_raw(L);
+    luaL_checktype(L, 4, LUA_TSTRING);
+    return 0;
+  }
+  struct tn_option_value value = {.option = check_named(L, TN_OPTION_SET)};
+  int status;
+  const char *wrong = tn_option_take(L, 3, &value, &status);
+  return wrong ? luaL_argerror(L, 3, wrong) : (lua_settop(L, 4), 0);
+}
+
+static int attempt_set(lua_State *L, struct tn_call *call) {
+  int status;
+  if (is_raw(L)) {
+    size_t length;
+    const char *bytes = lua_tolstring(L, 4, &length);
+    status = tn_socket_set_option(call->source->fd, (int)lua_tointeger(L, 2),
+                                  (int)lua_tointeger(L, 3), bytes, (socklen_t)length);
+  } else {
+    struct tn_option_value value = {.option = check_named(L, TN_OPTION_SET)};
+    tn_option_take(L, 3, &value, &status);
+    status = status < 0 ? status : tn_option_set(call->source->fd, &value);
+    call->message = status < 0 ? message_of(value.option, status) : NULL;
+  }
+  lua_settop(L, 1);
+  return status < 0 ? status : 1;
+}
+
+/* What reading would take away: a SYN is given out once. */
+static bool reading_takes(const struct tn_option *option) {
+  return option->kind == TN_OPTION_BYTES && option->level == IPPROTO_TCP;
+}
+
+/* options() → name → value of all that this socket has now. */
+static int attempt_options(lua_State *L, struct tn_call *call) {
+  unsigned kind = kind_of(L);
+  lua_newtable(L);
+  for (size_t i = 0; i < tn_options_count; i++) {
+    struct tn_option_value value = {.option = &tn_options[i]};
+    if ((tn_options[i].classes & kind) && (tn_options[i].access & TN_OPTION_GET) &&
+        !reading_takes(&tn_options[i]) && tn_option_get(call->source->fd, &value) >= 0) {
+      tn_option_push(L, call->rt, &value);
+      lua_setfield(L, -2, tn_options[i].name);
+    }
+  }
+  return 1;
+}
+
+/* --- the rows as data --- */
+
+static void set_string(lua_State *L, const char *name, const char *text) {
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, lua_Integer number) {
+  lua_pushinteger(L, number);
+  lua_setfield(L, -2, name);
+}
+
+static void set_flag(lua_State *L, const char *name, bool flag) {
+  lua_pushboolean(L, flag);
+  lua_setfield(L, -2, name);
+}
+
+static const char *kind_text(enum tn_option_kind kind) {
+  static const char *const texts[] = {
+      [TN_OPTION_BOOL] = "boolean",
+      [TN_OPTION_INT] = "integer",
+      [TN_OPTION_UINT] = "integer",
+      [TN_OPTION_UINT64] = "integer or nil",
+      [TN_OPTION_SECONDS] = "integer",
+      [TN_OPTION_MILLISECONDS] = "number",
+      [TN_OPTION_MICROSECONDS] = "number",
+      [TN_OPTION_TIMEVAL] = "number or nil",
+      [TN_OPTION_LINGER] = "integer or nil",
+      [TN_OPTION_ZERO_LINGER] = "boolean",
+      [TN_OPTION_TEXT] = "string or nil",
+      [TN_OPTION_BYTES] = "string or nil",
+      [TN_OPTION_DOMAIN] = "string",
+      [TN_OPTION_TYPE] = "string",
+      [TN_OPTION_PROTOCOL] = "string or nil",
+      [TN_OPTION_INTERFACE] = "integer or nil",
+      [TN_OPTION_INTERFACE_V4] = "string or nil",
+      [TN_OPTION_ADDRESS] = "SocketAddr",
+      [TN_OPTION_CREDENTIALS] = "table",
+      [TN_OPTION_SERVICE] = "integer",
+      [TN_OPTION_MD5SIG] = "table",
+      [TN_OPTION_TCP_INFO] = "table",
+      [TN_OPTION_GROUP_V4] = "action",
+      [TN_OPTION_GROUP_V6] = "action",
+      [TN_OPTION_SOURCE_V4] = "action",
+      [TN_OPTION_SOURCE_V6] = "action",
+  };
+  return texts[kind];
+}
+
+/* The names of the classes that have it, a list. */
+static void push_classes(lua_State *L, unsigned classes) {
+  lua_newtable(L);
+  for (unsigned kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
+    if (classes & kind & TN_SOURCES) {
+      lua_pushstring(L, tn_kind_name(kind));
+      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
+  }
+}
+
+static void push_aliases(lua_State *L, const struct tn_option *option) {
+  lua_newtable(L);
+  for (const struct tn_option_alias *alias = tn_option_aliases; alias->option; alias++) {
+    if (strcmp(alias->option, option->name) == 0) {
+      lua_pushstring(L, alias->getter ? alias->getter : alias->setter);
+      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
+  }
+}
+
+static void push_row(lua_State *L, const struct tn_option *option) {
+  lua_createtable(L, 0, 16);
+  set_string(L, "name", option->name);
+  set_string(L, "system_name", option->system_name);
+  set_string(L, "type", kind_text(option->kind));
+  set_string(L, "unit", option->unit);
+  set_string(L, "platforms", option->platforms);
+  set_string(L, "text", option->text);
+  set_integer(L, "level", option->level);
+  set_integer(L, "number", option->number);
+  set_integer(L, "least", option->least);
+  set_integer(L, "most", option->most);
+  set_flag(L, "get", option->access & TN_OPTION_GET);
+  set_flag(L, "set", option->access & TN_OPTION_SET);
+  set_flag(L, "inherited", option->classes & TN_INHERITED);
+  set_flag(L, "present", option->number != TN_ABSENT);
+  push_classes(L, option->classes);
+  lua_setfield(L, -2, "classes");
+  push_aliases(L, option);
+  lua_setfield(L, -2, "aliases");
+}
+
+int tn_option_rows(lua_State *L) {
+  lua_createtable(L, (int)tn_options_count, 0);
+  for (size_t i = 0; i < tn_options_count; i++) {
+    push_row(L, &tn_options[i]);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
+int tn_option_info_rows(lua_State *L) {
+  static const char *const types[] = {[TN_INFO_COUNT] = "integer",
+                                      [TN_INFO_SECONDS] = "number",
+                                      [TN_INFO_FLAG] = "boolean",
+                                      [TN_INFO_STATE] = "string",
+                                      [TN_INFO_CA_STATE] = "string"};
+  lua_newtable(L);
+  for (const struct tn_tcp_info_row *row = tn_tcp_info_rows; row->name; row++) {
+    lua_createtable(L, 0, 3);
+    set_string(L, "name", row->name);
+    set_string(L, "type", types[row->kind]);
+    set_string(L, "unit", row->unit);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
+  return 1;
 }
 
 /* --- tables of options --- */
 
 /* The entry at the top of a table's traversal: its name below, its value on top. */
-static const char *take_entry(lua_State *L, unsigned kind, struct tn_option_value *value) {
+static const char *take_entry(lua_State *L, unsigned kind, struct tn_option_value *value,
+                              int *status) {
   const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+  *status = 0;
   value->option = tn_option_find(name, kind);
-  if (!value->option) {
-    return lua_pushfstring(L, "unknown option '%s'", name);
+  if (!value->option || !(value->option->access & TN_OPTION_SET)) {
+    return lua_pushfstring(
+        L, value->option ? "'%s' cannot be set in a table of options" : "unknown option '%s'",
+        name);
   }
-  return take_value(L, lua_gettop(L), value);
+  return tn_option_take(L, lua_gettop(L), value, status);
 }
 
 /* Leaves what is wrong with the options in the table at `index` on top, or nil. */
 static const char *push_table_problem(lua_State *L, int index, unsigned kind) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     struct tn_option_value value;
-    const char *wrong = take_entry(L, kind, &value);
+    int status;
+    const char *wrong = take_entry(L, kind, &value, &status);
     if (wrong) {
       return wrong;
     }
@@ -239,46 +396,50 @@ static const char *push_table_problem(lua_State *L, int index, unsigned kind) {
   return NULL;
 }
 
-/* option_problem(options) → what is wrong with them for a TcpSocket, or nil. */
 int tn_option_problem(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   push_table_problem(L, 1, TN_TCP_SOCKET);
   return 1;
 }
 
-static int prepare_options(lua_State *L, struct tn_runtime *rt) {
-  (void)rt;
+static int check_table(lua_State *L, unsigned kind) {
   luaL_checktype(L, 2, LUA_TTABLE);
-  const struct tn_header *header = lua_touserdata(L, 1);
-  const char *wrong = push_table_problem(L, 2, header->kind);
+  const char *wrong = push_table_problem(L, 2, kind);
   if (wrong) {
     return luaL_argerror(L, 2, wrong);
   }
   lua_pop(L, 1);
   return 0;
+}
+
+static int prepare_options(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  return check_table(L, kind_of(L));
 }
 
 static int prepare_accept_options(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  luaL_checktype(L, 2, LUA_TTABLE);
-  const char *wrong = push_table_problem(L, 2, TN_TCP_STREAM);
-  if (wrong) {
-    return luaL_argerror(L, 2, wrong);
-  }
-  lua_pop(L, 1);
-  return 0;
+  return check_table(L, TN_TCP_STREAM);
+}
+
+static int fail_entry(lua_State *L, struct tn_call *call, const struct tn_option *option,
+                      int status) {
+  const char *message = message_of(option, status);
+  call->message =
+      lua_pushfstring(L, "%s: %s", option->name, message ? message : tn_status_message(status));
+  return status;
 }
 
 /* set_options{name = value, …}: all of them, or the first failure. */
 static int attempt_set_options(lua_State *L, struct tn_call *call) {
-  unsigned kind = ((struct tn_object *)call->self)->header.kind;
+  unsigned kind = kind_of(L);
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     struct tn_option_value value;
-    take_entry(L, kind, &value);
-    int status = tn_option_set(call->source->fd, &value);
+    int status;
+    take_entry(L, kind, &value, &status);
+    status = status < 0 ? status : tn_option_set(call->source->fd, &value);
     if (status < 0) {
-      call->message = lua_pushfstring(L, "%s: %s", value.option->name, tn_status_message(status));
-      return status;
+      return fail_entry(L, call, value.option, status);
     }
   }
   lua_settop(L, 1);
@@ -289,26 +450,28 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
  * connection. */
 static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   struct tn_option_value *first = NULL;
+  struct tn_option_value value = {0};
   int status = 0;
-  for (lua_pushnil(L); status == 0 && lua_next(L, 2); lua_pop(L, 1)) {
-    struct tn_option_value value;
-    take_entry(L, TN_TCP_STREAM, &value);
+  for (lua_pushnil(L); status >= 0 && lua_next(L, 2); lua_pop(L, 1)) {
+    take_entry(L, TN_TCP_STREAM, &value, &status);
+    if (status < 0) {
+      continue;
+    }
     if (value.option->classes & TN_INHERITED) {
       status = tn_option_set(call->source->fd, &value);
       continue;
     }
     struct tn_option_value *kept = malloc(sizeof *kept);
-    if (!kept) {
-      status = TN_ENOMEM;
-      continue;
+    status = kept ? 0 : TN_ENOMEM;
+    if (kept) {
+      *kept = value;
+      kept->next = first;
+      first = kept;
     }
-    *kept = value;
-    kept->next = first;
-    first = kept;
   }
   if (status < 0) {
     tn_option_values_free(first);
-    return status;
+    return fail_entry(L, call, value.option, status);
   }
   tn_option_values_free(call->source->accept_options);
   call->source->accept_options = first;
@@ -316,18 +479,15 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+/* clang-format off */
 const struct tn_method tn_option_methods[] = {
-    {.name = "set_options",
-     .kinds = TN_ON_TCP,
-     .slots = 2,
-     .flags = TN_NEVER_WAITS | TN_PRIVATE,
-     .prepare = prepare_options,
-     .attempt = attempt_set_options},
-    {.name = "set_accept_options",
-     .kinds = TN_TCP_LISTENER,
-     .slots = 2,
-     .flags = TN_NEVER_WAITS,
-     .prepare = prepare_accept_options,
-     .attempt = attempt_set_accept_options},
-    {0},
+  {.name = "get", .kinds = TN_ON_ANY, .slots = 4, .flags = TN_NEVER_WAITS, .prepare = prepare_get, .attempt = attempt_get},
+  {.name = "set", .kinds = TN_ON_ANY, .slots = 4, .flags = TN_NEVER_WAITS, .prepare = prepare_set, .attempt = attempt_set},
+  {.name = "options", .kinds = TN_ON_ANY, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_options},
+  {.name = "set_options", .kinds = TN_ON_ANY, .slots = 2, .flags = TN_NEVER_WAITS | TN_PRIVATE,
+   .prepare = prepare_options, .attempt = attempt_set_options},
+  {.name = "set_accept_options", .kinds = TN_TCP_LISTENER, .slots = 2, .flags = TN_NEVER_WAITS,
+   .prepare = prepare_accept_options, .attempt = attempt_set_accept_options},
+  {0},
 };
+/* clang-format on */

@@ -1,13 +1,20 @@
-/* Option rows made visible: name() and set_name(v) on classes, and tables of options by name. */
+/* Socket options for Lua: every row of the option table becomes name() and set_name(v) of the
+ * classes that have it, and a key in tables of options. */
 #ifndef TCPNET_OPTIONS_H
 #define TCPNET_OPTIONS_H
 
 #include "binding/method.h"
-#include "core/option.h"
 
-/* Adds getters and setters of that kind's options to the class table on top. */
-void tn_options_add(lua_State *L, struct tn_runtime *rt, unsigned kind);
-extern const struct tn_method tn_option_methods[];
+/* Adds the accessors to the classes, which are fields of the table on top. */
+void tn_options_add(lua_State *L, struct tn_runtime *rt);
+
+/* option_problem(options) → what is wrong with them for a TcpSocket, or nil. */
 int tn_option_problem(lua_State *L);
+/* option_rows() → the table itself, as a list of tables; tcp_info_rows() that of tcp_info. */
+int tn_option_rows(lua_State *L);
+int tn_option_info_rows(lua_State *L);
+
+/* get set options, set_options (private), set_accept_options. */
+extern const struct tn_method tn_option_methods[];
 
 #endif

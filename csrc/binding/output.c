@@ -3,30 +3,7 @@
 #include "binding/output.h"
 
 #include "binding/buffer.h"
-#include "binding/error.h"
-
-/* The slices of arguments `first` to `last`, less their first `skip` bytes; how many. */
-static int gather(lua_State *L, int first, int last, size_t skip, struct tn_slice *slices) {
-  int count = 0;
-  for (int i = first; i <= last && count < TN_SLICES_MAX; i++) {
-    struct tn_slice slice = tn_bytes_at(L, i);
-    if (skip >= slice.length) {
-      skip -= slice.length;
-      continue;
-    }
-    slices[count++] = (struct tn_slice){(char *)slice.base + skip, slice.length - skip};
-    skip = 0;
-  }
-  return count;
-}
-
-static void check_bytes(lua_State *L, int index) {
-  if (lua_type(L, index) == LUA_TNUMBER) {
-    lua_tostring(L, index);
-  } else if (lua_type(L, index) != LUA_TSTRING && !tn_cast(L, index, TN_BUFFER)) {
-    luaL_typeerror(L, index, "string, number or Buffer");
-  }
-}
+#include "binding/slices.h"
 
 static size_t sent_so_far(lua_State *L, int slot) {
   return (size_t)lua_tointeger(L, slot);
@@ -56,7 +33,7 @@ static int prepare_write(lua_State *L, struct tn_runtime *rt) {
     luaL_checkstack(L, LUA_MINSTACK, NULL);
   }
   for (int i = 2; i <= last; i++) {
-    check_bytes(L, i);
+    tn_check_bytes(L, i);
   }
   lua_pushinteger(L, 0);
   return 0;
@@ -64,7 +41,7 @@ static int prepare_write(lua_State *L, struct tn_runtime *rt) {
 
 static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, size_t sent) {
   struct tn_slice slices[TN_SLICES_MAX];
-  int count = gather(L, 2, last, sent, slices);
+  int count = tn_slices_of(L, 2, last, sent, slices);
   return count == 0   ? 0
          : count == 1 ? tn_source_send(source, slices[0].base, slices[0].length)
                       : tn_source_send_slices(source, slices, count);
@@ -121,7 +98,7 @@ static int extras_write(lua_State *L, struct tn_call *call) {
 
 static int prepare_write_some(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  check_bytes(L, 2);
+  tn_check_bytes(L, 2);
   struct tn_slice bytes = tn_bytes_at(L, 2);
   lua_pushinteger(L, tn_opt_integer(L, 3, "i", 1, (lua_Integer)bytes.length + 1, 1));
   lua_replace(L, 3);
@@ -150,35 +127,15 @@ static int attempt_write_some(lua_State *L, struct tn_call *call) {
 
 static int prepare_write_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  luaL_checktype(L, 2, LUA_TTABLE);
-  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
-  luaL_argcheck(L, count > 0, 2, "a list of at least one string or Buffer expected");
-  for (lua_Integer i = 1; i <= count; i++) {
-    int type = lua_rawgeti(L, 2, i);
-    luaL_argcheck(L, type == LUA_TSTRING || type == LUA_TNUMBER || tn_cast(L, -1, TN_BUFFER), 2,
-                  "a list of strings, numbers or Buffers expected");
-    lua_pop(L, 1);
-  }
+  tn_check_bytes_list(L, 2);
   return 0;
 }
 
 static int attempt_write_vectored(lua_State *L, struct tn_call *call) {
-  int count = (int)lua_rawlen(L, 2);
   int top = lua_gettop(L);
   struct tn_slice slices[TN_SLICES_MAX];
-  count = count < TN_SLICES_MAX ? count : TN_SLICES_MAX;
-  luaL_checkstack(L, count + 4, NULL);
-  for (int i = 1; i <= count; i++) {
-    if (lua_rawgeti(L, 2, i) == LUA_TNUMBER) {
-      lua_tostring(L, -1);
-    }
-    if (!tn_bytes_at(L, -1).base) {
-      return luaL_argerror(
-          L, 2, "a list of strings or Buffers expected; it was changed while the write waited");
-    }
-  }
-  int used = gather(L, top + 1, top + count, 0, slices);
-  ptrdiff_t sent = used ? tn_source_send_slices(call->source, slices, used) : 0;
+  int count = tn_slices_of_list(L, 2, slices);
+  ptrdiff_t sent = count ? tn_source_send_slices(call->source, slices, count) : 0;
   lua_settop(L, top);
   return push_sent(L, sent);
 }

@@ -83,6 +83,8 @@ const struct tn_class tn_ready_class = {"Ready", TN_READY, functions, metamethod
 
 /* --- methods --- */
 
+enum { READABLE_KINDS = TN_READERS | TN_SOCKET, WRITABLE_KINDS = TN_WRITERS | TN_SOCKET };
+
 static int check_interest(lua_State *L, int index) {
   static const struct {
     const char *name;
@@ -104,8 +106,8 @@ static int check_interest(lua_State *L, int index) {
 static int interest_of(lua_State *L, const struct tn_call *call) {
   unsigned kind = ((const struct tn_object *)call->self)->header.kind;
   int interest = check_interest(L, 2);
-  int possible =
-      (kind & TN_READERS ? TN_READABLE | TN_PRIORITY : 0) | (kind & TN_WRITERS ? TN_WRITABLE : 0);
+  int possible = (kind & READABLE_KINDS ? TN_READABLE | TN_PRIORITY : 0) |
+                 (kind & WRITABLE_KINDS ? TN_WRITABLE : 0);
   luaL_argcheck(L, interest & possible, 2, "interest: the other half has that direction");
   return interest & possible;
 }
@@ -202,10 +204,10 @@ static int attempt_try_io(lua_State *L, struct tn_call *call) {
 
 /* clang-format off */
 const struct tn_method tn_readiness_methods[] = {
-  {.name = "ready",    .kinds = TN_STREAMS, .slots = 2, .prepare = prepare_interest, .attempt = attempt_ready},
-  {.name = "readable", .kinds = TN_READERS, .interest = TN_READABLE, .slots = 1, .attempt = attempt_able},
-  {.name = "writable", .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 1, .attempt = attempt_able},
-  {.name = "try_io",   .kinds = TN_STREAMS, .slots = 3, .flags = TN_NEVER_WAITS, .prepare = prepare_try_io,
+  {.name = "ready",    .kinds = READABLE_KINDS | WRITABLE_KINDS, .slots = 2, .prepare = prepare_interest, .attempt = attempt_ready},
+  {.name = "readable", .kinds = READABLE_KINDS, .interest = TN_READABLE, .slots = 1, .attempt = attempt_able},
+  {.name = "writable", .kinds = WRITABLE_KINDS, .interest = TN_WRITABLE, .slots = 1, .attempt = attempt_able},
+  {.name = "try_io",   .kinds = READABLE_KINDS | WRITABLE_KINDS, .slots = 3, .flags = TN_NEVER_WAITS, .prepare = prepare_try_io,
    .attempt = attempt_try_io},
   {0},
 };

@@ -5,6 +5,5 @@
 #include "binding/method.h"
 
 extern const struct tn_class tn_tcp_socket_class;
-extern const struct tn_method tn_tcp_socket_methods[];
 
 #endif

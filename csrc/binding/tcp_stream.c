@@ -5,14 +5,8 @@
 #include "binding/error.h"
 #include "binding/object.h"
 
-static int check_connected(tn_fd fd, const char **message) {
-  int status = tn_check_tcp_fd(fd, message);
-  struct tn_address peer = {.length = sizeof peer.storage};
-  return status < 0 ? status : tn_socket_peer(fd, &peer.any, &peer.length);
-}
-
 static int stream_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_TCP_STREAM, check_connected);
+  return tn_object_from_fd(L, TN_TCP_STREAM, tn_check_tcp_stream_fd);
 }
 
 /* --- ends --- */
@@ -27,7 +21,7 @@ static int prepare_shutdown(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   const struct tn_object *object = lua_touserdata(L, 1);
   enum tn_direction direction = take_direction(L);
-  luaL_argcheck(L, direction == TN_SHUT_WRITE || (object->header.kind & TN_TCP_STREAM), 2,
+  luaL_argcheck(L, direction == TN_SHUT_WRITE || !(object->header.kind & TN_HALVES), 2,
                 "\"write\" expected: the writing half cannot shut down reading");
   return 0;
 }
@@ -130,7 +124,7 @@ const struct tn_class tn_half_classes[] = {
 
 /* clang-format off */
 const struct tn_method tn_tcp_stream_methods[] = {
-  {.name = "shutdown",   .kinds = TN_WRITERS, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "shutdown",   .kinds = TN_WRITERS | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_shutdown, .attempt = attempt_shutdown},
   {.name = "reset",      .kinds = TN_TCP_STREAM, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_reset},
   {.name = "split",      .kinds = TN_TCP_STREAM, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_split},

@@ -121,12 +121,36 @@ const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
   return uv_inet_pton(AF_INET, ip, &address->v4.sin_addr) < 0 ? "it is not an IP address" : NULL;
 }
 
-uint16_t tn_address_port(const struct tn_address *address) {
+const char *tn_address_parse_local(const char *text, size_t length, struct tn_address *address) {
+  memset(address, 0, sizeof *address);
+  if (memchr(text, '\0', length)) {
+    return "the path contains a NUL byte";
+  }
+  bool is_abstract = length > 0 && text[0] == '@';
+  if (length + !is_abstract > sizeof address->local.sun_path) {
+    return "the path is longer than the system allows";
+  }
+  address->local.sun_family = AF_UNIX;
+  memcpy(address->local.sun_path, text, length);
+  address->length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+  if (is_abstract) {
+    address->local.sun_path[0] = '\0';
+  } else if (length > 0) {
+    address->length++; /* the NUL at the end */
+  }
+  return NULL;
+}
+
+unsigned tn_address_port(const struct tn_address *address) {
   switch (address->any.sa_family) {
   case AF_INET:
     return ntohs(address->v4.sin_port);
   case AF_INET6:
     return ntohs(address->v6.sin6_port);
+#ifdef TN_HAVE_VSOCK
+  case AF_VSOCK:
+    return address->vsock.svm_port;
+#endif
   default:
     return 0;
   }
@@ -182,6 +206,17 @@ void tn_address_format(const struct tn_address *address, char *text, size_t size
   case AF_UNIX:
     format_local(address, text, size);
     break;
+#ifdef TN_HAVE_VSOCK
+  case AF_VSOCK:
+    snprintf(text, size, "vsock:%u:%u", address->vsock.svm_cid, address->vsock.svm_port);
+    break;
+#endif
+#ifdef TN_HAVE_PACKET
+  case AF_PACKET:
+    snprintf(text, size, "packet:%d:0x%04x", address->packet.sll_ifindex,
+             ntohs(address->packet.sll_protocol));
+    break;
+#endif
   default:
     snprintf(text, size, "(family %d)", address->any.sa_family);
   }

@@ -15,6 +15,12 @@ struct tn_address {
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
     struct sockaddr_un local;
+#ifdef TN_HAVE_VSOCK
+    struct sockaddr_vm vsock;
+#endif
+#ifdef TN_HAVE_PACKET
+    struct sockaddr_ll packet;
+#endif
     struct sockaddr_storage storage;
   };
 };
@@ -30,7 +36,10 @@ const char *tn_address_split(const char *text, size_t length, const char **host,
 const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
                                 struct tn_address *address, bool *literal);
 
-uint16_t tn_address_port(const struct tn_address *address);
+/* A path, "@name" for an abstract one, "" for unnamed. Returns NULL, or what is wrong. */
+const char *tn_address_parse_local(const char *text, size_t length, struct tn_address *address);
+
+unsigned tn_address_port(const struct tn_address *address);
 void tn_address_set_port(struct tn_address *address, uint16_t port);
 /* The IP without port, "fe80::1%eth0" with zone; "" where the family has none. */
 void tn_address_format_ip(const struct tn_address *address, char *text, size_t size);

@@ -12,7 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FREE_LIST_MAX = 1024, ALL_INTERESTS = TN_READABLE | TN_WRITABLE | TN_PRIORITY };
+enum {
+  FREE_LIST_MAX = 1024,
+  NOISE_MAX = 3,
+  NOISE_NS = 10000000,
+  ALL_INTERESTS = TN_READABLE | TN_WRITABLE | TN_PRIORITY
+};
 
 /* What core alone sees of a source: libuv's handle, and its place in the reactor. */
 struct node {
@@ -263,6 +268,7 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
   int ready = status < 0 ? ALL_INTERESTS : from_uv(events);
   if (status < 0) {
     source->armed = 0;
+    source->noise += source->noise < NOISE_MAX;
   }
   source->drained &= (uint8_t)~ready;
   if (wake_matching(source, ready, 0, status < 0)) {
@@ -324,6 +330,7 @@ static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, i
   if (count == TN_EAGAIN || (count > 0 && (size_t)count < asked)) {
     source->drained |= (uint8_t)direction;
   }
+  source->noise = count == TN_EAGAIN ? source->noise : 0;
   return count;
 }
 
@@ -347,7 +354,42 @@ ptrdiff_t tn_source_recv(struct tn_source *source, void *bytes, size_t length) {
 
 ptrdiff_t tn_source_recv_slices(struct tn_source *source, const struct tn_slice *slices,
                                 int count) {
-  return note_received(source, tn_socket_recv_slices(source->fd, slices, count), 0);
+  struct tn_message message = {.slices = slices, .count = count};
+  return tn_source_recv_message(source, &message, 0);
+}
+
+/* Urgent data and the error queue are apart from what the readable event is about. */
+ptrdiff_t tn_source_recv_message(struct tn_source *source, struct tn_message *message, int flags) {
+  if (flags & (MSG_OOB | MSG_ERRQUEUE)) {
+    ptrdiff_t received = tn_socket_recv_message(source->fd, message, flags);
+    source->noise = received == TN_EAGAIN ? source->noise : 0;
+    return received;
+  }
+  if (is_drained(source, TN_READABLE)) {
+    return TN_EAGAIN;
+  }
+  return note_received(source, tn_socket_recv_message(source->fd, message, flags), 0);
+}
+
+static int type_of(struct tn_source *source) {
+  socklen_t length = sizeof source->type;
+  if (source->type == 0 && source->fd != TN_NO_FD) {
+    tn_socket_get_option(source->fd, SOL_SOCKET, SO_TYPE, &source->type, &length);
+  }
+  return source->type;
+}
+
+bool tn_source_is_stream(struct tn_source *source) {
+  return type_of(source) == SOCK_STREAM;
+}
+
+bool tn_source_has_end(struct tn_source *source) {
+  return type_of(source) == SOCK_STREAM || type_of(source) == SOCK_SEQPACKET;
+}
+
+/* A queue that is read in time makes no second event. */
+uint64_t tn_source_noisy_until(const struct tn_source *source) {
+  return source->noise == NOISE_MAX ? tn_now_ns() + NOISE_NS : 0;
 }
 
 ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length) {
@@ -398,7 +440,24 @@ ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice 
   for (int i = 0; i < count; i++) {
     asked += slices[i].length;
   }
-  return note_sent(source, tn_socket_send_slices(source->fd, slices, count), asked);
+  struct tn_message message = {.slices = slices, .count = count};
+  return note_sent(source, tn_socket_send_message(source->fd, &message, 0), asked);
+}
+
+ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_message *message,
+                                 int flags) {
+  if (is_drained(source, TN_WRITABLE)) {
+    return TN_EAGAIN;
+  }
+  return note_sent(source, tn_socket_send_message(source->fd, message, flags), 0);
+}
+
+ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count) {
+  if (is_drained(source, TN_WRITABLE)) {
+    return TN_EAGAIN;
+  }
+  size_t asked = count < SIZE_MAX ? (size_t)count : SIZE_MAX;
+  return note_sent(source, tn_socket_send_file(source->fd, file, offset, asked), 0);
 }
 
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {
@@ -425,10 +484,17 @@ ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **by
   ptrdiff_t count =
       tn_source_recv(source, reactor->scratch, want < TN_SCRATCH_SIZE ? want : TN_SCRATCH_SIZE);
   if (count > 0) {
-    reactor->unclaimed = source;
-    reactor->unclaimed_length = (size_t)count;
+    tn_scratch_hold(source, reactor->scratch, (size_t)count);
   }
   return count;
+}
+
+void tn_scratch_hold(struct tn_source *source, const char *bytes, size_t count) {
+  struct tn_reactor *reactor = source->reactor;
+  if (bytes == reactor->scratch && count > 0) {
+    reactor->unclaimed = source;
+    reactor->unclaimed_length = count;
+  }
 }
 
 void tn_scratch_take(struct tn_reactor *reactor) {

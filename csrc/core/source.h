@@ -26,7 +26,9 @@ struct tn_source {
   bool close_later; /* in the graveyard, to be closed whoever else holds it */
   bool in_grave;
   struct tn_source *next_grave;
-  bool reset;               /* the peer's RST was seen: there is no end of stream any more */
+  uint8_t noise; /* events of an error queue in a row that nobody could do anything with */
+  int type;      /* SOCK_STREAM and so on; 0: not asked yet */
+  bool reset;    /* the peer's RST was seen: there is no end of stream any more */
   uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
   uint64_t read_timeout_ns; /* 0: none */
   uint64_t write_timeout_ns;
@@ -81,6 +83,17 @@ ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t len
 ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice *slices, int count);
 ptrdiff_t tn_source_recv_slices(struct tn_source *source, const struct tn_slice *slices, int count);
 ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length);
+ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_message *message,
+                                 int flags);
+ptrdiff_t tn_source_recv_message(struct tn_source *source, struct tn_message *message, int flags);
+ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count);
+/* A stream of bytes, not messages. */
+bool tn_source_is_stream(struct tn_source *source);
+/* Receiving nothing is its end, not an empty message. */
+bool tn_source_has_end(struct tn_source *source);
+/* Its error queue fires again and again with nobody reading it: not to be armed before that time;
+ * 0: it may be. */
+uint64_t tn_source_noisy_until(const struct tn_source *source);
 /* One read of about `want` bytes behind those in `input`. */
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
 
@@ -90,6 +103,9 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
 char *tn_reactor_scratch(struct tn_reactor *reactor);
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
 void tn_scratch_take(struct tn_reactor *reactor);
+/* The same for bytes of a stream that were received there by other means; nothing where `bytes` are
+ * elsewhere. */
+void tn_scratch_hold(struct tn_source *source, const char *bytes, size_t count);
 int tn_scratch_rescue(struct tn_reactor *reactor);
 /* Is a read on its way into Lua this moment? A finalizer that reads must not use the scratch memory
  * then. */

@@ -5,30 +5,17 @@
 #ifndef TCPNET_PLATFORM_H
 #define TCPNET_PLATFORM_H
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
+#include "platform/constants.h"
+#include "platform/tcp_info.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/socket.h>
+#include <stdint.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 typedef int tn_fd;
 #define TN_NO_FD (-1)
-
-/* A constant that this system lacks; an option with it answers ENOTSUP. */
-#define TN_ABSENT (-1)
-#ifndef SO_REUSEPORT
-#define SO_REUSEPORT TN_ABSENT
-#endif
-#ifndef SO_BINDTODEVICE
-#define SO_BINDTODEVICE TN_ABSENT
-#endif
-#ifndef IPV6_TCLASS
-#define IPV6_TCLASS TN_ABSENT
-#endif
-#ifndef TCP_QUICKACK
-#define TCP_QUICKACK TN_ABSENT
-#endif
 
 /* One piece of a scattered read or write: the system's iovec under a portable name. */
 struct tn_slice {
@@ -51,6 +38,9 @@ enum tn_ready {
 enum tn_direction { TN_SHUT_READ, TN_SHUT_WRITE, TN_SHUT_BOTH };
 
 int tn_socket_open(int domain, int type, int protocol);
+int tn_socket_pair(int domain, int type, int protocol, tn_fd fds[2]);
+/* Another descriptor of the same socket. */
+int tn_fd_clone(tn_fd fd);
 /* Makes a descriptor from elsewhere non-blocking and close-on-exec. */
 int tn_socket_adopt(tn_fd fd);
 int tn_socket_bind(tn_fd fd, const struct sockaddr *address, socklen_t length);
@@ -64,9 +54,50 @@ int tn_socket_accept(tn_fd fd, struct sockaddr *address, socklen_t *length);
 
 ptrdiff_t tn_socket_recv(tn_fd fd, void *bytes, size_t length);
 ptrdiff_t tn_socket_peek(tn_fd fd, void *bytes, size_t length);
-ptrdiff_t tn_socket_recv_slices(tn_fd fd, const struct tn_slice *slices, int count);
 ptrdiff_t tn_socket_send(tn_fd fd, const void *bytes, size_t length);
-ptrdiff_t tn_socket_send_slices(tn_fd fd, const struct tn_slice *slices, int count);
+
+/* A message: data in slices, whom it is for or from, control data. Receiving puts the lengths that
+ * came into `address_length` and `control_length`, and the system's flags into `flags`; descriptors
+ * that arrive are close-on-exec. */
+struct tn_message {
+  struct sockaddr *address;
+  socklen_t address_length;
+  const struct tn_slice *slices;
+  int count;
+  void *control;
+  size_t control_length;
+  int flags;
+};
+
+ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int flags);
+ptrdiff_t tn_socket_recv_message(tn_fd fd, struct tn_message *message, int flags);
+/* Sends bytes of a file, fewer where the socket takes no more or the file ends (0). */
+ptrdiff_t tn_socket_send_file(tn_fd fd, int file, int64_t offset, size_t count);
+
+/* An instruction of the classic BSD packet filter. */
+struct tn_instruction {
+  uint16_t code;
+  uint8_t if_true, if_false;
+  uint32_t k;
+};
+
+enum { TN_FILTER_MAX = 4096 };
+
+int tn_socket_attach_filter(tn_fd fd, const struct tn_instruction *program, int count);
+int tn_socket_detach_filter(tn_fd fd);
+
+/* Who is at the other end, or sent a message. */
+struct tn_credentials {
+  int pid;
+  unsigned uid, gid;
+};
+
+/* What the error queue tells beside an address (ip(7), sock_extended_err). */
+struct tn_extended_error {
+  uint32_t number;
+  uint8_t origin, type, code, unused;
+  uint32_t info, data;
+};
 
 /* The conditions of the moment, as bits of `enum tn_ready`. */
 int tn_socket_poll(tn_fd fd, int interest);
@@ -84,6 +115,8 @@ int tn_socket_close(tn_fd fd);
 
 /* 0 where the system has no interface of that name. */
 unsigned tn_interface_index(const char *name);
+/* Of the interface that has this address. */
+unsigned tn_interface_with(const struct in_addr *address);
 
 int tn_process_id(void);
 

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <poll.h>
 #include <pthread.h>
@@ -15,9 +16,15 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0
+#if defined(__has_include)
+#if __has_include(<linux/filter.h>)
+#include <linux/filter.h>
+#define HAVE_FILTER
+#endif
+#if __has_include(<sys/sendfile.h>)
+#include <sys/sendfile.h>
+#define HAVE_SENDFILE
+#endif
 #endif
 
 _Static_assert(sizeof(struct tn_slice) == sizeof(struct iovec), "tn_slice is the system's iovec");
@@ -71,6 +78,27 @@ int tn_socket_open(int domain, int type, int protocol) {
 #else
   return adopted(socket(domain, type, protocol));
 #endif
+}
+
+int tn_socket_pair(int domain, int type, int protocol, tn_fd fds[2]) {
+#ifdef SOCK_NONBLOCK
+  return status_of(socketpair(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol, fds));
+#else
+  if (socketpair(domain, type, protocol, fds) < 0) {
+    return -errno;
+  }
+  int status = adopted(fds[0]);
+  status = status < 0 ? status : tn_socket_adopt(fds[1]);
+  if (status < 0) {
+    close(fds[0]);
+    close(fds[1]);
+  }
+  return status < 0 ? status : 0;
+#endif
+}
+
+int tn_fd_clone(tn_fd fd) {
+  return status_of(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 int tn_socket_bind(tn_fd fd, const struct sockaddr *address, socklen_t length) {
@@ -167,32 +195,111 @@ ptrdiff_t tn_socket_send(tn_fd fd, const void *bytes, size_t length) {
   return count < 0 ? -errno : count;
 }
 
-/* The header of a scattered call, over as many slices as one call may move. */
-static struct msghdr slices_header(const struct tn_slice *slices, int count) {
+static struct msghdr header_of(const struct tn_message *message) {
   struct msghdr header;
   memset(&header, 0, sizeof header);
-  header.msg_iov = (struct iovec *)slices;
-  header.msg_iovlen = (size_t)(count < TN_SLICES_MAX ? count : TN_SLICES_MAX);
+  header.msg_name = message->address;
+  header.msg_namelen = message->address_length;
+  header.msg_iov = (struct iovec *)message->slices;
+  header.msg_iovlen = (size_t)(message->count < TN_SLICES_MAX ? message->count : TN_SLICES_MAX);
+  header.msg_control = message->control_length > 0 ? message->control : NULL;
+  header.msg_controllen = message->control_length;
   return header;
 }
 
-ptrdiff_t tn_socket_recv_slices(tn_fd fd, const struct tn_slice *slices, int count) {
-  struct msghdr header = slices_header(slices, count);
-  ssize_t received;
-  do {
-    received = recvmsg(fd, &header, 0);
-  } while (received < 0 && errno == EINTR);
-  return received < 0 ? -errno : received;
-}
-
-ptrdiff_t tn_socket_send_slices(tn_fd fd, const struct tn_slice *slices, int count) {
-  struct msghdr header = slices_header(slices, count);
+ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int flags) {
+  struct msghdr header = header_of(message);
   ssize_t sent;
   do {
-    sent = sendmsg(fd, &header, MSG_NOSIGNAL);
+    sent = sendmsg(fd, &header, flags | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   return sent < 0 ? -errno : sent;
 }
+
+ptrdiff_t tn_socket_recv_message(tn_fd fd, struct tn_message *message, int flags) {
+  struct msghdr header;
+  ssize_t received;
+  do {
+    header = header_of(message);
+    received = recvmsg(fd, &header, flags | MSG_CMSG_CLOEXEC);
+  } while (received < 0 && errno == EINTR);
+  if (received < 0) {
+    return -errno;
+  }
+  message->address_length = header.msg_namelen;
+  message->control_length = header.msg_controllen;
+  message->flags = header.msg_flags;
+  return received;
+}
+
+#ifdef HAVE_SENDFILE
+/* The calls that know no MSG_NOSIGNAL: the signal of this thread is held back and taken away. */
+static bool hold_sigpipe(sigset_t *before) {
+  sigset_t pipe, pending;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &pipe, before);
+  return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
+}
+
+static void drop_sigpipe(const sigset_t *before, bool was_pending, bool raised) {
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  if (raised && !was_pending) {
+    sigtimedwait(&pipe, NULL, &(struct timespec){0});
+  }
+  pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+ptrdiff_t tn_socket_send_file(tn_fd fd, int file, int64_t offset, size_t count) {
+  off_t from = offset;
+  sigset_t before;
+  bool was_pending = hold_sigpipe(&before);
+  ssize_t sent;
+  do {
+    sent = sendfile(fd, file, &from, io_length(count));
+  } while (sent < 0 && errno == EINTR);
+  ptrdiff_t result = sent < 0 ? -errno : sent;
+  drop_sigpipe(&before, was_pending, result == -EPIPE);
+  return result;
+}
+#else
+ptrdiff_t tn_socket_send_file(tn_fd fd, int file, int64_t offset, size_t count) {
+  char bytes[16384];
+  ssize_t got;
+  do {
+    got = pread(file, bytes, count < sizeof bytes ? count : sizeof bytes, offset);
+  } while (got < 0 && errno == EINTR);
+  return got < 0 ? -errno : got == 0 ? 0 : tn_socket_send(fd, bytes, (size_t)got);
+}
+#endif
+
+#ifdef HAVE_FILTER
+_Static_assert(sizeof(struct tn_instruction) == sizeof(struct sock_filter), "the system's own");
+_Static_assert(offsetof(struct tn_instruction, k) == offsetof(struct sock_filter, k), "same order");
+
+int tn_socket_attach_filter(tn_fd fd, const struct tn_instruction *program, int count) {
+  struct sock_fprog filter = {.len = (unsigned short)count,
+                              .filter = (struct sock_filter *)program};
+  return tn_socket_set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+int tn_socket_detach_filter(tn_fd fd) {
+  int unused = 0;
+  return tn_socket_set_option(fd, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused);
+}
+#else
+int tn_socket_attach_filter(tn_fd fd, const struct tn_instruction *program, int count) {
+  (void)fd, (void)program, (void)count;
+  return -ENOTSUP;
+}
+
+int tn_socket_detach_filter(tn_fd fd) {
+  (void)fd;
+  return -ENOTSUP;
+}
+#endif
 
 int tn_socket_poll(tn_fd fd, int interest) {
   struct pollfd entry = {.fd = fd};
@@ -272,6 +379,22 @@ int tn_socket_close(tn_fd fd) {
 
 unsigned tn_interface_index(const char *name) {
   return if_nametoindex(name);
+}
+
+unsigned tn_interface_with(const struct in_addr *address) {
+  struct ifaddrs *first = NULL;
+  unsigned index = 0;
+  if (getifaddrs(&first) < 0) {
+    return 0;
+  }
+  for (const struct ifaddrs *entry = first; entry && index == 0; entry = entry->ifa_next) {
+    if (entry->ifa_addr && entry->ifa_addr->sa_family == AF_INET &&
+        ((const struct sockaddr_in *)entry->ifa_addr)->sin_addr.s_addr == address->s_addr) {
+      index = if_nametoindex(entry->ifa_name);
+    }
+  }
+  freeifaddrs(first);
+  return index;
 }
 
 int tn_process_id(void) {

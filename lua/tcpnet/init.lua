@@ -6,6 +6,7 @@ core.private.hide_sources(debug.getinfo(1, "S").source:match("^(.*)init%.lua$") 
 require "tcpnet.task"
 require "tcpnet.time"
 require "tcpnet.net"
+require "tcpnet.socket"
 require "tcpnet.io"
 
 core._VERSION = "tcpnet scm"

@@ -1,65 +1,14 @@
--- Names, several addresses, options by name: what stands before the sockets of the core.
+-- TCP by names, over several addresses, with options by name: what stands before the sockets of the core.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
+local resolve = require "tcpnet.resolve"
 
 local private = core.private
 local TcpSocket, TcpStream, TcpListener = core.TcpSocket, core.TcpStream, core.TcpListener
 
 -- RFC 8305, section 5: the delay before the next address is tried beside those that have not answered yet.
 local ATTEMPT_DELAY = 0.25
-
--- addresses and options ---------------------------------------------------------------------------
-
--- (address, opts) or (host, port, opts) → address, port | nil, opts, position of opts
-local function split_arguments(name, address, second, third)
-  local port, opts
-  if type(second) == "table" or second == nil and third == nil then
-    opts = second
-  else
-    port, opts = second, third
-  end
-  if opts == nil then
-    opts = {}
-  end
-  local position = port ~= nil and 3 or 2
-  check.value(opts, "table", position, name)
-  return address, port, opts, position
-end
-
--- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
-local function target(name, address, port)
-  local found, host, number, message = private.target(address, port)
-  check.that(not message, number, name, message)
-  return found, host, number
-end
-
--- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
-local function resolve(name, address, port, seconds, family)
-  local found, host, number = target(name, address, port)
-  if found then
-    return { found }
-  elseif found == nil then
-    return nil, host
-  end
-  return private.lookup_host(host, number, family, seconds)
-end
-
--- Takes the keys that are not socket options out of a copy of the table, and checks those that are.
-local function take(name, opts, position, ...)
-  local rest = {}
-  for key, value in pairs(opts) do
-    rest[key] = value
-  end
-  local taken = {}
-  for i = 1, select("#", ...) do
-    local key = select(i, ...)
-    taken[i], rest[key] = rest[key], nil
-  end
-  local problem = private.option_problem(rest)
-  check.that(not problem, position, name, problem)
-  return rest, table.unpack(taken, 1, select("#", ...))
-end
 
 -- A socket of the address's family with these options, bound to local_addr if there is one. Nothing here waits.
 local function new_socket(addr, options, local_addr)
@@ -99,7 +48,7 @@ function core.lookup_host(host, port, opts)
   if type(host) == "string" and port == nil and not host:find(":", 1, true) then
     port = 0
   end
-  local found, name, number = target("lookup_host", host, port)
+  local found, name, number = resolve.target("lookup_host", host, port)
   if found then
     local wanted = opts.family
     if wanted and wanted ~= "any" and found:family() ~= wanted then
@@ -188,7 +137,7 @@ end
 local raced = outside(race)
 
 local function dial(address, port, settings)
-  local addresses, err = resolve("connect", address, port)
+  local addresses, err = resolve.all("connect", address, port)
   if not addresses then
     return nil, err
   end
@@ -204,7 +153,7 @@ local function dial_within(seconds, address, port, settings)
   if not seconds then
     return dial(address, port, settings)
   end
-  local found, err = target("connect", address, port)
+  local found, err = resolve.target("connect", address, port)
   if found then
     return connect_one(found, settings, seconds)
   elseif found == nil then
@@ -219,15 +168,15 @@ end
 
 -- TcpStream.connect(addr[, opts]) → TcpStream: every address of the name until one answers; the error is the last one.
 function TcpStream.connect(...)
-  local address, port, opts, position = split_arguments("connect", ...)
+  local address, port, opts, position = resolve.split_arguments("connect", ...)
   local options, seconds, local_addr, happy_eyeballs =
-    take("connect", opts, position, "timeout", "local_addr", "happy_eyeballs")
+    resolve.take("connect", opts, position, "timeout", "local_addr", "happy_eyeballs")
   check.optional_seconds(seconds, position, "connect", "timeout")
   check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", position, "connect",
     ("happy_eyeballs: boolean expected, got %s"):format(type(happy_eyeballs)))
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
   if local_addr ~= nil then
-    local locals, err = resolve("connect", local_addr)
+    local locals, err = resolve.all("connect", local_addr)
     if not locals then
       return nil, err
     end
@@ -236,21 +185,15 @@ function TcpStream.connect(...)
   return dial_within(seconds, address, port, settings)
 end
 
--- A name is looked up for the family that the socket has.
-local function family_of(socket)
-  local addr = socket:local_addr()
-  return addr and addr:family()
-end
-
 -- socket:connect(addr[, opts]) → TcpStream. Consumes the socket; a failure closes it.
 function TcpSocket:connect(...)
   check.receiver(self, { TcpSocket = true }, "TcpSocket", "connect")
-  local address, port, opts, position = split_arguments("connect", ...)
-  local options, seconds = take("connect", opts, position, "timeout")
+  local address, port, opts, position = resolve.split_arguments("connect", ...)
+  local options, seconds = resolve.take("connect", opts, position, "timeout")
   check.optional_seconds(seconds, position, "connect", "timeout")
   local socket <close> = self
-  local addresses, err = resolve("connect", address, port, seconds, family_of(self))
-  if not addresses then
+  local addr, err = resolve.first("connect", self, address, port, seconds)
+  if not addr then
     return nil, err
   end
   local ok
@@ -258,17 +201,17 @@ function TcpSocket:connect(...)
   if not ok then
     return nil, err
   end
-  return private.connect(socket, addresses[1], seconds)
+  return private.connect(socket, addr, seconds)
 end
 
 -- socket:bind(addr) → socket
 function TcpSocket:bind(address, port)
   check.receiver(self, { TcpSocket = true }, "TcpSocket", "bind")
-  local addresses, err = resolve("bind", address, port, nil, family_of(self))
-  if not addresses then
+  local addr, err = resolve.first("bind", self, address, port)
+  if not addr then
     return nil, err
   end
-  return private.bind(self, addresses[1])
+  return private.bind(self, addr)
 end
 
 -- listening ---------------------------------------------------------------------------------------
@@ -284,14 +227,14 @@ end
 
 -- TcpListener.bind(addr[, opts]) → TcpListener on the first address of the name that can be bound.
 function TcpListener.bind(...)
-  local address, port, opts, position = split_arguments("bind", ...)
-  local options, backlog = take("bind", opts, position, "backlog")
+  local address, port, opts, position = resolve.split_arguments("bind", ...)
+  local options, backlog = resolve.take("bind", opts, position, "backlog")
   check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, position, "bind",
     ("backlog: integer from 0 expected, got %s"):format(tostring(backlog)))
   if options.reuseaddr == nil then
     options.reuseaddr = true
   end
-  local addresses, err = resolve("bind", address, port)
+  local addresses, err = resolve.all("bind", address, port)
   if not addresses then
     return nil, err
   end

@@ -1,0 +1,170 @@
+/* How sockets meet: see connection.h. What a socket becomes by it is a row. */
+#include "binding/connection.h"
+
+#include "binding/address.h"
+#include "binding/object.h"
+
+#include <limits.h>
+
+enum {
+  PAUSE_NS = 100000000, /* how long a listener rests that found no free descriptor */
+  AGAIN_NS = 5000000,   /* and a connect whose listener's queue is full: nothing tells of room */
+};
+
+static const struct {
+  unsigned kind;
+  unsigned connected, listening, accepted; /* the same kind: it stays what it is */
+} rows[] = {
+    {TN_TCP_SOCKET, TN_TCP_STREAM, TN_TCP_LISTENER, 0},
+    {TN_TCP_LISTENER, 0, 0, TN_TCP_STREAM},
+    {TN_SOCKET, TN_SOCKET, TN_SOCKET, TN_SOCKET},
+};
+
+static unsigned kind_of(const struct tn_call *call) {
+  return ((const struct tn_object *)call->self)->header.kind;
+}
+
+static size_t row_of(const struct tn_call *call) {
+  size_t row = 0;
+  while (rows[row].kind != kind_of(call)) {
+    row++;
+  }
+  return row;
+}
+
+/* Leaves what the socket is from now on. */
+static int become(lua_State *L, struct tn_call *call, unsigned kind) {
+  if (kind == kind_of(call)) {
+    lua_settop(L, 1);
+  } else {
+    tn_object_move(L, call->rt, kind, call->self, call->method->name);
+  }
+  return 1;
+}
+
+static int prepare_address(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_address(L, 2);
+  return 0;
+}
+
+static int attempt_bind(lua_State *L, struct tn_call *call) {
+  const struct tn_address *address = tn_address_at(L, 2);
+  int status = tn_socket_bind(call->source->fd, &address->any, address->length);
+  if (status < 0) {
+    return status;
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+static int connect_step(struct tn_call *call, const struct tn_address *address) {
+  struct tn_source *source = call->source;
+  if (source->connecting) {
+    int status = tn_socket_connected(source->fd);
+    source->connecting = status == TN_EAGAIN;
+    return status;
+  }
+  int status = tn_socket_connect(source->fd, &address->any, address->length);
+  source->connecting = status == -EINPROGRESS;
+  if (status == TN_EAGAIN) {
+    call->until_ns = tn_now_ns() + AGAIN_NS;
+  }
+  return source->connecting ? TN_EAGAIN : status;
+}
+
+static int attempt_connect(lua_State *L, struct tn_call *call) {
+  int status = connect_step(call, tn_address_at(L, 2));
+  if (status < 0) {
+    return status;
+  }
+  unsigned kind = rows[row_of(call)].connected;
+  if (kind & TN_STREAMS) {
+    tn_source_set_peer(call->source, tn_address_at(L, 2));
+  }
+  return become(L, call, kind);
+}
+
+static int prepare_listen(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  lua_pushinteger(L, tn_opt_integer(L, 2, "backlog", 0, INT_MAX, 1024));
+  lua_replace(L, 2);
+  return 0;
+}
+
+static int attempt_listen(lua_State *L, struct tn_call *call) {
+  int status = tn_socket_listen(call->source->fd, (int)lua_tointeger(L, 2));
+  return status < 0 ? status : become(L, call, rows[row_of(call)].listening);
+}
+
+/* A connection: its descriptor waits in the stash until Lua has an object for it. */
+static int take_connection(struct tn_source *listener, struct tn_address *peer) {
+  if (listener->stash != TN_NO_FD) {
+    return tn_socket_peer(listener->stash, &peer->any, &peer->length) < 0 ? (peer->length = 0) : 0;
+  }
+  if ((listener->drained & listener->armed & TN_READABLE) != 0) {
+    return TN_EAGAIN;
+  }
+  int fd = tn_socket_accept(listener->fd, &peer->any, &peer->length);
+  if (fd < 0) {
+    listener->drained |= fd == TN_EAGAIN ? TN_READABLE : 0;
+    return fd;
+  }
+  listener->stash = fd;
+  return 0;
+}
+
+/* A connection that died meanwhile takes no options: its reader will learn why. */
+static void set_options(const struct tn_option_value *value, tn_fd fd) {
+  for (; value; value = value->next) {
+    if (tn_option_set(fd, value) < 0) {
+      return;
+    }
+  }
+}
+
+static int attempt_accept(lua_State *L, struct tn_call *call) {
+  struct tn_source *listener = call->source;
+  struct tn_address peer = {.length = sizeof peer.storage};
+  if (listener->pause_until_ns != 0) {
+    if (tn_now_ns() < listener->pause_until_ns) {
+      call->until_ns = listener->pause_until_ns;
+      return TN_EAGAIN;
+    }
+    listener->pause_until_ns = 0;
+  }
+  int status = take_connection(listener, &peer);
+  if (status < 0) {
+    if (tn_is_exhaustion(status)) {
+      listener->pause_until_ns = tn_now_ns() + PAUSE_NS;
+    }
+    return status;
+  }
+  struct tn_object *accepted = tn_object_new(L, call->rt, rows[row_of(call)].accepted, NULL);
+  tn_address_push(L, call->rt, &peer);
+  accepted->source = tn_source_new(listener->reactor, listener->stash);
+  if (!accepted->source) {
+    return TN_ENOMEM;
+  }
+  listener->stash = TN_NO_FD;
+  if (peer.length > 0) {
+    tn_source_set_peer(accepted->source, &peer);
+  }
+  set_options(listener->accept_options, accepted->source->fd);
+  return 2;
+}
+
+/* `bind` and `connect` take a SocketAddr here; names and options are for Lua. */
+/* clang-format off */
+const struct tn_method tn_connection_methods[] = {
+  {.name = "bind", .kinds = TN_TCP_SOCKET | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS | TN_PRIVATE,
+   .address_at = 2, .prepare = prepare_address, .attempt = attempt_bind},
+  {.name = "connect", .kinds = TN_TCP_SOCKET | TN_SOCKET, .interest = TN_WRITABLE, .slots = 3, .seconds_at = 3,
+   .address_at = 2, .flags = TN_PRIVATE, .prepare = prepare_address, .attempt = attempt_connect},
+  {.name = "listen", .kinds = TN_TCP_SOCKET | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
+   .prepare = prepare_listen, .attempt = attempt_listen},
+  {.name = "accept", .kinds = TN_TCP_LISTENER | TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
+   .flags = TN_HAS_TRY, .attempt = attempt_accept},
+  {0},
+};
+/* clang-format on */

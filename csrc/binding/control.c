@@ -1,0 +1,445 @@
+/* Control messages as Lua tables: see control.h. */
+#include "binding/control.h"
+
+#include "binding/address.h"
+#include "core/address.h"
+#include "core/source.h"
+#include "core/status.h"
+
+#include <limits.h>
+#include <string.h>
+#include <time.h>
+
+enum { FDS_MAX = 253 }; /* SCM_MAX_FD of Linux */
+
+/* What one list is being encoded to; errors name the argument that it came in. */
+struct taking {
+  struct tn_control *control;
+  tn_fd fd;
+  int argument;
+  int entry; /* stack index of the table */
+  const char **message;
+};
+
+static int refuse(lua_State *L, const struct taking *taking, const char *expected) {
+  return luaL_argerror(L, taking->argument, lua_pushfstring(L, "control: %s expected", expected));
+}
+
+static void append(lua_State *L, const struct taking *taking, int level, int number,
+                   const void *data, size_t length) {
+  if (!tn_control_append(taking->control, level, number, data, length)) {
+    luaL_argerror(L, taking->argument,
+                  lua_pushfstring(L, "control: at most %d bytes", (int)TN_CONTROL_MAX));
+  }
+}
+
+static lua_Integer take_integer(lua_State *L, const struct taking *taking, const char *field,
+                                lua_Integer least, lua_Integer most) {
+  int is_integer;
+  lua_getfield(L, taking->entry, field);
+  lua_Integer number = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || lua_type(L, -1) != LUA_TNUMBER || number < least || number > most) {
+    refuse(L, taking,
+           lua_pushfstring(L, "%s: integer from %I to %I", field, (LUAI_UACINT)least,
+                           (LUAI_UACINT)most));
+  }
+  lua_pop(L, 1);
+  return number;
+}
+
+static void take_number(lua_State *L, const struct taking *taking,
+                        const struct tn_control_row *row) {
+  lua_Integer number = take_integer(L, taking, "value", 0, row->size == 2 ? UINT16_MAX : INT_MAX);
+  int word = (int)number;
+  uint16_t narrow = (uint16_t)number;
+  append(L, taking, row->level, row->number, row->size == 2 ? (void *)&narrow : (void *)&word,
+         row->size);
+}
+
+/* The descriptor of an integer or an object; the failure of an object that cannot be sent. */
+static int take_fd(lua_State *L, const struct taking *taking, tn_fd *fd) {
+  const struct tn_object *object = tn_cast(L, -1, TN_SOURCES);
+  if (object) {
+    if (!object->source || object->source->fd == TN_NO_FD) {
+      *taking->message = tn_object_push_end(L, object);
+      return TN_CLOSED;
+    }
+    if (object->source->input.length > 0) {
+      *taking->message = "bytes already read from the object would be lost";
+      return TN_EBUSY;
+    }
+    *fd = object->source->fd;
+    return 0;
+  }
+  int is_integer;
+  lua_Integer number = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || lua_type(L, -1) != LUA_TNUMBER || number < 0 || number > INT_MAX) {
+    refuse(L, taking, "fds: list of objects or descriptors");
+  }
+  *fd = (tn_fd)number;
+  return 0;
+}
+
+static int take_fds(lua_State *L, const struct taking *taking, const struct tn_control_row *row) {
+  tn_fd fds[FDS_MAX];
+  if (lua_getfield(L, taking->entry, "fds") != LUA_TTABLE) {
+    refuse(L, taking, "fds: list of objects or descriptors");
+  }
+  lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+  if (count < 1 || count > FDS_MAX) {
+    refuse(L, taking, "fds: 1 to 253 descriptors");
+  }
+  for (lua_Integer i = 0; i < count; i++) {
+    lua_rawgeti(L, -1, i + 1);
+    int status = take_fd(L, taking, &fds[i]);
+    if (status < 0) {
+      return status;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  append(L, taking, row->level, row->number, fds, (size_t)count * sizeof fds[0]);
+  return 0;
+}
+
+static void take_credentials(lua_State *L, const struct taking *taking,
+                             const struct tn_control_row *row) {
+  struct tn_credentials who = {
+      .pid = (int)take_integer(L, taking, "pid", 0, INT_MAX),
+      .uid = (unsigned)take_integer(L, taking, "uid", 0, UINT_MAX),
+      .gid = (unsigned)take_integer(L, taking, "gid", 0, UINT_MAX),
+  };
+  append(L, taking, row->level, row->number, &who, sizeof who);
+}
+
+/* nil, an index or a name. */
+static unsigned take_interface(lua_State *L, const struct taking *taking) {
+  unsigned number = 0;
+  int type = lua_getfield(L, taking->entry, "interface");
+  if (type == LUA_TNUMBER) {
+    number = (unsigned)take_integer(L, taking, "interface", 0, INT_MAX);
+  } else if (type == LUA_TSTRING) {
+    number = tn_interface_index(lua_tostring(L, -1));
+  }
+  if (type != LUA_TNIL && !lua_isinteger(L, -1) && number == 0) {
+    refuse(L, taking, "interface: name or index of an interface");
+  }
+  lua_pop(L, 1);
+  return number;
+}
+
+/* {address =, interface =}: where the datagram is to come from. */
+static void take_pktinfo(lua_State *L, const struct taking *taking) {
+  struct tn_address source = {.length = sizeof source.storage};
+  bool literal;
+  int type = lua_getfield(L, taking->entry, "address");
+  if (type == LUA_TSTRING) {
+    size_t length;
+    const char *text = lua_tolstring(L, -1, &length);
+    if (tn_address_parse_ip(text, length, 0, &source, &literal)) {
+      refuse(L, taking, "address: IP address");
+    }
+  } else if (type != LUA_TNIL) {
+    refuse(L, taking, "address: IP address");
+  } else if (tn_socket_name(taking->fd, &source.any, &source.length) == 0) {
+    sa_family_t family = source.any.sa_family;
+    memset(&source.storage, 0, sizeof source.storage);
+    source.any.sa_family = family;
+  }
+  unsigned interface = take_interface(L, taking);
+  if (source.any.sa_family == AF_INET6) {
+    struct in6_pktinfo info = {.ipi6_addr = source.v6.sin6_addr, .ipi6_ifindex = interface};
+    append(L, taking, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
+  } else {
+    struct in_pktinfo info = {.ipi_ifindex = (int)interface, .ipi_spec_dst = source.v4.sin_addr};
+    append(L, taking, IPPROTO_IP, IP_PKTINFO, &info, sizeof info);
+  }
+  lua_pop(L, 1);
+}
+
+static void take_raw(lua_State *L, const struct taking *taking) {
+  int level = (int)take_integer(L, taking, "level", INT_MIN, INT_MAX);
+  int number = (int)take_integer(L, taking, "number", INT_MIN, INT_MAX);
+  size_t length;
+  if (lua_getfield(L, taking->entry, "data") != LUA_TSTRING) {
+    refuse(L, taking, "data: string");
+  }
+  const char *data = lua_tolstring(L, -1, &length);
+  append(L, taking, level, number, data, length);
+  lua_pop(L, 1);
+}
+
+static const struct tn_control_row *row_named(const char *type) {
+  const struct tn_control_row *row = tn_control_rows;
+  while (row->type && strcmp(row->type, type) != 0) {
+    row++;
+  }
+  return row;
+}
+
+static int take_entry(lua_State *L, const struct taking *taking) {
+  if (!lua_istable(L, taking->entry)) {
+    return refuse(L, taking, "list of tables with a type");
+  }
+  if (lua_getfield(L, taking->entry, "type") != LUA_TSTRING) {
+    return refuse(L, taking, "type: string");
+  }
+  const char *type = lua_tostring(L, -1);
+  const struct tn_control_row *row = row_named(type);
+  int status = 0;
+  if (strcmp(type, "raw") == 0) {
+    take_raw(L, taking);
+  } else if (row->type && row->number == TN_ABSENT) {
+    status = -ENOTSUP;
+  } else if (row->type && row->kind == TN_CONTROL_FDS) {
+    status = take_fds(L, taking, row);
+  } else if (row->type && row->kind == TN_CONTROL_CREDENTIALS) {
+    take_credentials(L, taking, row);
+  } else if (row->type && row->kind == TN_CONTROL_PKTINFO_V4) {
+    take_pktinfo(L, taking);
+  } else if (row->type && row->kind == TN_CONTROL_INT && row->size > 0) {
+    take_number(L, taking, row);
+  } else {
+    luaL_argerror(L, taking->argument,
+                  lua_pushfstring(L,
+                                  row->type ? "control: '%s' can only be received"
+                                            : "control: unknown type '%s'",
+                                  type));
+  }
+  return status;
+}
+
+int tn_control_take(lua_State *L, int index, int argument, tn_fd fd, struct tn_control *control,
+                    const char **message) {
+  control->length = 0;
+  lua_Integer count = (lua_Integer)lua_rawlen(L, index);
+  for (lua_Integer i = 1; i <= count; i++) {
+    int top = lua_gettop(L);
+    lua_rawgeti(L, index, i);
+    struct taking taking = {control, fd, argument, top + 1, message};
+    int status = take_entry(L, &taking);
+    if (status < 0) {
+      return status;
+    }
+    lua_settop(L, top);
+  }
+  return 0;
+}
+
+/* --- what arrived --- */
+
+static void set_integer(lua_State *L, const char *name, lua_Integer number) {
+  lua_pushinteger(L, number);
+  lua_setfield(L, -2, name);
+}
+
+static void set_string(lua_State *L, const char *name, const char *text) {
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, name);
+}
+
+/* The bytes of the entry in a structure; what a short one lacks is 0. */
+static void decode(const struct tn_control_entry *entry, void *bytes, size_t size) {
+  memset(bytes, 0, size);
+  memcpy(bytes, entry->data, size < entry->length ? size : entry->length);
+}
+
+static lua_Integer integer_of(const struct tn_control_entry *entry) {
+  uint8_t byte;
+  uint16_t narrow;
+  uint32_t word;
+  int64_t wide;
+  switch (entry->length) {
+  case sizeof byte:
+    decode(entry, &byte, sizeof byte);
+    return byte;
+  case sizeof narrow:
+    decode(entry, &narrow, sizeof narrow);
+    return narrow;
+  case sizeof word:
+    decode(entry, &word, sizeof word);
+    return word;
+  default:
+    decode(entry, &wide, sizeof wide);
+    return wide;
+  }
+}
+
+static void set_ip(lua_State *L, const char *name, int family, const void *ip) {
+  struct tn_address address;
+  char text[TN_ADDRESS_TEXT_MAX];
+  memset(&address, 0, sizeof address);
+  address.any.sa_family = (sa_family_t)family;
+  if (family == AF_INET) {
+    memcpy(&address.v4.sin_addr, ip, sizeof address.v4.sin_addr);
+  } else {
+    memcpy(&address.v6.sin6_addr, ip, sizeof address.v6.sin6_addr);
+  }
+  tn_address_format_ip(&address, text, sizeof text);
+  set_string(L, name, text);
+}
+
+static void set_pktinfo_v4(lua_State *L, const struct tn_control_entry *entry) {
+  struct in_pktinfo info;
+  decode(entry, &info, sizeof info);
+  set_integer(L, "interface", info.ipi_ifindex);
+  set_ip(L, "address", AF_INET, &info.ipi_addr);
+  set_ip(L, "local_address", AF_INET, &info.ipi_spec_dst);
+}
+
+static void set_pktinfo_v6(lua_State *L, const struct tn_control_entry *entry) {
+  struct in6_pktinfo info;
+  decode(entry, &info, sizeof info);
+  set_integer(L, "interface", info.ipi6_ifindex);
+  set_ip(L, "address", AF_INET6, &info.ipi6_addr);
+}
+
+static lua_Integer nanoseconds(const struct timespec *time) {
+  return (lua_Integer)time->tv_sec * 1000000000 + time->tv_nsec;
+}
+
+static void set_times(lua_State *L, const struct tn_control_entry *entry) {
+  struct timespec times[3];
+  decode(entry, times, sizeof times);
+  if (nanoseconds(&times[0]) != 0) {
+    set_integer(L, "software", nanoseconds(&times[0]));
+  }
+  if (nanoseconds(&times[2]) != 0) {
+    set_integer(L, "hardware", nanoseconds(&times[2]));
+  }
+}
+
+static void set_address(lua_State *L, struct tn_runtime *rt, const char *name, const void *bytes,
+                        size_t length) {
+  struct tn_address address = {.length = 0};
+  if (length >= sizeof address.v4 && length <= sizeof address.storage) {
+    memcpy(&address.storage, bytes, length);
+    address.length = (socklen_t)length;
+    tn_address_push(L, rt, &address);
+    lua_setfield(L, -2, name);
+  }
+}
+
+static void set_error(lua_State *L, struct tn_runtime *rt, const struct tn_control_entry *entry) {
+  static const char *const origins[] = {"none", "local", "icmp", "icmp6", "timestamp", "zerocopy"};
+  struct tn_extended_error error;
+  decode(entry, &error, sizeof error);
+  set_string(L, "code", tn_status_name(-(int)error.number));
+  set_integer(L, "errno", error.number);
+  if (error.origin < sizeof origins / sizeof origins[0]) {
+    set_string(L, "origin", origins[error.origin]);
+  } else {
+    set_integer(L, "origin", error.origin);
+  }
+  set_integer(L, "icmp_type", error.type);
+  set_integer(L, "icmp_code", error.code);
+  set_integer(L, "info", error.info);
+  set_integer(L, "data", error.data);
+  const struct sockaddr *offender = (const void *)((const char *)entry->data + sizeof error);
+  sa_family_t family = AF_UNSPEC;
+  if (entry->length >= sizeof error + sizeof *offender) {
+    memcpy(&family, &offender->sa_family, sizeof family);
+  }
+  if (family == AF_INET || family == AF_INET6) {
+    size_t length = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (entry->length >= sizeof error + length) {
+      set_address(L, rt, "offender", offender, length);
+    }
+  }
+}
+
+static void set_fds(lua_State *L, const struct tn_control_entry *entry) {
+  size_t count = entry->length / sizeof(tn_fd);
+  lua_createtable(L, (int)count, 0);
+  for (size_t i = 0; i < count; i++) {
+    tn_fd fd;
+    memcpy(&fd, (const tn_fd *)entry->data + i, sizeof fd);
+    lua_pushinteger(L, fd);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "fds");
+}
+
+static void set_timestamp(lua_State *L, const struct tn_control_entry *entry,
+                          enum tn_control_kind kind) {
+  struct timespec time;
+  struct timeval coarse;
+  decode(entry, &time, sizeof time);
+  if (kind == TN_CONTROL_TIMEVAL) {
+    decode(entry, &coarse, sizeof coarse);
+    time = (struct timespec){coarse.tv_sec, coarse.tv_usec * 1000};
+  }
+  set_integer(L, "value", nanoseconds(&time));
+}
+
+static void push_entry(lua_State *L, struct tn_runtime *rt, const struct tn_control_entry *entry) {
+  const struct tn_control_row *row = tn_control_row_of(entry);
+  lua_createtable(L, 0, 4);
+  set_string(L, "type", row ? row->type : "raw");
+  switch (row ? row->kind : TN_CONTROL_RAW) {
+  case TN_CONTROL_INT:
+    set_integer(L, "value", integer_of(entry));
+    break;
+  case TN_CONTROL_FDS:
+    set_fds(L, entry);
+    break;
+  case TN_CONTROL_CREDENTIALS: {
+    struct tn_credentials who;
+    decode(entry, &who, sizeof who);
+    set_integer(L, "pid", who.pid);
+    set_integer(L, "uid", (lua_Integer)who.uid);
+    set_integer(L, "gid", (lua_Integer)who.gid);
+    break;
+  }
+  case TN_CONTROL_PKTINFO_V4:
+    set_pktinfo_v4(L, entry);
+    break;
+  case TN_CONTROL_PKTINFO_V6:
+    set_pktinfo_v6(L, entry);
+    break;
+  case TN_CONTROL_TIMEVAL:
+  case TN_CONTROL_TIMESPEC:
+    set_timestamp(L, entry, row->kind);
+    break;
+  case TN_CONTROL_TIMESPECS:
+    set_times(L, entry);
+    break;
+  case TN_CONTROL_ADDRESS:
+    set_address(L, rt, "address", entry->data, entry->length);
+    break;
+  case TN_CONTROL_ERROR:
+    set_error(L, rt, entry);
+    break;
+  case TN_CONTROL_RAW:
+    set_integer(L, "level", entry->level);
+    set_integer(L, "number", entry->number);
+    lua_pushlstring(L, entry->data, entry->length);
+    lua_setfield(L, -2, "data");
+    break;
+  }
+}
+
+void tn_control_push(lua_State *L, struct tn_runtime *rt, const struct tn_control *control) {
+  struct tn_control_entry entry;
+  size_t position = 0;
+  lua_newtable(L);
+  while (tn_control_next(control, &position, &entry)) {
+    push_entry(L, rt, &entry);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+  }
+}
+
+int tn_control_fds(const struct tn_control *control, tn_fd *fds, int room) {
+  struct tn_control_entry entry;
+  size_t position = 0;
+  int count = 0;
+  while (tn_control_next(control, &position, &entry)) {
+    if (entry.level != SOL_SOCKET || entry.number != SCM_RIGHTS) {
+      continue;
+    }
+    for (size_t i = 0; i < entry.length / sizeof(tn_fd) && count < room; i++) {
+      memcpy(&fds[count++], (const tn_fd *)entry.data + i, sizeof(tn_fd));
+    }
+  }
+  return count;
+}

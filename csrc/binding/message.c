@@ -1,0 +1,679 @@
+/* Sending and receiving messages: see message.h. Every form is one call of sendmsg or recvmsg. */
+#include "binding/message.h"
+
+#include "binding/address.h"
+#include "binding/buffer.h"
+#include "binding/control.h"
+#include "binding/slices.h"
+
+#include <limits.h>
+#include <string.h>
+
+/* What recvmsg returns. Its fields are a table in the user value; the descriptors that came with it
+ * are its own until somebody takes them. */
+struct message {
+  struct tn_header header;
+  int count;
+  tn_fd fds[];
+};
+
+static struct message *check_message(lua_State *L) {
+  return tn_check(L, 1, TN_MESSAGE, "Message");
+}
+
+static int message_next(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
+  return lua_next(L, 1) ? 2 : (lua_pushnil(L), 1);
+}
+
+/* pairs(message) goes through its fields. */
+static int message_pairs(lua_State *L) {
+  check_message(L);
+  lua_pushcfunction(L, message_next);
+  lua_getiuservalue(L, 1, 1);
+  lua_pushnil(L);
+  return 3;
+}
+
+static int message_close(lua_State *L) {
+  struct message *message = check_message(L);
+  while (message->count > 0) {
+    tn_socket_close(message->fds[--message->count]);
+  }
+  return 0;
+}
+
+/* take_fds() → list of the descriptors that came, the caller's from now on. */
+static int message_take_fds(lua_State *L) {
+  struct message *message = check_message(L);
+  lua_createtable(L, message->count, 0);
+  for (int i = 0; i < message->count; i++) {
+    lua_pushinteger(L, message->fds[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  message->count = 0;
+  return 1;
+}
+
+/* find(type) → the first control message of that type, or nil. */
+static int message_find(lua_State *L) {
+  check_message(L);
+  luaL_checktype(L, 2, LUA_TSTRING);
+  lua_settop(L, 2);
+  lua_getiuservalue(L, 1, 1);
+  lua_getfield(L, 3, "control");
+  for (lua_Integer i = 1; lua_rawgeti(L, 4, i) == LUA_TTABLE; i++) {
+    lua_getfield(L, 5, "type");
+    if (lua_rawequal(L, 6, 2)) {
+      lua_pop(L, 1);
+      return 1;
+    }
+    lua_settop(L, 4);
+  }
+  lua_pushnil(L);
+  return 1;
+}
+
+static int message_tostring(lua_State *L) {
+  const struct message *message = check_message(L);
+  lua_getiuservalue(L, 1, 1);
+  lua_getfield(L, -1, "length");
+  lua_pushfstring(L, "Message (%I bytes, %d descriptors)", (LUAI_UACINT)lua_tointeger(L, -1),
+                  message->count);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"take_fds", message_take_fds}, {"find", message_find}, {"close", message_close}, {NULL, NULL}};
+
+static int message_index(lua_State *L) {
+  check_message(L);
+  return tn_index_fields(L, functions);
+}
+
+static const luaL_Reg metamethods[] = {{"__index", message_index},       {"__pairs", message_pairs},
+                                       {"__gc", message_close},          {"__close", message_close},
+                                       {"__tostring", message_tostring}, {NULL, NULL}};
+const struct tn_class tn_message_class = {"Message", TN_MESSAGE, functions, metamethods};
+
+/* --- flags --- */
+
+static int flag_bit(lua_State *L, int index, bool sends) {
+  const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+  for (const struct tn_message_flag *flag = tn_message_flags; flag->name; flag++) {
+    if ((sends ? flag->sends : flag->receives) && strcmp(flag->name, name) == 0) {
+      return flag->bit;
+    }
+  }
+  return -1;
+}
+
+/* The flags at `index`: nil, a name, or a list of names; -1: not that. */
+static int take_flags(lua_State *L, int index, bool sends) {
+  if (lua_isnoneornil(L, index)) {
+    return 0;
+  }
+  if (!lua_istable(L, index)) {
+    return flag_bit(L, index, sends);
+  }
+  int bits = 0;
+  int count = (int)lua_rawlen(L, index);
+  for (int i = 1; i <= count && bits >= 0; i++) {
+    lua_rawgeti(L, index, i);
+    int bit = flag_bit(L, lua_gettop(L), sends);
+    bits = bit < 0 ? -1 : bits | bit;
+    lua_pop(L, 1);
+  }
+  return bits;
+}
+
+/* The same; raises with the names that there are. */
+static int check_flags(lua_State *L, int index, int argument, bool sends) {
+  int bits = take_flags(L, index, sends);
+  if (bits >= 0) {
+    return bits;
+  }
+  luaL_Buffer names;
+  luaL_buffinit(L, &names);
+  luaL_addstring(&names, "flags: list of");
+  for (const struct tn_message_flag *flag = tn_message_flags; flag->name; flag++) {
+    if (sends ? flag->sends : flag->receives) {
+      luaL_addchar(&names, ' ');
+      luaL_addstring(&names, flag->name);
+    }
+  }
+  luaL_addstring(&names, " expected");
+  luaL_pushresult(&names);
+  return luaL_argerror(L, argument, lua_tostring(L, -1));
+}
+
+static void push_flags(lua_State *L, int bits) {
+  lua_newtable(L);
+  for (const struct tn_message_flag *flag = tn_message_flags; flag->name; flag++) {
+    if (flag->reports && (bits & flag->bit)) {
+      lua_pushboolean(L, 1);
+      lua_setfield(L, -2, flag->name);
+    }
+  }
+}
+
+/* --- receiving --- */
+
+/* What a receive waits for when there is nothing: urgent data and the error queue have an event of
+ * their own, which does not fire for plain bytes. */
+static int would_block(struct tn_call *call, int flags) {
+  call->wait_interest = flags & (MSG_OOB | MSG_ERRQUEUE) ? TN_PRIORITY : 0;
+  return TN_EAGAIN;
+}
+
+/* No urgent byte has come: it will, unless the peer has ended the stream. */
+static ptrdiff_t no_urgent_byte(const struct tn_source *source) {
+  int inline_data = 0;
+  socklen_t length = sizeof inline_data;
+  tn_socket_get_option(source->fd, SOL_SOCKET, SO_OOBINLINE, &inline_data, &length);
+  if (inline_data) {
+    return TN_EINVAL;
+  }
+  int ready = tn_socket_poll(source->fd, TN_PRIORITY);
+  return ready < 0 ? ready : ready & TN_READ_CLOSED ? 0 : TN_EAGAIN;
+}
+
+/* One recvmsg. What a stream has read ahead comes before what the kernel has. */
+static ptrdiff_t receive(struct tn_source *source, struct tn_message *message, int flags) {
+  bool plain = !(flags & (MSG_OOB | MSG_ERRQUEUE));
+  if (plain && source->input.length > 0) {
+    size_t total = 0;
+    for (int i = 0; i < message->count && total < source->input.length; i++) {
+      size_t left = source->input.length - total;
+      size_t part = message->slices[i].length < left ? message->slices[i].length : left;
+      memcpy(message->slices[i].base, tn_bytes_data(&source->input) + total, part);
+      total += part;
+    }
+    if (!(flags & MSG_PEEK)) {
+      tn_bytes_consume(&source->input, total);
+    }
+    message->address_length = 0;
+    message->control_length = 0;
+    message->flags = 0;
+    return (ptrdiff_t)total;
+  }
+  if (plain && !tn_source_is_stream(source)) {
+    flags |= MSG_TRUNC; /* the real length of a message that is cut */
+  }
+  ptrdiff_t count = tn_source_recv_message(source, message, flags);
+  return count == TN_EINVAL && (flags & MSG_OOB) ? no_urgent_byte(source) : count;
+}
+
+static size_t room_of(const struct tn_message *message) {
+  size_t room = 0;
+  for (int i = 0; i < message->count; i++) {
+    room += message->slices[i].length;
+  }
+  return room;
+}
+
+/* Nothing came where bytes must: the end. An empty datagram is data. */
+static bool is_end(struct tn_source *source, ptrdiff_t count, const struct tn_message *message,
+                   int flags) {
+  return count == 0 && message->control_length == 0 && room_of(message) > 0 &&
+         ((flags & MSG_OOB) || tn_source_has_end(source));
+}
+
+/* Memory for `size` bytes: the reactor's, or a value on the stack. */
+static char *memory_for(lua_State *L, const struct tn_call *call, size_t size) {
+  if (size <= TN_SCRATCH_SIZE && !tn_scratch_busy(call->rt->reactor)) {
+    return tn_reactor_scratch(call->rt->reactor);
+  }
+  return lua_newuserdatauv(L, size, 0);
+}
+
+/* Bytes of a stream that Lua has no memory for stay readable; a datagram is lost then. */
+static void hold(struct tn_source *source, const char *bytes, size_t count, int flags) {
+  if (!(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)) && tn_source_is_stream(source)) {
+    tn_scratch_hold(source, bytes, count);
+  }
+}
+
+/* data[, address or nil[, real length]] */
+static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with_address) {
+  struct tn_source *source = call->source;
+  struct tn_address address;
+  size_t max = (size_t)lua_tointeger(L, 2);
+  flags |= (int)lua_tointeger(L, 3);
+  struct tn_slice slice = {memory_for(L, call, max), max};
+  struct tn_message message = {.slices = &slice, .count = 1};
+  if (with_address) {
+    message.address = &address.any;
+    message.address_length = sizeof address.storage;
+  }
+  ptrdiff_t count = receive(source, &message, flags);
+  if (count < 0) {
+    return count == TN_EAGAIN ? would_block(call, flags) : (int)count;
+  }
+  if (is_end(source, count, &message, flags)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  size_t given = (size_t)count < max ? (size_t)count : max;
+  hold(source, slice.base, given, flags);
+  lua_pushlstring(L, slice.base, given); /* before anything else of Lua's: the memory is shared */
+  tn_scratch_take(call->rt->reactor);
+  if (with_address && message.address_length > 0) {
+    address.length = message.address_length;
+    tn_address_push(L, call->rt, &address);
+  } else {
+    lua_pushnil(L);
+  }
+  lua_pushinteger(L, count);
+  return (size_t)count > max ? 3 : with_address ? (lua_pop(L, 1), 2) : (lua_pop(L, 2), 1);
+}
+
+static int prepare_recv(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  lua_pushinteger(L, tn_opt_integer(L, 2, "max", 0, INT_MAX, TN_SCRATCH_SIZE));
+  lua_replace(L, 2);
+  lua_pushinteger(L, check_flags(L, 3, 3, false));
+  lua_replace(L, 3);
+  return 0;
+}
+
+static int attempt_recv(lua_State *L, struct tn_call *call) {
+  return receive_data(L, call, 0, false);
+}
+
+static int attempt_recv_from(lua_State *L, struct tn_call *call) {
+  return receive_data(L, call, 0, true);
+}
+
+static int attempt_peek(lua_State *L, struct tn_call *call) {
+  return receive_data(L, call, MSG_PEEK, false);
+}
+
+static int attempt_peek_from(lua_State *L, struct tn_call *call) {
+  return receive_data(L, call, MSG_PEEK, true);
+}
+
+static int attempt_recv_out_of_band(lua_State *L, struct tn_call *call) {
+  return receive_data(L, call, MSG_OOB, false);
+}
+
+/* Whom the next datagram is from. */
+static int attempt_peek_sender(lua_State *L, struct tn_call *call) {
+  struct tn_address address;
+  char byte;
+  struct tn_slice slice = {&byte, 1};
+  struct tn_message message = {.slices = &slice,
+                               .count = 1,
+                               .address = &address.any,
+                               .address_length = sizeof address.storage};
+  ptrdiff_t count = tn_source_recv_message(call->source, &message, MSG_PEEK);
+  if (count < 0) {
+    return (int)count;
+  }
+  address.length = message.address_length;
+  if (address.length > 0) {
+    tn_address_push(L, call->rt, &address);
+  } else {
+    lua_pushnil(L);
+  }
+  return 1;
+}
+
+static int prepare_recv_vectored(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_rooms(L, 2);
+  lua_pushinteger(L, check_flags(L, 3, 3, false));
+  lua_replace(L, 3);
+  return 0;
+}
+
+/* count[, address], flags */
+static int receive_vectored(lua_State *L, struct tn_call *call, bool with_address) {
+  struct tn_address address = {.length = 0};
+  struct tn_slice slices[TN_SLICES_MAX];
+  int flags = (int)lua_tointeger(L, 3);
+  struct tn_message message = {.slices = slices, .count = tn_rooms_at(L, 2, slices)};
+  if (with_address) {
+    message.address = &address.any;
+    message.address_length = sizeof address.storage;
+  }
+  size_t room = room_of(&message);
+  ptrdiff_t count = receive(call->source, &message, flags);
+  if (count < 0) {
+    return count == TN_EAGAIN ? would_block(call, flags) : (int)count;
+  }
+  if (is_end(call->source, count, &message, flags)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  size_t given = (size_t)count < room ? (size_t)count : room;
+  tn_rooms_fill(L, 2, given);
+  lua_pushinteger(L, (lua_Integer)given);
+  if (with_address && message.address_length > 0) {
+    address.length = message.address_length;
+    tn_address_push(L, call->rt, &address);
+  } else if (with_address) {
+    lua_pushnil(L);
+  }
+  push_flags(L, message.flags);
+  return with_address ? 3 : 2;
+}
+
+static int attempt_recv_vectored(lua_State *L, struct tn_call *call) {
+  return receive_vectored(L, call, false);
+}
+
+static int attempt_recv_from_vectored(lua_State *L, struct tn_call *call) {
+  return receive_vectored(L, call, true);
+}
+
+/* --- recvmsg{data =, control =, flags =}; slots: data, control, flags --- */
+
+/* The field of the table at `index`, taken off the list of those that may be there. */
+static void check_keys(lua_State *L, int index, const char *const *known) {
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+    const char *const *key = known;
+    while (*key && strcmp(*key, name) != 0) {
+      key++;
+    }
+    if (!*key) {
+      luaL_argerror(L, index, lua_pushfstring(L, "unknown field '%s'", name));
+    }
+  }
+}
+
+/* An integer field, in place of which the default. */
+static lua_Integer size_field(lua_State *L, int index, const char *name, lua_Integer most,
+                              lua_Integer otherwise) {
+  int is_integer;
+  if (lua_getfield(L, index, name) == LUA_TNIL) {
+    lua_pop(L, 1);
+    return otherwise;
+  }
+  lua_Integer size = lua_tointegerx(L, -1, &is_integer);
+  if (!is_integer || lua_type(L, -1) != LUA_TNUMBER || size < 0 || size > most) {
+    luaL_argerror(L, index,
+                  lua_pushfstring(L, "%s: integer from 0 to %I expected", name, (LUAI_UACINT)most));
+  }
+  lua_pop(L, 1);
+  return size;
+}
+
+static int prepare_recvmsg(lua_State *L, struct tn_runtime *rt) {
+  static const char *const known[] = {"data", "control", "flags", NULL};
+  (void)rt;
+  if (lua_isnil(L, 2)) {
+    lua_newtable(L);
+    lua_replace(L, 2);
+  }
+  luaL_checktype(L, 2, LUA_TTABLE);
+  check_keys(L, 2, known);
+  lua_pushinteger(L, size_field(L, 2, "data", INT_MAX, TN_SCRATCH_SIZE));
+  lua_replace(L, 3);
+  lua_pushinteger(L, size_field(L, 2, "control", TN_CONTROL_MAX, 1024));
+  lua_replace(L, 4);
+  lua_getfield(L, 2, "flags");
+  lua_pushinteger(L, check_flags(L, lua_gettop(L), 2, false));
+  lua_replace(L, 5);
+  lua_settop(L, 5);
+  return 0;
+}
+
+static void set_value(lua_State *L, const char *name) {
+  lua_setfield(L, -2, name);
+}
+
+static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
+  struct tn_control control;
+  struct tn_address address;
+  size_t max = (size_t)lua_tointeger(L, 3);
+  size_t control_max = (size_t)lua_tointeger(L, 4);
+  int flags = (int)lua_tointeger(L, 5);
+  /* the owner of descriptors is there before they can come */
+  int room = (int)(control_max / sizeof(tn_fd));
+  struct message *result =
+      tn_new_with(L, call->rt, TN_MESSAGE, sizeof *result, (size_t)room * sizeof(tn_fd), 1);
+  int result_at = lua_gettop(L);
+  struct tn_slice slice = {memory_for(L, call, max), max};
+  struct tn_message message = {.slices = &slice,
+                               .count = 1,
+                               .address = &address.any,
+                               .address_length = sizeof address.storage,
+                               .control = control.bytes,
+                               .control_length = control_max};
+  ptrdiff_t count = receive(source, &message, flags);
+  if (count < 0) {
+    return count == TN_EAGAIN ? would_block(call, flags) : (int)count;
+  }
+  control.length = message.control_length;
+  result->count = tn_control_fds(&control, result->fds, room);
+  if (is_end(source, count, &message, flags)) {
+    lua_pushnil(L);
+    return 1;
+  }
+  size_t given = (size_t)count < max ? (size_t)count : max;
+  hold(source, slice.base, given, flags);
+  lua_pushlstring(L, slice.base, given);
+  tn_scratch_take(call->rt->reactor);
+  lua_createtable(L, 0, 5);
+  lua_insert(L, -2);
+  set_value(L, "data");
+  lua_pushinteger(L, count);
+  set_value(L, "length");
+  if (message.address_length > 0) {
+    address.length = message.address_length;
+    tn_address_push(L, call->rt, &address);
+    set_value(L, "address");
+  }
+  push_flags(L, message.flags);
+  set_value(L, "flags");
+  tn_control_push(L, call->rt, &control);
+  set_value(L, "control");
+  lua_setiuservalue(L, result_at, 1);
+  lua_pushvalue(L, result_at);
+  return 1;
+}
+
+/* --- sending --- */
+
+static int push_sent(lua_State *L, ptrdiff_t count) {
+  if (count < 0) {
+    return (int)count;
+  }
+  lua_pushinteger(L, (lua_Integer)count);
+  return 1;
+}
+
+/* Slots: bytes, [address,] flags. */
+static int send_bytes(lua_State *L, struct tn_call *call, int address_at, int flags_at) {
+  struct tn_slice slice = tn_bytes_at(L, 2);
+  const struct tn_address *address = address_at ? tn_address_at(L, address_at) : NULL;
+  struct tn_message message = {.slices = &slice, .count = 1};
+  if (address) {
+    message.address = (struct sockaddr *)&address->any;
+    message.address_length = address->length;
+  }
+  return push_sent(L,
+                   tn_source_send_message(call->source, &message, (int)lua_tointeger(L, flags_at)));
+}
+
+static int prepare_send(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_bytes(L, 2);
+  lua_pushinteger(L, check_flags(L, 3, 3, true));
+  lua_replace(L, 3);
+  return 0;
+}
+
+static int attempt_send(lua_State *L, struct tn_call *call) {
+  return send_bytes(L, call, 0, 3);
+}
+
+static int prepare_send_to(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_bytes(L, 2);
+  tn_check_address(L, 3);
+  lua_pushinteger(L, check_flags(L, 4, 4, true));
+  lua_replace(L, 4);
+  return 0;
+}
+
+static int attempt_send_to(lua_State *L, struct tn_call *call) {
+  return send_bytes(L, call, 3, 4);
+}
+
+static int prepare_send_out_of_band(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_bytes(L, 2);
+  lua_pushinteger(L, MSG_OOB);
+  lua_replace(L, 3);
+  return 0;
+}
+
+static int prepare_send_vectored(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_bytes_list(L, 2);
+  lua_pushinteger(L, check_flags(L, 3, 3, true));
+  lua_replace(L, 3);
+  return 0;
+}
+
+static int prepare_send_to_vectored(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_bytes_list(L, 2);
+  tn_check_address(L, 3);
+  lua_pushinteger(L, check_flags(L, 4, 4, true));
+  lua_replace(L, 4);
+  return 0;
+}
+
+static int send_list(lua_State *L, struct tn_call *call, int address_at, int flags_at) {
+  struct tn_slice slices[TN_SLICES_MAX];
+  const struct tn_address *address = address_at ? tn_address_at(L, address_at) : NULL;
+  struct tn_message message = {.slices = slices, .count = tn_slices_of_list(L, 2, slices)};
+  if (address) {
+    message.address = (struct sockaddr *)&address->any;
+    message.address_length = address->length;
+  }
+  ptrdiff_t sent = tn_source_send_message(call->source, &message, (int)lua_tointeger(L, flags_at));
+  lua_settop(L, flags_at);
+  return push_sent(L, sent);
+}
+
+static int attempt_send_vectored(lua_State *L, struct tn_call *call) {
+  return send_list(L, call, 0, 3);
+}
+
+static int attempt_send_to_vectored(lua_State *L, struct tn_call *call) {
+  return send_list(L, call, 3, 4);
+}
+
+/* --- sendmsg{data =, control =, flags =}, address --- */
+
+/* Encodes the fields of the table; what is wrong with them is raised. Leaves values in use on the
+ * stack. */
+static int take_message(lua_State *L, const struct tn_object *object, struct tn_slice *slices,
+                        struct tn_message *message, struct tn_control *control,
+                        const char **problem) {
+  int type = lua_getfield(L, 2, "data");
+  if (type == LUA_TTABLE) {
+    int list = lua_gettop(L);
+    luaL_argcheck(L, lua_rawlen(L, list) > 0 && lua_rawlen(L, list) <= TN_SLICES_MAX, 2,
+                  "data: a list of 1 to 64 strings or Buffers expected");
+    message->count = tn_slices_of_list(L, list, slices);
+  } else if (type != LUA_TNIL) {
+    slices[0] = tn_bytes_at(L, -1);
+    luaL_argcheck(L, slices[0].base, 2, "data: string, Buffer or a list of them expected");
+    message->count = 1;
+  }
+  message->slices = slices;
+  type = lua_getfield(L, 2, "control");
+  if (type == LUA_TNIL) {
+    return 0;
+  }
+  luaL_argcheck(L, type == LUA_TTABLE, 2, "control: list of tables with a type expected");
+  tn_fd fd = object->source ? object->source->fd : TN_NO_FD;
+  int status = tn_control_take(L, lua_gettop(L), 2, fd, control, problem);
+  message->control = control->bytes;
+  message->control_length = control->length;
+  return status;
+}
+
+static int prepare_sendmsg(lua_State *L, struct tn_runtime *rt) {
+  static const char *const known[] = {"data", "address", "control", "flags", NULL};
+  struct tn_slice slices[TN_SLICES_MAX];
+  struct tn_control control;
+  struct tn_message message = {0};
+  const char *problem;
+  (void)rt;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  check_keys(L, 2, known);
+  lua_getfield(L, 2, "flags");
+  lua_pushinteger(L, check_flags(L, lua_gettop(L), 2, true));
+  lua_replace(L, 4);
+  if (!lua_isnil(L, 3)) {
+    tn_check_address(L, 3);
+  }
+  take_message(L, lua_touserdata(L, 1), slices, &message, &control, &problem);
+  lua_settop(L, 4);
+  return 0;
+}
+
+/* Encoded anew for each attempt: an object among the descriptors may have been closed meanwhile,
+ * and its number may be another's. */
+static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
+  struct tn_slice slices[TN_SLICES_MAX];
+  struct tn_control control;
+  struct tn_message message = {0};
+  const struct tn_address *address = tn_address_at(L, 3);
+  int status = take_message(L, call->self, slices, &message, &control, &call->message);
+  if (status < 0) {
+    return status;
+  }
+  if (address) {
+    message.address = (struct sockaddr *)&address->any;
+    message.address_length = address->length;
+  }
+  ptrdiff_t sent = tn_source_send_message(call->source, &message, (int)lua_tointeger(L, 4));
+  if (sent == TN_EAGAIN) {
+    lua_settop(L, 4);
+  }
+  return push_sent(L, sent);
+}
+
+/* clang-format off */
+#define MESSAGERS TN_SOCKET
+#define RECV(method_name, size, function) \
+  {.name = #method_name, .kinds = MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3, \
+   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##size, .attempt = function}
+#define SEND(method_name, count, function) \
+  {.name = #method_name, .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = count, .flags = TN_WRITES | TN_HAS_TRY, \
+   .prepare = prepare_##method_name, .attempt = function}
+const struct tn_method tn_message_methods[] = {
+  RECV(recv, recv, attempt_recv),
+  RECV(recv_from, recv, attempt_recv_from),
+  RECV(peek, recv, attempt_peek),
+  RECV(peek_from, recv, attempt_peek_from),
+  RECV(recv_out_of_band, recv, attempt_recv_out_of_band),
+  RECV(recv_vectored, recv_vectored, attempt_recv_vectored),
+  RECV(recv_from_vectored, recv_vectored, attempt_recv_from_vectored),
+  {.name = "peek_sender", .kinds = MESSAGERS, .interest = TN_READABLE, .slots = 1, .flags = TN_READS | TN_HAS_TRY,
+   .attempt = attempt_peek_sender},
+  {.name = "recvmsg", .kinds = MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 5,
+   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recvmsg, .attempt = attempt_recvmsg},
+  SEND(send, 3, attempt_send),
+  SEND(send_out_of_band, 3, attempt_send),
+  SEND(send_vectored, 3, attempt_send_vectored),
+  {.name = "send_to", .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = 4, .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE,
+   .address_at = 3, .prepare = prepare_send_to, .attempt = attempt_send_to},
+  {.name = "send_to_vectored", .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
+   .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_send_to_vectored,
+   .attempt = attempt_send_to_vectored},
+  {.name = "sendmsg", .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
+   .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_sendmsg, .attempt = attempt_sendmsg},
+  {0},
+};
+/* clang-format on */

@@ -1,0 +1,18 @@
+/* Values of socket options: Lua's on one side, the system's bytes on the other. One codec for each
+ * kind of value. */
+#ifndef TCPNET_OPTION_CODEC_H
+#define TCPNET_OPTION_CODEC_H
+
+#include "core/option.h"
+
+#include <lua.h>
+
+struct tn_runtime;
+
+/* Encodes the Lua value at `index`; an action has its further arguments behind it. Returns NULL, or
+ * what is wrong with the value. `status`: negative where the value is right and the system has no
+ * such thing. */
+const char *tn_option_take(lua_State *L, int index, struct tn_option_value *value, int *status);
+void tn_option_push(lua_State *L, struct tn_runtime *rt, const struct tn_option_value *value);
+
+#endif

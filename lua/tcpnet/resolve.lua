@@ -1,0 +1,79 @@
+-- Addresses and options as a call is given them: names looked up, keys told apart and checked.
+local core = require "tcpnet.core"
+local check = require "tcpnet.check"
+
+local private = core.private
+local resolve = {}
+
+-- (address, opts) or (host, port, opts) → address, port | nil, opts, position of opts
+function resolve.split_arguments(name, address, second, third)
+  local port, opts
+  if type(second) == "table" or second == nil and third == nil then
+    opts = second
+  else
+    port, opts = second, third
+  end
+  if opts == nil then
+    opts = {}
+  end
+  local position = port ~= nil and 3 or 2
+  check.value(opts, "table", position, name)
+  return address, port, opts, position
+end
+
+-- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
+function resolve.target(name, address, port)
+  local found, host, number, message = private.target(address, port)
+  check.that(not message, number, name, message)
+  return found, host, number
+end
+
+-- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
+function resolve.all(name, address, port, seconds, family)
+  local found, host, number = resolve.target(name, address, port)
+  if found then
+    return { found }
+  elseif found == nil then
+    return nil, host
+  end
+  return private.lookup_host(host, number, family, seconds)
+end
+
+-- A name is looked up for the family that the socket has.
+function resolve.family_of(socket)
+  local addr = socket:local_addr()
+  return addr and addr:family()
+end
+
+-- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
+function resolve.first(name, socket, address, port, seconds)
+  if private.kind(address) == "SocketAddr" and port == nil then
+    return address
+  end
+  local family = resolve.family_of(socket)
+  if family == "unix" then
+    check.value(address, "string", 1, name)
+    check.that(port == nil, 2, name, "no port beside a path expected")
+    return core.SocketAddr.unix(address)
+  end
+  local addresses, err = resolve.all(name, address, port, seconds, family)
+  return addresses and addresses[1], err
+end
+
+-- Takes the keys that are not socket options out of a copy of the table, and checks those that are.
+function resolve.take(name, opts, position, ...)
+  local rest = {}
+  for key, value in pairs(opts) do
+    rest[key] = value
+  end
+  local taken = {}
+  for i = 1, select("#", ...) do
+    local key = select(i, ...)
+    taken[i], rest[key] = rest[key], nil
+  end
+  local problem = private.option_problem(rest)
+  check.that(not problem, position, name, problem)
+  return rest, table.unpack(taken, 1, select("#", ...))
+end
+
+return resolve

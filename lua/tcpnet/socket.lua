@@ -1,0 +1,166 @@
+-- The generic Socket by names and paths, keepalive as one setting, and what this system has of it all.
+local core = require "tcpnet.core"
+local check = require "tcpnet.check"
+local resolve = require "tcpnet.resolve"
+
+local private = core.private
+local Socket = core.Socket
+
+local SOCKET = { Socket = true }
+
+-- socket:bind(addr) → socket
+function Socket:bind(address, port)
+  check.receiver(self, SOCKET, "Socket", "bind")
+  local addr, err = resolve.first("bind", self, address, port)
+  if not addr then
+    return nil, err
+  end
+  return private.bind(self, addr)
+end
+
+local function connect(name, socket, address, port, seconds)
+  local addr, err = resolve.first(name, socket, address, port, seconds)
+  if not addr then
+    return nil, err
+  end
+  return private.connect(socket, addr, seconds)
+end
+
+-- socket:connect(addr) → socket, which stays open where it fails.
+function Socket:connect(address, port)
+  check.receiver(self, SOCKET, "Socket", "connect")
+  return connect("connect", self, address, port)
+end
+
+-- socket:connect_timeout(addr, seconds) → socket
+function Socket:connect_timeout(address, port, seconds)
+  check.receiver(self, SOCKET, "Socket", "connect_timeout")
+  if seconds == nil then
+    port, seconds = nil, port
+  end
+  check.that(seconds ~= nil, 2, "connect_timeout", "seconds, 0 or more, expected, got no value")
+  check.optional_seconds(seconds, port and 3 or 2, "connect_timeout", "timeout")
+  return connect("connect_timeout", self, address, port, seconds)
+end
+
+-- sending -----------------------------------------------------------------------------------------
+
+-- (addr, flags) or (host, port, flags) → a sending function that takes a SocketAddr, for every address.
+local function sender(name, classes, first)
+  local send = private[name]
+  return function(self, data, address, port, flags)
+    if type(port) ~= "number" then
+      port, flags = nil, port
+    end
+    if private.kind(address) == "SocketAddr" and not port then
+      return send(self, data, address, flags)
+    end
+    check.receiver(self, classes, first, name)
+    local addr, err = resolve.first(name, self, address, port)
+    if not addr then
+      return nil, err
+    end
+    return send(self, data, addr, flags)
+  end
+end
+
+for _, name in ipairs { "send_to", "try_send_to", "send_to_vectored", "try_send_to_vectored" } do
+  Socket[name] = sender(name, SOCKET, "Socket")
+end
+
+-- socket:sendmsg{data =, address =, control =, flags =} → count
+for _, name in ipairs { "sendmsg", "try_sendmsg" } do
+  local send = private[name]
+  Socket[name] = function(self, message)
+    check.receiver(self, SOCKET, "Socket", name)
+    check.value(message, "table", 1, name)
+    local address, err = message.address, nil
+    if address ~= nil then
+      address, err = resolve.first(name, self, address)
+      if not address then
+        return nil, err
+      end
+    end
+    return send(self, message, address)
+  end
+end
+
+-- keepalive ---------------------------------------------------------------------------------------
+
+local KEEPALIVE = { "time", "interval", "retries" }
+
+-- set_tcp_keepalive{time =, interval =, retries =} → socket: switches keepalive on and sets what is given.
+local function set_tcp_keepalive(self, settings)
+  check.value(settings, "table", 1, "set_tcp_keepalive")
+  local options = { keepalive = true }
+  for _, key in ipairs(KEEPALIVE) do
+    options["tcp_keepalive_" .. key] = settings[key]
+  end
+  for key in pairs(settings) do
+    check.that(key == "time" or key == "interval" or key == "retries", 1, "set_tcp_keepalive",
+      ("unknown field '%s'"):format(tostring(key)))
+  end
+  local problem = private.option_problem(options)
+  check.that(not problem, 1, "set_tcp_keepalive", problem)
+  return private.set_options(self, options)
+end
+
+for _, class in ipairs { core.TcpSocket, core.TcpStream, core.TcpListener, Socket } do
+  class.set_tcp_keepalive = set_tcp_keepalive
+end
+
+-- what there is -----------------------------------------------------------------------------------
+
+-- Domains, types and protocols whose presence only the kernel knows.
+local PROBES = {
+  mptcp = { "inet", "stream", "mptcp" },
+  sctp = { "inet", "stream", "sctp" },
+  dccp = { "inet", "dccp", "dccp" },
+  udplite = { "inet", "dgram", "udplite" },
+  vsock = { "vsock", "stream" },
+  packet = { "packet", "raw" },
+  netlink = { "netlink", "raw" },
+  seqpacket = { "unix", "seqpacket" },
+}
+
+-- The sockets on which an option is looked for: no option belongs to all of them.
+local HOSTS = { { "inet", "dgram" }, { "inet", "stream" }, { "inet6", "dgram" }, { "unix", "stream" } }
+
+local function kernel_has_socket(probe)
+  local socket, err = Socket.new(table.unpack(probe))
+  if socket then
+    socket:close()
+  end
+  return socket ~= nil or err:is("EPERM", "EACCES", "EMFILE", "ENFILE")
+end
+
+local function kernel_has_option(row, hosts)
+  if not (row.present and row.get) then
+    return row.present
+  end
+  for _, host in ipairs(hosts) do
+    local _, err = host:get(row.name)
+    if not (err and err:is("ENOPROTOOPT", "ENOTSUP", "EOPNOTSUPP")) then
+      return true
+    end
+  end
+  return false
+end
+
+-- features() → table: name of an option or of a kind of socket → whether this system has it.
+function core.features()
+  local found, hosts = {}, {}
+  for name, probe in pairs(PROBES) do
+    found[name] = kernel_has_socket(probe)
+  end
+  for _, host in ipairs(HOSTS) do
+    hosts[#hosts + 1] = Socket.new(table.unpack(host))
+  end
+  for _, row in ipairs(private.option_rows()) do
+    found[row.name] = kernel_has_option(row, hosts)
+  end
+  for _, host in ipairs(hosts) do
+    host:close()
+  end
+  return found
+end
