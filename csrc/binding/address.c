@@ -85,35 +85,34 @@ static int addr_unix(lua_State *L) {
   return 1;
 }
 
-#ifdef TN_HAVE_VSOCK
 /* vsock(cid, port) */
 static int addr_vsock(lua_State *L) {
-  struct tn_address address = {.length = sizeof address.vsock};
-  memset(&address.storage, 0, sizeof address.storage);
-  address.vsock.svm_family = AF_VSOCK;
-  address.vsock.svm_cid = (unsigned)tn_check_integer(L, 1, "cid", 0, UINT32_MAX);
-  address.vsock.svm_port = (unsigned)tn_check_integer(L, 2, "port", 0, UINT32_MAX);
+  struct tn_address address;
+  unsigned cid = (unsigned)tn_check_integer(L, 1, "cid", 0, UINT32_MAX);
+  unsigned port = (unsigned)tn_check_integer(L, 2, "port", 0, UINT32_MAX);
+  if (!tn_address_set_vsock(&address, cid, port)) {
+    return tn_fail(L, tn_runtime_of(L), -ENOTSUP, "vsock", NULL);
+  }
   tn_address_push(L, tn_runtime_of(L), &address);
   return 1;
 }
-#endif
 
-#ifdef TN_HAVE_PACKET
 /* packet(interface[, protocol]): the interface by name or index, the protocol an Ethernet type. */
 static int addr_packet(lua_State *L) {
-  struct tn_address address = {.length = sizeof address.packet};
-  memset(&address.storage, 0, sizeof address.storage);
-  address.packet.sll_family = AF_PACKET;
-  address.packet.sll_ifindex = lua_type(L, 1) == LUA_TSTRING
-                                   ? (int)tn_interface_index(lua_tostring(L, 1))
-                                   : (int)tn_check_integer(L, 1, "interface", 0, INT32_MAX);
-  luaL_argcheck(L, lua_type(L, 1) != LUA_TSTRING || address.packet.sll_ifindex, 1,
-                "there is no interface of that name");
-  address.packet.sll_protocol = htons((uint16_t)tn_opt_integer(L, 2, "protocol", 0, 65535, 0));
+  struct tn_address address;
+  struct tn_link link = {.protocol = (uint16_t)tn_opt_integer(L, 2, "protocol", 0, 65535, 0)};
+  if (lua_type(L, 1) == LUA_TSTRING) {
+    link.interface = (int)tn_interface_index(lua_tostring(L, 1));
+    luaL_argcheck(L, link.interface != 0, 1, "there is no interface of that name");
+  } else {
+    link.interface = (int)tn_check_integer(L, 1, "interface", 0, INT32_MAX);
+  }
+  if (!tn_address_set_link(&address, &link)) {
+    return tn_fail(L, tn_runtime_of(L), -ENOTSUP, "packet", NULL);
+  }
   tn_address_push(L, tn_runtime_of(L), &address);
   return 1;
 }
-#endif
 
 /* from_bytes(bytes): the system's sockaddr, of whatever family. */
 static int addr_from_bytes(lua_State *L) {
@@ -135,59 +134,45 @@ static int addr_bytes(lua_State *L) {
   return 1;
 }
 
-/* The number of the vsock machine; nil for other families. */
+/* cid() of a vsock address; interface(), protocol(), hardware() of a packet socket's; nil for other
+ * families. */
 static int addr_cid(lua_State *L) {
-  const struct tn_address *address = tn_check_address(L, 1);
-  lua_pushnil(L);
-#ifdef TN_HAVE_VSOCK
-  if (address->any.sa_family == AF_VSOCK) {
-    lua_pushinteger(L, address->vsock.svm_cid);
+  unsigned cid, port;
+  if (!tn_address_vsock(tn_check_address(L, 1), &cid, &port)) {
+    lua_pushnil(L);
+    return 1;
   }
-#else
-  (void)address;
-#endif
+  lua_pushinteger(L, cid);
   return 1;
 }
 
-/* interface(), protocol(), hardware(): of an address of a packet socket. */
 static int addr_interface(lua_State *L) {
-  const struct tn_address *address = tn_check_address(L, 1);
-  lua_pushnil(L);
-#ifdef TN_HAVE_PACKET
-  if (address->any.sa_family == AF_PACKET) {
-    lua_pushinteger(L, address->packet.sll_ifindex);
+  struct tn_link link;
+  if (!tn_address_link(tn_check_address(L, 1), &link)) {
+    lua_pushnil(L);
+    return 1;
   }
-#else
-  (void)address;
-#endif
+  lua_pushinteger(L, link.interface);
   return 1;
 }
 
 static int addr_protocol(lua_State *L) {
-  const struct tn_address *address = tn_check_address(L, 1);
-  lua_pushnil(L);
-#ifdef TN_HAVE_PACKET
-  if (address->any.sa_family == AF_PACKET) {
-    lua_pushinteger(L, ntohs(address->packet.sll_protocol));
+  struct tn_link link;
+  if (!tn_address_link(tn_check_address(L, 1), &link)) {
+    lua_pushnil(L);
+    return 1;
   }
-#else
-  (void)address;
-#endif
+  lua_pushinteger(L, link.protocol);
   return 1;
 }
 
 static int addr_hardware(lua_State *L) {
-  const struct tn_address *address = tn_check_address(L, 1);
-  lua_pushnil(L);
-#ifdef TN_HAVE_PACKET
-  if (address->any.sa_family == AF_PACKET) {
-    size_t length = address->packet.sll_halen;
-    length = length < sizeof address->packet.sll_addr ? length : sizeof address->packet.sll_addr;
-    lua_pushlstring(L, (const char *)address->packet.sll_addr, length);
+  struct tn_link link;
+  if (!tn_address_link(tn_check_address(L, 1), &link)) {
+    lua_pushnil(L);
+    return 1;
   }
-#else
-  (void)address;
-#endif
+  lua_pushlstring(L, (const char *)link.hardware, link.hardware_length);
   return 1;
 }
 
@@ -393,12 +378,8 @@ static const luaL_Reg functions[] = {
     {"flowinfo", addr_flowinfo},
     {"path", addr_path},
     {"unix", addr_unix},
-#ifdef TN_HAVE_VSOCK
     {"vsock", addr_vsock},
-#endif
-#ifdef TN_HAVE_PACKET
     {"packet", addr_packet},
-#endif
     {"from_bytes", addr_from_bytes},
     {"bytes", addr_bytes},
     {"cid", addr_cid},

@@ -648,10 +648,10 @@ static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
 #define MESSAGERS TN_SOCKET
 #define RECV(method_name, size, function) \
   {.name = #method_name, .kinds = MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3, \
-   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##size, .attempt = function}
+   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##size, .attempt = (function)}
 #define SEND(method_name, count, function) \
-  {.name = #method_name, .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = count, .flags = TN_WRITES | TN_HAS_TRY, \
-   .prepare = prepare_##method_name, .attempt = function}
+  {.name = #method_name, .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = (count), .flags = TN_WRITES | TN_HAS_TRY, \
+   .prepare = prepare_##method_name, .attempt = (function)}
 const struct tn_method tn_message_methods[] = {
   RECV(recv, recv, attempt_recv),
   RECV(recv_from, recv, attempt_recv_from),

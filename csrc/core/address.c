@@ -141,18 +141,82 @@ const char *tn_address_parse_local(const char *text, size_t length, struct tn_ad
   return NULL;
 }
 
+bool tn_address_set_vsock(struct tn_address *address, unsigned cid, unsigned port) {
+#ifdef TN_HAVE_VSOCK
+  struct sockaddr_vm vsock;
+  memset(&vsock, 0, sizeof vsock);
+  vsock.svm_family = AF_VSOCK;
+  vsock.svm_cid = cid;
+  vsock.svm_port = port;
+  memcpy(&address->storage, &vsock, sizeof vsock);
+  address->length = sizeof vsock;
+  return true;
+#else
+  (void)address, (void)cid, (void)port;
+  return false;
+#endif
+}
+
+bool tn_address_vsock(const struct tn_address *address, unsigned *cid, unsigned *port) {
+#ifdef TN_HAVE_VSOCK
+  struct sockaddr_vm vsock;
+  if (address->any.sa_family == AF_VSOCK && address->length >= sizeof vsock) {
+    memcpy(&vsock, &address->storage, sizeof vsock);
+    *cid = vsock.svm_cid;
+    *port = vsock.svm_port;
+    return true;
+  }
+#endif
+  (void)address, (void)cid, (void)port;
+  return false;
+}
+
+bool tn_address_set_link(struct tn_address *address, const struct tn_link *link) {
+#ifdef TN_HAVE_PACKET
+  struct sockaddr_ll packet;
+  memset(&packet, 0, sizeof packet);
+  packet.sll_family = AF_PACKET;
+  packet.sll_ifindex = link->interface;
+  packet.sll_protocol = htons(link->protocol);
+  memcpy(&address->storage, &packet, sizeof packet);
+  address->length = sizeof packet;
+  return true;
+#else
+  (void)address, (void)link;
+  return false;
+#endif
+}
+
+bool tn_address_link(const struct tn_address *address, struct tn_link *link) {
+#ifdef TN_HAVE_PACKET
+  struct sockaddr_ll packet;
+  size_t fixed = offsetof(struct sockaddr_ll, sll_addr);
+  if (address->any.sa_family == AF_PACKET && address->length >= fixed) {
+    memset(&packet, 0, sizeof packet);
+    memcpy(&packet, &address->storage,
+           address->length < sizeof packet ? address->length : sizeof packet);
+    link->interface = packet.sll_ifindex;
+    link->protocol = ntohs(packet.sll_protocol);
+    link->hardware_length =
+        packet.sll_halen < sizeof link->hardware ? packet.sll_halen : sizeof link->hardware;
+    memcpy(link->hardware, packet.sll_addr, link->hardware_length);
+    return true;
+  }
+#endif
+  (void)address, (void)link;
+  return false;
+}
+
 unsigned tn_address_port(const struct tn_address *address) {
   switch (address->any.sa_family) {
   case AF_INET:
     return ntohs(address->v4.sin_port);
   case AF_INET6:
     return ntohs(address->v6.sin6_port);
-#ifdef TN_HAVE_VSOCK
-  case AF_VSOCK:
-    return address->vsock.svm_port;
-#endif
-  default:
-    return 0;
+  default: {
+    unsigned cid, port;
+    return tn_address_vsock(address, &cid, &port) ? port : 0;
+  }
   }
 }
 
@@ -193,6 +257,18 @@ static void format_local(const struct tn_address *address, char *text, size_t si
   }
 }
 
+static void format_other(const struct tn_address *address, char *text, size_t size) {
+  unsigned cid, port;
+  struct tn_link link;
+  if (tn_address_vsock(address, &cid, &port)) {
+    snprintf(text, size, "vsock:%u:%u", cid, port);
+  } else if (tn_address_link(address, &link)) {
+    snprintf(text, size, "packet:%d:0x%04x", link.interface, link.protocol);
+  } else {
+    snprintf(text, size, "(family %d)", address->any.sa_family);
+  }
+}
+
 void tn_address_format(const struct tn_address *address, char *text, size_t size) {
   char ip[TN_ADDRESS_TEXT_MAX];
   tn_address_format_ip(address, ip, sizeof ip);
@@ -206,19 +282,8 @@ void tn_address_format(const struct tn_address *address, char *text, size_t size
   case AF_UNIX:
     format_local(address, text, size);
     break;
-#ifdef TN_HAVE_VSOCK
-  case AF_VSOCK:
-    snprintf(text, size, "vsock:%u:%u", address->vsock.svm_cid, address->vsock.svm_port);
-    break;
-#endif
-#ifdef TN_HAVE_PACKET
-  case AF_PACKET:
-    snprintf(text, size, "packet:%d:0x%04x", address->packet.sll_ifindex,
-             ntohs(address->packet.sll_protocol));
-    break;
-#endif
   default:
-    snprintf(text, size, "(family %d)", address->any.sa_family);
+    format_other(address, text, size);
   }
 }
 

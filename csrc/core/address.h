@@ -15,12 +15,6 @@ struct tn_address {
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
     struct sockaddr_un local;
-#ifdef TN_HAVE_VSOCK
-    struct sockaddr_vm vsock;
-#endif
-#ifdef TN_HAVE_PACKET
-    struct sockaddr_ll packet;
-#endif
     struct sockaddr_storage storage;
   };
 };
@@ -38,6 +32,20 @@ const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
 
 /* A path, "@name" for an abstract one, "" for unnamed. Returns NULL, or what is wrong. */
 const char *tn_address_parse_local(const char *text, size_t length, struct tn_address *address);
+
+/* The parts of a packet socket's address: interface, Ethernet type, hardware address. */
+struct tn_link {
+  int interface;
+  uint16_t protocol;
+  size_t hardware_length;
+  unsigned char hardware[8];
+};
+
+/* False: the address is of another family, or the system lacks it. */
+bool tn_address_set_vsock(struct tn_address *address, unsigned cid, unsigned port);
+bool tn_address_vsock(const struct tn_address *address, unsigned *cid, unsigned *port);
+bool tn_address_set_link(struct tn_address *address, const struct tn_link *link);
+bool tn_address_link(const struct tn_address *address, struct tn_link *link);
 
 unsigned tn_address_port(const struct tn_address *address);
 void tn_address_set_port(struct tn_address *address, uint16_t port);

@@ -16,13 +16,14 @@
 #ifdef HAVE_TCP_INFO
 #define AT(field) offsetof(struct tcp_info, field), sizeof(((struct tcp_info *)0)->field)
 #define COUNT(name, unit)                                                                          \
-  { #name, TN_INFO_COUNT, unit, AT(tcpi_##name), 0, NULL }
+  { #name, unit, AT(tcpi_##name), NULL, TN_INFO_COUNT, 0 }
 #define SECONDS(name, per_second)                                                                  \
-  { #name, TN_INFO_SECONDS, "seconds", AT(tcpi_##name), per_second, NULL }
+  { #name, "seconds", AT(tcpi_##name), NULL, TN_INFO_SECONDS, (per_second) }
 #define OPTION(name, bit)                                                                          \
-  { #name, TN_INFO_FLAG, "", AT(tcpi_options), bit, NULL }
-#define PART(name, kind, function)                                                                 \
-  { #name, kind, "", offsetof(struct tcp_info, tcpi_rto) - 1, 1, 1, function }
+  { #name, "", AT(tcpi_options), NULL, TN_INFO_FLAG, (bit) }
+/* Within the byte before the first word. */
+#define PART(name, kind)                                                                           \
+  { #name, "", offsetof(struct tcp_info, tcpi_rto) - 1, 1, name, (kind), 1 }
 
 static unsigned snd_wscale(const void *info) {
   return ((const struct tcp_info *)info)->tcpi_snd_wscale;
@@ -38,13 +39,13 @@ static unsigned delivery_rate_app_limited(const void *info) {
 
 /* clang-format off */
 const struct tn_tcp_info_row tn_tcp_info_rows[] = {
-  {"state",    TN_INFO_STATE,    "", AT(tcpi_state), 0, NULL},
-  {"ca_state", TN_INFO_CA_STATE, "", AT(tcpi_ca_state), 0, NULL},
+  {"state",    "", AT(tcpi_state), NULL, TN_INFO_STATE, 0},
+  {"ca_state", "", AT(tcpi_ca_state), NULL, TN_INFO_CA_STATE, 0},
   COUNT(retransmits, "timeouts"), COUNT(probes, "packets"), COUNT(backoff, "doublings"),
   OPTION(timestamps, 1), OPTION(sack, 2), OPTION(wscale, 4), OPTION(ecn, 8), OPTION(ecn_seen, 16),
   OPTION(syn_data, 32),
-  PART(snd_wscale, TN_INFO_COUNT, snd_wscale), PART(rcv_wscale, TN_INFO_COUNT, rcv_wscale),
-  PART(delivery_rate_app_limited, TN_INFO_FLAG, delivery_rate_app_limited),
+  PART(snd_wscale, TN_INFO_COUNT), PART(rcv_wscale, TN_INFO_COUNT),
+  PART(delivery_rate_app_limited, TN_INFO_FLAG),
   SECONDS(rto, 1000000), SECONDS(ato, 1000000),
   COUNT(snd_mss, "bytes"), COUNT(rcv_mss, "bytes"),
   COUNT(unacked, "segments"), COUNT(sacked, "segments"), COUNT(lost, "segments"),

@@ -16,11 +16,11 @@ enum tn_info_kind {
 
 struct tn_tcp_info_row {
   const char *name;
-  enum tn_info_kind kind;
   const char *unit;
   size_t offset, size;
-  unsigned scale;
   unsigned (*part)(const void *info); /* of a field that is a part of a byte */
+  enum tn_info_kind kind;
+  unsigned scale;
 };
 
 extern const struct tn_tcp_info_row tn_tcp_info_rows[]; /* ends with an empty row */

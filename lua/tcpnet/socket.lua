@@ -74,14 +74,14 @@ for _, name in ipairs { "sendmsg", "try_sendmsg" } do
   Socket[name] = function(self, message)
     check.receiver(self, SOCKET, "Socket", name)
     check.value(message, "table", 1, name)
-    local address, err = message.address, nil
-    if address ~= nil then
-      address, err = resolve.first(name, self, address)
-      if not address then
+    local addr, err
+    if message.address ~= nil then
+      addr, err = resolve.first(name, self, message.address)
+      if not addr then
         return nil, err
       end
     end
-    return send(self, message, address)
+    return send(self, message, addr)
   end
 end
 
