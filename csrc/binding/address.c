@@ -19,6 +19,32 @@ void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_addres
   memcpy(&addr->address, address, used);
 }
 
+enum { KEPT = 64 };
+
+static unsigned place_of(const struct tn_address *address) {
+  const unsigned char *bytes = (const unsigned char *)&address->storage;
+  unsigned hash = 2166136261U; /* FNV-1a */
+  for (size_t i = 0; i < address->length && i < sizeof address->v6; i++) {
+    hash = (hash ^ bytes[i]) * 16777619U;
+  }
+  return (hash ^ hash >> 16) % KEPT + 1;
+}
+
+void tn_address_push_kept(lua_State *L, struct tn_runtime *rt, const struct tn_address *address) {
+  unsigned place = place_of(address);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->addresses);
+  lua_rawgeti(L, -1, place);
+  const struct tn_address *kept = tn_address_at(L, -1);
+  if (!kept || kept->length != address->length ||
+      memcmp(&kept->storage, &address->storage, address->length) != 0) {
+    lua_pop(L, 1);
+    tn_address_push(L, rt, address);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, place);
+  }
+  lua_remove(L, -2);
+}
+
 const struct tn_address *tn_address_at(lua_State *L, int index) {
   const struct socket_addr *addr = tn_cast(L, index, TN_SOCKET_ADDR);
   return addr ? &addr->address : NULL;

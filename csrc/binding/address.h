@@ -5,6 +5,9 @@
 #include "binding/runtime.h"
 #include "core/address.h"
 
+/* The same for an address that comes again and again, as a peer's: an equal SocketAddr that was
+ * made lately serves again. */
+void tn_address_push_kept(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
 void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
 /* The address in a SocketAddr, or NULL. */
 const struct tn_address *tn_address_at(lua_State *L, int index);

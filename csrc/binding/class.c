@@ -19,9 +19,11 @@ static int kind_index(unsigned kind) {
 
 const char *tn_kind_name(unsigned kind) {
   static const char *const names[TN_KINDS] = {
-      "TcpSocket",      "TcpStream", "TcpListener",    "ReadHalf", "WriteHalf", "OwnedReadHalf",
-      "OwnedWriteHalf", "Buffer",    "SocketAddr",     "Error",    "Ready",     "Task",
-      "JoinSet",        "lookup",    "tcpnet runtime", "Socket",   "Message"};
+      "TcpSocket",     "TcpStream",      "TcpListener", "ReadHalf",    "WriteHalf",
+      "OwnedReadHalf", "OwnedWriteHalf", "Buffer",      "SocketAddr",  "Error",
+      "Ready",         "Task",           "JoinSet",     "lookup",      "tcpnet runtime",
+      "Socket",        "Message",        "UdpSocket",   "UnixSocket",  "UnixStream",
+      "UnixListener",  "UnixDatagram",   "PipeSender",  "PipeReceiver"};
   return names[kind_index(kind)];
 }
 
@@ -51,14 +53,21 @@ void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, in
 struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                 struct tn_source *source) {
   struct tn_object *object = tn_new(L, rt, kind, sizeof *object, 0);
-  object->source = source;
+  if (source) {
+    tn_object_own(object, source);
+  }
   return object;
+}
+
+void tn_object_own(struct tn_object *object, struct tn_source *source) {
+  object->source = source;
+  source->takes_fds |= object->header.kind == TN_UNIX_STREAM;
+  source->is_pipe |= (object->header.kind & TN_PIPES) != 0;
 }
 
 struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                  struct tn_object *from, const char *by) {
-  struct tn_object *object = tn_object_new(L, rt, kind, NULL);
-  object->source = from->source;
+  struct tn_object *object = tn_object_new(L, rt, kind, from->source);
   from->source = NULL;
   from->consumed_by = by;
   return object;

@@ -36,15 +36,27 @@ enum tn_kind {
   TN_RUNTIME = 1 << 14,
   TN_SOCKET = TN_ON_SOCKET,
   TN_MESSAGE = 1 << 16,
+  TN_UDP_SOCKET = TN_ON_UDP_SOCKET,
+  TN_UNIX_SOCKET = TN_ON_UNIX_SOCKET,
+  TN_UNIX_STREAM = TN_ON_UNIX_STREAM,
+  TN_UNIX_LISTENER = TN_ON_UNIX_LISTENER,
+  TN_UNIX_DATAGRAM = TN_ON_UNIX_DATAGRAM,
+  TN_PIPE_SENDER = 1 << 22,
+  TN_PIPE_RECEIVER = 1 << 23,
 };
 
 enum {
-  TN_KINDS = 17,
-  TN_READERS = TN_TCP_STREAM | TN_READ_HALF | TN_OWNED_READ_HALF,
-  TN_WRITERS = TN_TCP_STREAM | TN_WRITE_HALF | TN_OWNED_WRITE_HALF,
+  TN_KINDS = 24,
+  TN_PIPES = TN_PIPE_SENDER | TN_PIPE_RECEIVER,
+  TN_WHOLE_STREAMS = TN_TCP_STREAM | TN_UNIX_STREAM,
+  TN_READERS = TN_WHOLE_STREAMS | TN_READ_HALF | TN_OWNED_READ_HALF | TN_PIPE_RECEIVER,
+  TN_WRITERS = TN_WHOLE_STREAMS | TN_WRITE_HALF | TN_OWNED_WRITE_HALF | TN_PIPE_SENDER,
   TN_STREAMS = TN_READERS | TN_WRITERS,
+  TN_LISTENERS = TN_TCP_LISTENER | TN_UNIX_LISTENER,
+  /* used message by message */
+  TN_MESSAGERS = TN_SOCKET | TN_UDP_SOCKET | TN_UNIX_DATAGRAM,
   TN_HALVES = TN_READ_HALF | TN_WRITE_HALF | TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF,
-  TN_SOURCES = TN_STREAMS | TN_TCP_SOCKET | TN_TCP_LISTENER | TN_SOCKET,
+  TN_SOURCES = TN_STREAMS | TN_LISTENERS | TN_MESSAGERS | TN_TCP_SOCKET | TN_UNIX_SOCKET,
 };
 
 struct tn_header {
@@ -57,6 +69,7 @@ struct tn_object {
   struct tn_header header;
   struct tn_source *source; /* NULL: closed or consumed */
   const char *consumed_by;  /* the method that took the source, or NULL */
+  unsigned half_of;         /* the kind of the stream that it is a half of */
   bool view;                /* another object's: closing it closes nothing */
 };
 
@@ -89,6 +102,8 @@ void *tn_new_with(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t siz
 /* A new object that takes over one reference to the source. */
 struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                 struct tn_source *source);
+/* Gives an object that was made without a source one reference to it. */
+void tn_object_own(struct tn_object *object, struct tn_source *source);
 /* Moves the source to a new object of another kind; `by`: the method that consumes the old one. */
 struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
                                  struct tn_object *from, const char *by);

@@ -18,6 +18,15 @@ static const struct {
     {TN_TCP_SOCKET, TN_TCP_STREAM, TN_TCP_LISTENER, 0},
     {TN_TCP_LISTENER, 0, 0, TN_TCP_STREAM},
     {TN_SOCKET, TN_SOCKET, TN_SOCKET, TN_SOCKET},
+    {TN_UDP_SOCKET, TN_UDP_SOCKET, 0, 0},
+    {TN_UNIX_SOCKET, TN_UNIX_STREAM, TN_UNIX_LISTENER, 0},
+    {TN_UNIX_LISTENER, 0, 0, TN_UNIX_STREAM},
+    {TN_UNIX_DATAGRAM, TN_UNIX_DATAGRAM, 0, 0},
+};
+
+enum {
+  BINDING = TN_TCP_SOCKET | TN_UNIX_SOCKET | TN_MESSAGERS,
+  LISTENING = TN_TCP_SOCKET | TN_UNIX_SOCKET | TN_SOCKET,
 };
 
 static unsigned kind_of(const struct tn_call *call) {
@@ -142,10 +151,11 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
   }
   struct tn_object *accepted = tn_object_new(L, call->rt, rows[row_of(call)].accepted, NULL);
   tn_address_push(L, call->rt, &peer);
-  accepted->source = tn_source_new(listener->reactor, listener->stash);
-  if (!accepted->source) {
+  struct tn_source *source = tn_source_new(listener->reactor, listener->stash);
+  if (!source) {
     return TN_ENOMEM;
   }
+  tn_object_own(accepted, source);
   listener->stash = TN_NO_FD;
   if (peer.length > 0) {
     tn_source_set_peer(accepted->source, &peer);
@@ -157,13 +167,13 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
 /* `bind` and `connect` take a SocketAddr here; names and options are for Lua. */
 /* clang-format off */
 const struct tn_method tn_connection_methods[] = {
-  {.name = "bind", .kinds = TN_TCP_SOCKET | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS | TN_PRIVATE,
+  {.name = "bind", .kinds = BINDING, .slots = 2, .flags = TN_NEVER_WAITS | TN_PRIVATE,
    .address_at = 2, .prepare = prepare_address, .attempt = attempt_bind},
-  {.name = "connect", .kinds = TN_TCP_SOCKET | TN_SOCKET, .interest = TN_WRITABLE, .slots = 3, .seconds_at = 3,
+  {.name = "connect", .kinds = BINDING, .interest = TN_WRITABLE, .slots = 3, .seconds_at = 3,
    .address_at = 2, .flags = TN_PRIVATE, .prepare = prepare_address, .attempt = attempt_connect},
-  {.name = "listen", .kinds = TN_TCP_SOCKET | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "listen", .kinds = LISTENING, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_listen, .attempt = attempt_listen},
-  {.name = "accept", .kinds = TN_TCP_LISTENER | TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
+  {.name = "accept", .kinds = TN_LISTENERS | TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
    .flags = TN_HAS_TRY, .attempt = attempt_accept},
   {0},
 };

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { FDS_MAX = 253 }; /* SCM_MAX_FD of Linux */
-
 /* What one list is being encoded to; errors name the argument that it came in. */
 struct taking {
   struct tn_control *control;
@@ -56,42 +54,45 @@ static void take_number(lua_State *L, const struct taking *taking,
          row->size);
 }
 
-/* The descriptor of an integer or an object; the failure of an object that cannot be sent. */
-static int take_fd(lua_State *L, const struct taking *taking, tn_fd *fd) {
-  const struct tn_object *object = tn_cast(L, -1, TN_SOURCES);
+/* A descriptor cannot take the bytes along that its object has read ahead. */
+int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
+  const struct tn_object *object = tn_cast(L, index, TN_SOURCES);
   if (object) {
     if (!object->source || object->source->fd == TN_NO_FD) {
-      *taking->message = tn_object_push_end(L, object);
+      *message = tn_object_push_end(L, object);
       return TN_CLOSED;
     }
     if (object->source->input.length > 0) {
-      *taking->message = "bytes already read from the object would be lost";
+      *message = "bytes already read from the object would be lost";
       return TN_EBUSY;
     }
     *fd = object->source->fd;
     return 0;
   }
   int is_integer;
-  lua_Integer number = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer || lua_type(L, -1) != LUA_TNUMBER || number < 0 || number > INT_MAX) {
-    refuse(L, taking, "fds: list of objects or descriptors");
+  lua_Integer number = lua_tointegerx(L, index, &is_integer);
+  if (!is_integer || lua_type(L, index) != LUA_TNUMBER || number < 0 || number > INT_MAX) {
+    return TN_EINVAL;
   }
   *fd = (tn_fd)number;
   return 0;
 }
 
 static int take_fds(lua_State *L, const struct taking *taking, const struct tn_control_row *row) {
-  tn_fd fds[FDS_MAX];
+  tn_fd fds[TN_FDS_MAX];
   if (lua_getfield(L, taking->entry, "fds") != LUA_TTABLE) {
     refuse(L, taking, "fds: list of objects or descriptors");
   }
   lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
-  if (count < 1 || count > FDS_MAX) {
+  if (count < 1 || count > TN_FDS_MAX) {
     refuse(L, taking, "fds: 1 to 253 descriptors");
   }
   for (lua_Integer i = 0; i < count; i++) {
     lua_rawgeti(L, -1, i + 1);
-    int status = take_fd(L, taking, &fds[i]);
+    int status = tn_control_fd(L, lua_gettop(L), &fds[i], taking->message);
+    if (status == TN_EINVAL) {
+      return refuse(L, taking, "fds: list of objects or descriptors");
+    }
     if (status < 0) {
       return status;
     }
@@ -427,19 +428,4 @@ void tn_control_push(lua_State *L, struct tn_runtime *rt, const struct tn_contro
     push_entry(L, rt, &entry);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
   }
-}
-
-int tn_control_fds(const struct tn_control *control, tn_fd *fds, int room) {
-  struct tn_control_entry entry;
-  size_t position = 0;
-  int count = 0;
-  while (tn_control_next(control, &position, &entry)) {
-    if (entry.level != SOL_SOCKET || entry.number != SCM_RIGHTS) {
-      continue;
-    }
-    for (size_t i = 0; i < entry.length / sizeof(tn_fd) && count < room; i++) {
-      memcpy(&fds[count++], (const tn_fd *)entry.data + i, sizeof(tn_fd));
-    }
-  }
-  return count;
 }

@@ -10,9 +10,9 @@
  * a status with *message where an object among the descriptors cannot be sent. */
 int tn_control_take(lua_State *L, int index, int argument, tn_fd fd, struct tn_control *control,
                     const char **message);
+/* The descriptor of the object or integer at `index`; TN_EINVAL: it is neither. */
+int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message);
 /* Leaves the list of the messages; of descriptors only their numbers. */
 void tn_control_push(lua_State *L, struct tn_runtime *rt, const struct tn_control *control);
-/* Copies the descriptors in it; how many. */
-int tn_control_fds(const struct tn_control *control, tn_fd *fds, int room);
 
 #endif

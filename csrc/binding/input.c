@@ -346,7 +346,7 @@ const struct tn_method tn_input_methods[] = {
    .prepare = prepare_read_into, .attempt = attempt_read_into},
   {.name = "read_vectored", .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_ONLY_TRY,
    .prepare = prepare_read_vectored, .attempt = attempt_read_vectored},
-  {.name = "peek",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
+  {.name = "peek",         .kinds = TN_READERS & ~TN_PIPES, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
    .prepare = prepare_read, .attempt = attempt_peek},
   {.name = "buffered",     .kinds = TN_READERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_buffered},
   {0},

@@ -261,7 +261,7 @@ static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with
   tn_scratch_take(call->rt->reactor);
   if (with_address && message.address_length > 0) {
     address.length = message.address_length;
-    tn_address_push(L, call->rt, &address);
+    tn_address_push_kept(L, call->rt, &address);
   } else {
     lua_pushnil(L);
   }
@@ -313,7 +313,7 @@ static int attempt_peek_sender(lua_State *L, struct tn_call *call) {
   }
   address.length = message.address_length;
   if (address.length > 0) {
-    tn_address_push(L, call->rt, &address);
+    tn_address_push_kept(L, call->rt, &address);
   } else {
     lua_pushnil(L);
   }
@@ -352,7 +352,7 @@ static int receive_vectored(lua_State *L, struct tn_call *call, bool with_addres
   lua_pushinteger(L, (lua_Integer)given);
   if (with_address && message.address_length > 0) {
     address.length = message.address_length;
-    tn_address_push(L, call->rt, &address);
+    tn_address_push_kept(L, call->rt, &address);
   } else if (with_address) {
     lua_pushnil(L);
   }
@@ -465,7 +465,7 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   set_value(L, "length");
   if (message.address_length > 0) {
     address.length = message.address_length;
-    tn_address_push(L, call->rt, &address);
+    tn_address_push_kept(L, call->rt, &address);
     set_value(L, "address");
   }
   push_flags(L, message.flags);
@@ -645,34 +645,35 @@ static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
 }
 
 /* clang-format off */
-#define MESSAGERS TN_SOCKET
 #define RECV(method_name, size, function) \
-  {.name = #method_name, .kinds = MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3, \
+  {.name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3, \
    .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##size, .attempt = (function)}
 #define SEND(method_name, count, function) \
-  {.name = #method_name, .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = (count), .flags = TN_WRITES | TN_HAS_TRY, \
+  {.name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = (count), .flags = TN_WRITES | TN_HAS_TRY, \
    .prepare = prepare_##method_name, .attempt = (function)}
 const struct tn_method tn_message_methods[] = {
   RECV(recv, recv, attempt_recv),
   RECV(recv_from, recv, attempt_recv_from),
   RECV(peek, recv, attempt_peek),
   RECV(peek_from, recv, attempt_peek_from),
-  RECV(recv_out_of_band, recv, attempt_recv_out_of_band),
+  {.name = "recv_out_of_band", .kinds = TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3,
+   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recv, .attempt = attempt_recv_out_of_band},
   RECV(recv_vectored, recv_vectored, attempt_recv_vectored),
   RECV(recv_from_vectored, recv_vectored, attempt_recv_from_vectored),
-  {.name = "peek_sender", .kinds = MESSAGERS, .interest = TN_READABLE, .slots = 1, .flags = TN_READS | TN_HAS_TRY,
+  {.name = "peek_sender", .kinds = TN_MESSAGERS, .interest = TN_READABLE, .slots = 1, .flags = TN_READS | TN_HAS_TRY,
    .attempt = attempt_peek_sender},
-  {.name = "recvmsg", .kinds = MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 5,
+  {.name = "recvmsg", .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 5,
    .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recvmsg, .attempt = attempt_recvmsg},
   SEND(send, 3, attempt_send),
-  SEND(send_out_of_band, 3, attempt_send),
+  {.name = "send_out_of_band", .kinds = TN_SOCKET, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES | TN_HAS_TRY,
+   .prepare = prepare_send_out_of_band, .attempt = attempt_send},
   SEND(send_vectored, 3, attempt_send_vectored),
-  {.name = "send_to", .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = 4, .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE,
+  {.name = "send_to", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4, .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE,
    .address_at = 3, .prepare = prepare_send_to, .attempt = attempt_send_to},
-  {.name = "send_to_vectored", .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
+  {.name = "send_to_vectored", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
    .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_send_to_vectored,
    .attempt = attempt_send_to_vectored},
-  {.name = "sendmsg", .kinds = MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
+  {.name = "sendmsg", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
    .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_sendmsg, .attempt = attempt_sendmsg},
   {0},
 };

@@ -1,6 +1,7 @@
 /* luaopen_tcpnet_core: makes the runtime and the classes of this Lua state, once, and fills the
  * module. The only file that knows every class. */
 #include "binding/address.h"
+#include "binding/batch.h"
 #include "binding/buffer.h"
 #include "binding/clock.h"
 #include "binding/connection.h"
@@ -14,13 +15,20 @@
 #include "binding/object.h"
 #include "binding/options.h"
 #include "binding/output.h"
+#include "binding/pipe.h"
 #include "binding/readiness.h"
 #include "binding/scheduler.h"
 #include "binding/socket.h"
+#include "binding/stream.h"
 #include "binding/task_class.h"
 #include "binding/tcp_listener.h"
 #include "binding/tcp_socket.h"
 #include "binding/tcp_stream.h"
+#include "binding/udp_socket.h"
+#include "binding/unix_datagram.h"
+#include "binding/unix_listener.h"
+#include "binding/unix_socket.h"
+#include "binding/unix_stream.h"
 
 #include "core/status.h"
 
@@ -28,18 +36,22 @@
 
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
-    tn_object_methods,     tn_option_methods,    tn_input_methods,
-    tn_output_methods,     tn_readiness_methods, tn_connection_methods,
-    tn_tcp_stream_methods, tn_message_methods,   tn_socket_methods,
-    tn_task_methods,       tn_join_set_methods,  tn_clock_methods,
-    tn_lookup_methods,     tn_copy_methods,      NULL,
+    tn_object_methods,    tn_option_methods,     tn_input_methods,       tn_output_methods,
+    tn_readiness_methods, tn_connection_methods, tn_tcp_stream_methods,  tn_message_methods,
+    tn_batch_methods,     tn_stream_methods,     tn_unix_socket_methods, tn_unix_stream_methods,
+    tn_pipe_methods,      tn_socket_methods,     tn_task_methods,        tn_join_set_methods,
+    tn_clock_methods,     tn_lookup_methods,     tn_copy_methods,        NULL,
 };
 
 static const struct tn_class *const classes[] = {
-    &tn_error_class,      &tn_socket_addr_class,  &tn_buffer_class,    &tn_ready_class,
-    &tn_task_class,       &tn_join_set_class,     &tn_lookup_class,    &tn_tcp_socket_class,
-    &tn_tcp_stream_class, &tn_tcp_listener_class, &tn_half_classes[0], &tn_half_classes[1],
-    &tn_half_classes[2],  &tn_half_classes[3],    &tn_socket_class,    &tn_message_class,
+    &tn_error_class,        &tn_socket_addr_class,   &tn_buffer_class,
+    &tn_ready_class,        &tn_task_class,          &tn_join_set_class,
+    &tn_lookup_class,       &tn_tcp_socket_class,    &tn_tcp_stream_class,
+    &tn_tcp_listener_class, &tn_half_classes[0],     &tn_half_classes[1],
+    &tn_half_classes[2],    &tn_half_classes[3],     &tn_socket_class,
+    &tn_message_class,      &tn_udp_socket_class,    &tn_unix_socket_class,
+    &tn_unix_stream_class,  &tn_unix_listener_class, &tn_unix_datagram_class,
+    &tn_pipe_sender_class,  &tn_pipe_receiver_class,
 };
 
 static int runtime_gc(lua_State *L) {
@@ -87,6 +99,7 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->tasks = new_table(L, NULL);
   lua_createtable(L, TN_POOL_MAX, 0); /* a thread that goes back needs no memory */
   rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
+  rt->addresses = new_table(L, NULL);
   rt->waiting = new_table(L, "k");
   rt->sets = new_table(L, "v");
   lua_pushboolean(L, 0); /* nil would have no place of its own */
@@ -103,6 +116,17 @@ static int hide_sources(lua_State *L) {
 
 static int process_id(lua_State *L) {
   lua_pushinteger(L, tn_process_id());
+  return 1;
+}
+
+/* is_socket_file(path) → boolean, or nil where there is no file. */
+static int is_socket_file(lua_State *L) {
+  int answer = tn_path_is_socket(luaL_checkstring(L, 1));
+  if (answer < 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushboolean(L, answer);
+  }
   return 1;
 }
 
@@ -168,6 +192,9 @@ static const luaL_Reg private_functions[] = {
     {"kind", kind},
     {"locate", tn_error_locate},
     {"enter", enter},
+    {"new_pipe", tn_pipe_new},
+    {"open_fifo", tn_pipe_open_fifo},
+    {"is_socket_file", is_socket_file},
     {"option_problem", tn_option_problem},
     {"option_rows", tn_option_rows},
     {"tcp_info_rows", tn_option_info_rows},

@@ -82,6 +82,10 @@ static int object_tostring(lua_State *L) {
   char here[TN_ADDRESS_TEXT_MAX] = "unbound";
   char there[TN_ADDRESS_TEXT_MAX] = "";
   tn_fd fd = object->source->fd;
+  if (object->source->is_pipe) {
+    lua_pushfstring(L, "%s (fd %d)", kind, fd);
+    return 1;
+  }
   if (tn_socket_name(fd, &local.any, &local.length) == 0) {
     tn_address_format(&local, here, sizeof here);
   }
@@ -106,34 +110,71 @@ int tn_socket_property(tn_fd fd, int number) {
   return status < 0 ? status : value;
 }
 
-int tn_check_tcp_fd(tn_fd fd, const char **message) {
-  int type = tn_socket_property(fd, SO_TYPE);
-  if (type < 0) {
-    return type;
-  }
+static int check_family(tn_fd fd, int type, bool is_unix, const char *wrong, const char **message) {
+  int actual = tn_socket_property(fd, SO_TYPE);
   struct tn_address local = {.length = sizeof local.storage};
-  int status = tn_socket_name(fd, &local.any, &local.length);
-  bool is_ip = local.any.sa_family == AF_INET || local.any.sa_family == AF_INET6;
-  if (status == 0 && (type != SOCK_STREAM || !is_ip)) {
-    *message = "the descriptor is not a TCP socket";
+  int status = actual < 0 ? actual : tn_socket_name(fd, &local.any, &local.length);
+  int family = local.any.sa_family;
+  bool right = is_unix ? family == AF_UNIX : family == AF_INET || family == AF_INET6;
+  if (status == 0 && (!right || (type && actual != type))) {
+    *message = wrong;
     return TN_EINVAL;
   }
   return status;
+}
+
+int tn_check_tcp_fd(tn_fd fd, const char **message) {
+  return check_family(fd, SOCK_STREAM, false, "the descriptor is not a TCP socket", message);
+}
+
+int tn_check_udp_fd(tn_fd fd, const char **message) {
+  return check_family(fd, SOCK_DGRAM, false, "the descriptor is not a UDP socket", message);
+}
+
+int tn_check_unix_socket_fd(tn_fd fd, const char **message) {
+  return check_family(fd, 0, true, "the descriptor is not a Unix socket", message);
+}
+
+int tn_check_unix_datagram_fd(tn_fd fd, const char **message) {
+  return check_family(fd, SOCK_DGRAM, true, "the descriptor is not a Unix datagram socket",
+                      message);
+}
+
+static int check_unix_stream_type(tn_fd fd, const char **message) {
+  return check_family(fd, SOCK_STREAM, true, "the descriptor is not a Unix stream socket", message);
+}
+
+static int check_connected(tn_fd fd) {
+  struct tn_address peer = {.length = sizeof peer.storage};
+  return tn_socket_peer(fd, &peer.any, &peer.length);
+}
+
+static int check_listening(tn_fd fd, const char **message) {
+  if (tn_socket_property(fd, SO_ACCEPTCONN) != 1) {
+    *message = "the socket does not listen";
+    return TN_EINVAL;
+  }
+  return 0;
 }
 
 int tn_check_tcp_stream_fd(tn_fd fd, const char **message) {
   int status = tn_check_tcp_fd(fd, message);
-  struct tn_address peer = {.length = sizeof peer.storage};
-  return status < 0 ? status : tn_socket_peer(fd, &peer.any, &peer.length);
+  return status < 0 ? status : check_connected(fd);
 }
 
 int tn_check_tcp_listener_fd(tn_fd fd, const char **message) {
   int status = tn_check_tcp_fd(fd, message);
-  if (status == 0 && tn_socket_property(fd, SO_ACCEPTCONN) != 1) {
-    *message = "the socket does not listen";
-    return TN_EINVAL;
-  }
-  return status;
+  return status < 0 ? status : check_listening(fd, message);
+}
+
+int tn_check_unix_stream_fd(tn_fd fd, const char **message) {
+  int status = check_unix_stream_type(fd, message);
+  return status < 0 ? status : check_connected(fd);
+}
+
+int tn_check_unix_listener_fd(tn_fd fd, const char **message) {
+  int status = check_unix_stream_type(fd, message);
+  return status < 0 ? status : check_listening(fd, message);
 }
 
 struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd) {
@@ -143,6 +184,49 @@ struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd) 
     luaL_error(L, "not enough memory");
   }
   return source;
+}
+
+int tn_object_open(lua_State *L, unsigned kind, int domain, int type, int protocol,
+                   const char *op) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  tn_runtime_check(L, rt, op);
+  struct tn_object *object = tn_object_new(L, rt, kind, NULL);
+  int fd = tn_socket_open(domain, type, protocol);
+  if (fd < 0) {
+    return tn_fail(L, rt, fd, op, NULL);
+  }
+  tn_object_own(object, tn_source_take(L, rt, fd));
+  return 1;
+}
+
+int tn_object_pair(lua_State *L, struct tn_runtime *rt, unsigned first, unsigned second,
+                   const tn_fd fds[2]) {
+  struct tn_source *sources[2] = {tn_source_new(rt->reactor, fds[0]),
+                                  tn_source_new(rt->reactor, fds[1])};
+  for (int i = 0; i < 2; i++) {
+    if (sources[i] && !sources[1 - i]) {
+      tn_source_release(sources[i]);
+    } else if (!sources[i]) {
+      tn_socket_close(fds[i]);
+    }
+  }
+  if (!sources[0] || !sources[1]) {
+    return luaL_error(L, "not enough memory");
+  }
+  struct tn_object *objects[2] = {tn_cast(L, -2, first), tn_cast(L, -1, second)};
+  tn_object_own(objects[0], sources[0]);
+  tn_object_own(objects[1], sources[1]);
+  return 2;
+}
+
+int tn_object_open_pair(lua_State *L, unsigned kind, int type) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  tn_runtime_check(L, rt, "pair");
+  tn_object_new(L, rt, kind, NULL);
+  tn_object_new(L, rt, kind, NULL);
+  tn_fd fds[2];
+  int status = tn_socket_pair(AF_UNIX, type, 0, fds);
+  return status < 0 ? tn_fail(L, rt, status, "pair", NULL) : tn_object_pair(L, rt, kind, kind, fds);
 }
 
 int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message)) {
@@ -162,8 +246,12 @@ int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const 
   }
   /* the object first: nothing may fail between taking the descriptor and owning it */
   struct tn_object *object = tn_object_new(L, rt, kind, NULL);
-  object->source = tn_source_new(rt->reactor, fd);
-  return object->source ? 1 : luaL_error(L, "not enough memory");
+  struct tn_source *source = tn_source_new(rt->reactor, fd);
+  if (!source) {
+    return luaL_error(L, "not enough memory");
+  }
+  tn_object_own(object, source);
+  return 1;
 }
 
 /* --- methods --- */
@@ -210,6 +298,10 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   if (object->view) {
     call->message = "as_socket() gave a view; the object that it is of owns the descriptor";
     return TN_EINVAL;
+  }
+  if (tn_rights_count(source->rights) > 0 && !lua_toboolean(L, 2)) {
+    call->message = "descriptors that came would be lost; into_fd(true) closes them";
+    return TN_EBUSY;
   }
   if (buffered > 0 && !lua_toboolean(L, 2)) {
     call->message = "bytes already read would be lost; into_fd(true) returns them";
@@ -281,25 +373,29 @@ static int attempt_write_timeout(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
-enum { TN_TIMED = TN_TCP_STREAM | TN_TCP_LISTENER | TN_SOCKET };
+enum {
+  TIMED = TN_WHOLE_STREAMS | TN_PIPES | TN_LISTENERS | TN_MESSAGERS,
+  READ_TIMED = TN_READERS | TN_MESSAGERS,
+  WRITE_TIMED = TN_WRITERS | TN_MESSAGERS,
+};
 
 /* clang-format off */
 const struct tn_method tn_object_methods[] = {
-  {.name = "local_addr", .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_local_addr},
-  {.name = "peer_addr",  .kinds = TN_STREAMS | TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
+  {.name = "local_addr", .kinds = TN_SOURCES & ~TN_PIPES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_local_addr},
+  {.name = "peer_addr",  .kinds = (TN_STREAMS & ~TN_PIPES) | TN_MESSAGERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
   {.name = "take_error", .kinds = TN_ON_ANY,  .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_take_error},
   {.name = "fd",         .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_fd},
-  {.name = "into_fd",    .kinds = TN_ON_ANY,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
-  {.name = "set_timeout", .kinds = TN_TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "into_fd",    .kinds = TN_SOURCES & ~TN_HALVES,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
+  {.name = "set_timeout", .kinds = TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_timeout},
-  {.name = "set_read_timeout",  .kinds = TN_READERS | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "set_read_timeout",  .kinds = READ_TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_read_timeout},
-  {.name = "set_write_timeout", .kinds = TN_WRITERS | TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "set_write_timeout", .kinds = WRITE_TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_write_timeout},
-  {.name = "timeout",       .kinds = TN_TIMED, .slots = 1, .flags = TN_NEVER_WAITS,
+  {.name = "timeout",       .kinds = TIMED, .slots = 1, .flags = TN_NEVER_WAITS,
    .attempt = attempt_read_timeout},
-  {.name = "read_timeout",  .kinds = TN_READERS | TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_read_timeout},
-  {.name = "write_timeout", .kinds = TN_WRITERS | TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_write_timeout},
+  {.name = "read_timeout",  .kinds = READ_TIMED, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_read_timeout},
+  {.name = "write_timeout", .kinds = WRITE_TIMED, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_write_timeout},
   {0},
 };
 /* clang-format on */

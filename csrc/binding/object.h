@@ -16,10 +16,22 @@ extern const struct tn_method tn_object_methods[];
 int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message));
 /* An integer option of SOL_SOCKET, for such checks; negative: a failure. */
 int tn_socket_property(tn_fd fd, int number);
-/* Such checks: any TCP socket, a connected one, a listening one. */
+/* Such checks. */
 int tn_check_tcp_fd(tn_fd fd, const char **message);
 int tn_check_tcp_stream_fd(tn_fd fd, const char **message);
 int tn_check_tcp_listener_fd(tn_fd fd, const char **message);
+int tn_check_udp_fd(tn_fd fd, const char **message);
+int tn_check_unix_socket_fd(tn_fd fd, const char **message);
+int tn_check_unix_stream_fd(tn_fd fd, const char **message);
+int tn_check_unix_listener_fd(tn_fd fd, const char **message);
+int tn_check_unix_datagram_fd(tn_fd fd, const char **message);
+/* A new object of that kind around a socket of that domain, type and protocol, or `nil, err`. */
+int tn_object_open(lua_State *L, unsigned kind, int domain, int type, int protocol, const char *op);
+/* A pair of connected Unix sockets of that type. */
+int tn_object_open_pair(lua_State *L, unsigned kind, int type);
+/* Two objects on top of the stack around a pair of descriptors, or an error without memory. */
+int tn_object_pair(lua_State *L, struct tn_runtime *rt, unsigned first, unsigned second,
+                   const tn_fd fds[2]);
 /* A new source for the descriptor, which is closed where there is no memory: raises then. */
 struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd);
 

@@ -398,7 +398,12 @@ static const char *push_table_problem(lua_State *L, int index, unsigned kind) {
 
 int tn_option_problem(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
-  push_table_problem(L, 1, TN_TCP_SOCKET);
+  const char *class = luaL_checkstring(L, 2);
+  unsigned kind = 1;
+  while (strcmp(tn_kind_name(kind), class) != 0) {
+    kind <<= 1;
+  }
+  push_table_problem(L, 1, kind);
   return 1;
 }
 
@@ -417,9 +422,14 @@ static int prepare_options(lua_State *L, struct tn_runtime *rt) {
   return check_table(L, kind_of(L));
 }
 
+/* What a listener accepts. */
+static unsigned accepted_kind(lua_State *L) {
+  return kind_of(L) == TN_TCP_LISTENER ? TN_TCP_STREAM : TN_UNIX_STREAM;
+}
+
 static int prepare_accept_options(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  return check_table(L, TN_TCP_STREAM);
+  return check_table(L, accepted_kind(L));
 }
 
 static int fail_entry(lua_State *L, struct tn_call *call, const struct tn_option *option,
@@ -453,7 +463,7 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   struct tn_option_value value = {0};
   int status = 0;
   for (lua_pushnil(L); status >= 0 && lua_next(L, 2); lua_pop(L, 1)) {
-    take_entry(L, TN_TCP_STREAM, &value, &status);
+    take_entry(L, accepted_kind(L), &value, &status);
     if (status < 0) {
       continue;
     }
@@ -486,7 +496,7 @@ const struct tn_method tn_option_methods[] = {
   {.name = "options", .kinds = TN_ON_ANY, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_options},
   {.name = "set_options", .kinds = TN_ON_ANY, .slots = 2, .flags = TN_NEVER_WAITS | TN_PRIVATE,
    .prepare = prepare_options, .attempt = attempt_set_options},
-  {.name = "set_accept_options", .kinds = TN_TCP_LISTENER, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "set_accept_options", .kinds = TN_LISTENERS, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_accept_options, .attempt = attempt_set_accept_options},
   {0},
 };

@@ -8,7 +8,7 @@
 /* Adds the accessors to the classes, which are fields of the table on top. */
 void tn_options_add(lua_State *L, struct tn_runtime *rt);
 
-/* option_problem(options) → what is wrong with them for a TcpSocket, or nil. */
+/* option_problem(options, class) → what is wrong with them for a socket of that class, or nil. */
 int tn_option_problem(lua_State *L);
 /* option_rows() → the table itself, as a list of tables; tcp_info_rows() that of tcp_info. */
 int tn_option_rows(lua_State *L);

@@ -83,7 +83,7 @@ const struct tn_class tn_ready_class = {"Ready", TN_READY, functions, metamethod
 
 /* --- methods --- */
 
-enum { READABLE_KINDS = TN_READERS | TN_SOCKET, WRITABLE_KINDS = TN_WRITERS | TN_SOCKET };
+enum { READABLE_KINDS = TN_READERS | TN_MESSAGERS, WRITABLE_KINDS = TN_WRITERS | TN_MESSAGERS };
 
 static int check_interest(lua_State *L, int index) {
   static const struct {

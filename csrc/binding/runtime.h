@@ -35,11 +35,12 @@ struct tn_runtime {
   double spin;
   lua_Integer buffer_size;
   /* in the registry */
-  int tasks;    /* slot → task, the one root of all that waits */
-  int pool;     /* threads to use again */
-  int waiting;  /* coroutine that waits inside a task → true, weak */
-  int sets;     /* JoinSet by address, weak */
-  int failures; /* tasks that failed during `run` and were not joined, in order */
+  int tasks;     /* slot → task, the one root of all that waits */
+  int pool;      /* threads to use again */
+  int addresses; /* of peers, made lately */
+  int waiting;   /* coroutine that waits inside a task → true, weak */
+  int sets;      /* JoinSet by address, weak */
+  int failures;  /* tasks that failed during `run` and were not joined, in order */
   int on_task_error;
   int handler; /* the message handler under every task */
   int again;   /* the one error of a would-block */

@@ -71,7 +71,7 @@ static int socket_new(lua_State *L) {
   if (fd < 0) {
     return fail_kind(L, fd, "new");
   }
-  object->source = tn_source_take(L, rt, fd);
+  tn_object_own(object, tn_source_take(L, rt, fd));
   return 1;
 }
 
@@ -79,26 +79,13 @@ static int socket_pair(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   struct kinds kinds = take_kinds(L);
   tn_runtime_check(L, rt, "pair");
-  struct tn_object *first = tn_object_new(L, rt, TN_SOCKET, NULL);
-  struct tn_object *second = tn_object_new(L, rt, TN_SOCKET, NULL);
+  tn_object_new(L, rt, TN_SOCKET, NULL);
+  tn_object_new(L, rt, TN_SOCKET, NULL);
   tn_fd fds[2];
   int status =
       is_absent(&kinds) ? -ENOTSUP : tn_socket_pair(kinds.domain, kinds.type, kinds.protocol, fds);
-  if (status < 0) {
-    return fail_kind(L, status, "pair");
-  }
-  first->source = tn_source_new(rt->reactor, fds[0]);
-  second->source = tn_source_new(rt->reactor, fds[1]);
-  if (first->source && second->source) {
-    return 2;
-  }
-  if (!first->source) {
-    tn_socket_close(fds[0]);
-  }
-  if (!second->source) {
-    tn_socket_close(fds[1]);
-  }
-  return luaL_error(L, "not enough memory");
+  return status < 0 ? fail_kind(L, status, "pair")
+                    : tn_object_pair(L, rt, TN_SOCKET, TN_SOCKET, fds);
 }
 
 static int check_socket(tn_fd fd, const char **message) {
@@ -121,7 +108,7 @@ static int attempt_try_clone(lua_State *L, struct tn_call *call) {
   if (fd < 0) {
     return fd;
   }
-  clone->source = tn_source_take(L, call->rt, fd);
+  tn_object_own(clone, tn_source_take(L, call->rt, fd));
   return 1;
 }
 
@@ -163,6 +150,26 @@ static int attempt_into_tcp_stream(lua_State *L, struct tn_call *call) {
 
 static int attempt_into_tcp_listener(lua_State *L, struct tn_call *call) {
   return convert(L, call, TN_TCP_LISTENER, tn_check_tcp_listener_fd);
+}
+
+static int attempt_into_udp_socket(lua_State *L, struct tn_call *call) {
+  return convert(L, call, TN_UDP_SOCKET, tn_check_udp_fd);
+}
+
+static int attempt_into_unix_socket(lua_State *L, struct tn_call *call) {
+  return convert(L, call, TN_UNIX_SOCKET, tn_check_unix_socket_fd);
+}
+
+static int attempt_into_unix_stream(lua_State *L, struct tn_call *call) {
+  return convert(L, call, TN_UNIX_STREAM, tn_check_unix_stream_fd);
+}
+
+static int attempt_into_unix_listener(lua_State *L, struct tn_call *call) {
+  return convert(L, call, TN_UNIX_LISTENER, tn_check_unix_listener_fd);
+}
+
+static int attempt_into_unix_datagram(lua_State *L, struct tn_call *call) {
+  return convert(L, call, TN_UNIX_DATAGRAM, tn_check_unix_datagram_fd);
 }
 
 /* --- sendfile(file, offset, count); slot 5: how much has gone out --- */
@@ -281,10 +288,11 @@ const struct tn_class tn_socket_class = {"Socket", TN_SOCKET, functions, tn_obje
                     .attempt = attempt_into_##kind}
 const struct tn_method tn_socket_methods[] = {
   {.name = "try_clone", .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_try_clone},
-  {.name = "as_socket", .kinds = TN_SOURCES & ~TN_HALVES, .slots = 1, .flags = TN_NEVER_WAITS,
+  {.name = "as_socket", .kinds = TN_SOURCES & ~TN_HALVES & ~TN_PIPES, .slots = 1, .flags = TN_NEVER_WAITS,
    .attempt = attempt_as_socket},
-  INTO(tcp_socket), INTO(tcp_stream), INTO(tcp_listener),
-  {.name = "sendfile", .kinds = TN_SOCKET | TN_WRITERS, .interest = TN_WRITABLE, .slots = 5, .flags = TN_WRITES,
+  INTO(tcp_socket), INTO(tcp_stream), INTO(tcp_listener), INTO(udp_socket), INTO(unix_socket), INTO(unix_stream),
+  INTO(unix_listener), INTO(unix_datagram),
+  {.name = "sendfile", .kinds = TN_SOCKET | (TN_WRITERS & ~TN_PIPES), .interest = TN_WRITABLE, .slots = 5, .flags = TN_WRITES,
    .prepare = prepare_sendfile, .attempt = attempt_sendfile, .extras = extras_sendfile},
   {.name = "attach_filter", .kinds = TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_attach_filter, .attempt = attempt_attach_filter},

@@ -1,27 +1,14 @@
 /* TcpSocket: a TCP socket before it becomes a stream or a listener. */
 #include "binding/tcp_socket.h"
 
-#include "binding/error.h"
 #include "binding/object.h"
 
-static int open_socket(lua_State *L, int domain, const char *op) {
-  struct tn_runtime *rt = tn_runtime_of(L);
-  tn_runtime_check(L, rt, op);
-  struct tn_object *object = tn_object_new(L, rt, TN_TCP_SOCKET, NULL);
-  int fd = tn_socket_open(domain, SOCK_STREAM, IPPROTO_TCP);
-  if (fd < 0) {
-    return tn_fail(L, rt, fd, op, NULL);
-  }
-  object->source = tn_source_take(L, rt, fd);
-  return 1;
-}
-
 static int socket_new_v4(lua_State *L) {
-  return open_socket(L, AF_INET, "new_v4");
+  return tn_object_open(L, TN_TCP_SOCKET, AF_INET, SOCK_STREAM, IPPROTO_TCP, "new_v4");
 }
 
 static int socket_new_v6(lua_State *L) {
-  return open_socket(L, AF_INET6, "new_v6");
+  return tn_object_open(L, TN_TCP_SOCKET, AF_INET6, SOCK_STREAM, IPPROTO_TCP, "new_v6");
 }
 
 static int socket_from_fd(lua_State *L) {

@@ -5,7 +5,6 @@
 #include "binding/method.h"
 
 extern const struct tn_class tn_tcp_stream_class;
-extern const struct tn_class tn_half_classes[];
 extern const struct tn_method tn_tcp_stream_methods[];
 
 #endif

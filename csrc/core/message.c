@@ -93,3 +93,18 @@ const struct tn_control_row *tn_control_row_of(const struct tn_control_entry *en
   }
   return NULL;
 }
+
+int tn_control_fds(const struct tn_control *control, tn_fd *fds, int room) {
+  struct tn_control_entry entry;
+  size_t position = 0;
+  int count = 0;
+  while (tn_control_next(control, &position, &entry)) {
+    if (entry.level != SOL_SOCKET || entry.number != SCM_RIGHTS) {
+      continue;
+    }
+    for (size_t i = 0; i < entry.length / sizeof(tn_fd) && count < room; i++) {
+      memcpy(&fds[count++], (const tn_fd *)entry.data + i, sizeof(tn_fd));
+    }
+  }
+  return count;
+}

@@ -39,7 +39,7 @@ struct tn_message_flag {
 
 extern const struct tn_message_flag tn_message_flags[]; /* ends with an empty row */
 
-enum { TN_CONTROL_MAX = 8192 };
+enum { TN_CONTROL_MAX = 8192, TN_FDS_MAX = 253 /* SCM_MAX_FD of Linux */ };
 
 /* Control data as it is put together, or as it came. */
 struct tn_control {
@@ -63,6 +63,8 @@ bool tn_control_append(struct tn_control *control, int level, int number, const 
 /* The entry at *position, which moves on; false: there is no more. */
 bool tn_control_next(const struct tn_control *control, size_t *position,
                      struct tn_control_entry *entry);
+/* Copies the descriptors in it; how many. */
+int tn_control_fds(const struct tn_control *control, tn_fd *fds, int room);
 /* The row of a received entry, or NULL. */
 const struct tn_control_row *tn_control_row_of(const struct tn_control_entry *entry);
 

@@ -48,8 +48,14 @@ enum tn_option_class {
   TN_ON_TCP_STREAM = 2,
   TN_ON_TCP_LISTENER = 4,
   TN_ON_SOCKET = 1 << 15,
+  TN_ON_UDP_SOCKET = 1 << 17,
+  TN_ON_UNIX_SOCKET = 1 << 18,
+  TN_ON_UNIX_STREAM = 1 << 19,
+  TN_ON_UNIX_LISTENER = 1 << 20,
+  TN_ON_UNIX_DATAGRAM = 1 << 21,
   TN_ON_TCP = TN_ON_TCP_SOCKET | TN_ON_TCP_STREAM | TN_ON_TCP_LISTENER,
-  TN_ON_ANY = TN_ON_TCP | TN_ON_SOCKET,
+  TN_ON_UNIX = TN_ON_UNIX_SOCKET | TN_ON_UNIX_STREAM | TN_ON_UNIX_LISTENER | TN_ON_UNIX_DATAGRAM,
+  TN_ON_ANY = TN_ON_TCP | TN_ON_UDP_SOCKET | TN_ON_UNIX | TN_ON_SOCKET,
   /* an accepted socket has what its listener has: one system call less for each */
   TN_INHERITED = 1 << 30,
 };

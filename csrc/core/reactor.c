@@ -363,6 +363,7 @@ static void free_memory(struct tn_reactor *reactor) {
   tn_fork_mark_free(reactor->fork_mark);
   free(reactor->heap);
   free(reactor->scratch);
+  free(reactor->batch);
   free(reactor);
 }
 

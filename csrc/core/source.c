@@ -135,6 +135,8 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   }
   node->registered = false;
   tn_bytes_free(&source->input);
+  tn_rights_free(source->rights);
+  source->rights = NULL;
   tn_option_values_free(source->accept_options);
   source->accept_options = NULL;
   if (source->stash != TN_NO_FD) {
@@ -345,15 +347,46 @@ static ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t
   return note_reset(source, note(source, count, asked, TN_READABLE));
 }
 
+/* Where descriptors may come with the bytes, they are kept. */
+static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *slices, int count) {
+  struct tn_control control;
+  struct tn_message message = {.slices = slices,
+                               .count = count,
+                               .control = control.bytes,
+                               .control_length = sizeof control.bytes};
+  ptrdiff_t received = tn_socket_recv_message(source->fd, &message, 0);
+  if (received > 0 && (message.control_length > 0 || source->rights)) {
+    control.length = message.control_length;
+    tn_rights_note(&source->rights, &control, (size_t)received, source->input.length);
+  }
+  return received;
+}
+
+static ptrdiff_t recv_plain(struct tn_source *source, void *bytes, size_t length) {
+  struct tn_slice slice = {bytes, length};
+  return source->is_pipe     ? tn_pipe_recv(source->fd, &slice, 1)
+         : source->takes_fds ? recv_with_fds(source, &slice, 1)
+                             : tn_socket_recv(source->fd, bytes, length);
+}
+
 ptrdiff_t tn_source_recv(struct tn_source *source, void *bytes, size_t length) {
   if (is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
-  return note_received(source, tn_socket_recv(source->fd, bytes, length), length);
+  return note_received(source, recv_plain(source, bytes, length), length);
 }
 
 ptrdiff_t tn_source_recv_slices(struct tn_source *source, const struct tn_slice *slices,
                                 int count) {
+  if (is_drained(source, TN_READABLE)) {
+    return TN_EAGAIN;
+  }
+  if (source->is_pipe || source->takes_fds) {
+    return note_received(source,
+                         source->is_pipe ? tn_pipe_recv(source->fd, slices, count)
+                                         : recv_with_fds(source, slices, count),
+                         0);
+  }
   struct tn_message message = {.slices = slices, .count = count};
   return tn_source_recv_message(source, &message, 0);
 }
@@ -428,7 +461,11 @@ ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t len
   if (is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
-  return note_sent(source, tn_socket_send(source->fd, bytes, length), length);
+  struct tn_slice slice = {(void *)bytes, length};
+  return note_sent(source,
+                   source->is_pipe ? tn_pipe_send(source->fd, &slice, 1)
+                                   : tn_socket_send(source->fd, bytes, length),
+                   length);
 }
 
 ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice *slices,
@@ -441,7 +478,10 @@ ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice 
     asked += slices[i].length;
   }
   struct tn_message message = {.slices = slices, .count = count};
-  return note_sent(source, tn_socket_send_message(source->fd, &message, 0), asked);
+  return note_sent(source,
+                   source->is_pipe ? tn_pipe_send(source->fd, slices, count)
+                                   : tn_socket_send_message(source->fd, &message, 0),
+                   asked);
 }
 
 ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_message *message,
@@ -450,6 +490,24 @@ ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_messa
     return TN_EAGAIN;
   }
   return note_sent(source, tn_socket_send_message(source->fd, message, flags), 0);
+}
+
+int tn_source_send_messages(struct tn_source *source, struct tn_message *messages, int count,
+                            size_t *lengths) {
+  if (is_drained(source, TN_WRITABLE)) {
+    return TN_EAGAIN;
+  }
+  return (int)note(source, tn_socket_send_messages(source->fd, messages, count, lengths), 0,
+                   TN_WRITABLE);
+}
+
+int tn_source_recv_messages(struct tn_source *source, struct tn_message *messages, int count,
+                            size_t *lengths) {
+  if (is_drained(source, TN_READABLE)) {
+    return TN_EAGAIN;
+  }
+  return (int)note(source, tn_socket_recv_messages(source->fd, messages, count, lengths), 0,
+                   TN_READABLE);
 }
 
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count) {
@@ -510,6 +568,19 @@ int tn_scratch_rescue(struct tn_reactor *reactor) {
     reactor->unclaimed = NULL;
   }
   return 0;
+}
+
+char *tn_reactor_batch(struct tn_reactor *reactor, int count) {
+  if (count > reactor->batch_count) {
+    char *batch = malloc((size_t)count * TN_BATCH_STRIDE);
+    if (!batch) {
+      return NULL;
+    }
+    free(reactor->batch);
+    reactor->batch = batch;
+    reactor->batch_count = count;
+  }
+  return reactor->batch;
 }
 
 char *tn_reactor_scratch(struct tn_reactor *reactor) {

@@ -8,6 +8,7 @@
 #include "core/address.h"
 #include "core/bytes.h"
 #include "core/reactor.h"
+#include "core/rights.h"
 #include "platform/platform.h"
 
 struct tn_option_value;
@@ -23,6 +24,8 @@ struct tn_source {
   uint8_t drained; /* directions known to be exhausted until the next event */
   bool connecting;
   bool write_shut;
+  bool is_pipe;
+  bool takes_fds;   /* descriptors that come with its bytes are kept for it */
   bool close_later; /* in the graveyard, to be closed whoever else holds it */
   bool in_grave;
   struct tn_source *next_grave;
@@ -37,7 +40,8 @@ struct tn_source {
   struct tn_claim reading;
   struct tn_claim writing;
   struct tn_bytes input;
-  socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
+  struct tn_rights *rights; /* NULL until one came */
+  socklen_t peer_length;    /* 0: not known; the kernel forgets it with the connection */
   struct sockaddr_in6 peer;
   struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
 };
@@ -86,6 +90,11 @@ ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length);
 ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_message *message,
                                  int flags);
 ptrdiff_t tn_source_recv_message(struct tn_source *source, struct tn_message *message, int flags);
+/* Several messages at once; none at all is never the result. */
+int tn_source_send_messages(struct tn_source *source, struct tn_message *messages, int count,
+                            size_t *lengths);
+int tn_source_recv_messages(struct tn_source *source, struct tn_message *messages, int count,
+                            size_t *lengths);
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count);
 /* A stream of bytes, not messages. */
 bool tn_source_is_stream(struct tn_source *source);
@@ -101,6 +110,12 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
  * was not taken (Lua had no memory for it) is the source's again with tn_scratch_rescue: to be
  * called before any other use. */
 char *tn_reactor_scratch(struct tn_reactor *reactor);
+/* Memory for `count` messages of TN_SCRATCH_SIZE bytes; the first one's place, the others follow
+ * every TN_BATCH_STRIDE bytes. NULL without memory. */
+enum {
+  TN_BATCH_STRIDE = TN_SCRATCH_SIZE + 320 /* not the same lines of the CPU's cache for all */
+};
+char *tn_reactor_batch(struct tn_reactor *reactor, int count);
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
 void tn_scratch_take(struct tn_reactor *reactor);
 /* The same for bytes of a stream that were received there by other means; nothing where `bytes` are

@@ -74,6 +74,28 @@ ptrdiff_t tn_socket_recv_message(tn_fd fd, struct tn_message *message, int flags
 /* Sends bytes of a file, fewer where the socket takes no more or the file ends (0). */
 ptrdiff_t tn_socket_send_file(tn_fd fd, int file, int64_t offset, size_t count);
 
+/* Several messages in one call where the system can: how many went or came before a failure; the
+ * failure of the first. `lengths`: of each, in bytes. */
+int tn_socket_send_messages(tn_fd fd, struct tn_message *messages, int count, size_t *lengths);
+int tn_socket_recv_messages(tn_fd fd, struct tn_message *messages, int count, size_t *lengths);
+
+/* Pipes: both ends of an anonymous one (the reading one first), or an end of a FIFO in the file
+ * system. */
+enum tn_pipe_end { TN_PIPE_READ = 1, TN_PIPE_WRITE = 2 };
+int tn_pipe_open(tn_fd fds[2]);
+/* `ends`: both bits open it for both. -EINVAL where the path is no FIFO, unless that is unchecked.
+ */
+int tn_fifo_open(const char *path, int ends, bool unchecked);
+/* 0 for a pipe that is open for that end. */
+int tn_pipe_check(tn_fd fd, enum tn_pipe_end end);
+ptrdiff_t tn_pipe_recv(tn_fd fd, const struct tn_slice *slices, int count);
+ptrdiff_t tn_pipe_send(tn_fd fd, const struct tn_slice *slices, int count);
+/* For a descriptor that is given to a program that does not expect another. */
+int tn_fd_set_blocking(tn_fd fd);
+
+/* 1 for the file of a socket, 0 for any other, negative where there is none. */
+int tn_path_is_socket(const char *path);
+
 /* An instruction of the classic BSD packet filter. */
 struct tn_instruction {
   uint16_t code;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #if defined(__has_include)
@@ -232,36 +233,38 @@ ptrdiff_t tn_socket_recv_message(tn_fd fd, struct tn_message *message, int flags
   return received;
 }
 
-#ifdef HAVE_SENDFILE
-/* The calls that know no MSG_NOSIGNAL: the signal of this thread is held back and taken away. */
-static bool hold_sigpipe(sigset_t *before) {
-  sigset_t pipe, pending;
-  sigemptyset(&pipe);
-  sigaddset(&pipe, SIGPIPE);
-  pthread_sigmask(SIG_BLOCK, &pipe, before);
-  return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
-}
-
-static void drop_sigpipe(const sigset_t *before, bool was_pending, bool raised) {
+/* For the calls that know no MSG_NOSIGNAL: the signal of this thread is held back and taken away,
+ * unless the program holds it back itself. */
+static void hold_sigpipe(sigset_t *before) {
   sigset_t pipe;
   sigemptyset(&pipe);
   sigaddset(&pipe, SIGPIPE);
-  if (raised && !was_pending) {
-    sigtimedwait(&pipe, NULL, &(struct timespec){0});
+  pthread_sigmask(SIG_BLOCK, &pipe, before);
+}
+
+static void drop_sigpipe(const sigset_t *before, bool raised) {
+  sigset_t pipe, pending;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  if (raised && !sigismember(before, SIGPIPE) && sigpending(&pending) == 0 &&
+      sigismember(&pending, SIGPIPE)) {
+    int taken;
+    sigwait(&pipe, &taken);
   }
   pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
+#ifdef HAVE_SENDFILE
 ptrdiff_t tn_socket_send_file(tn_fd fd, int file, int64_t offset, size_t count) {
   off_t from = offset;
   sigset_t before;
-  bool was_pending = hold_sigpipe(&before);
+  hold_sigpipe(&before);
   ssize_t sent;
   do {
     sent = sendfile(fd, file, &from, io_length(count));
   } while (sent < 0 && errno == EINTR);
   ptrdiff_t result = sent < 0 ? -errno : sent;
-  drop_sigpipe(&before, was_pending, result == -EPIPE);
+  drop_sigpipe(&before, result == -EPIPE);
   return result;
 }
 #else
@@ -274,6 +277,148 @@ ptrdiff_t tn_socket_send_file(tn_fd fd, int file, int64_t offset, size_t count) 
   return got < 0 ? -errno : got == 0 ? 0 : tn_socket_send(fd, bytes, (size_t)got);
 }
 #endif
+
+#ifdef MSG_WAITFORONE
+enum { MESSAGES_MAX = 64 };
+
+static int headers_of(struct mmsghdr *headers, const struct tn_message *messages, int count) {
+  count = count < MESSAGES_MAX ? count : MESSAGES_MAX;
+  for (int i = 0; i < count; i++) {
+    headers[i] = (struct mmsghdr){.msg_hdr = header_of(&messages[i])};
+  }
+  return count;
+}
+
+int tn_socket_send_messages(tn_fd fd, struct tn_message *messages, int count, size_t *lengths) {
+  struct mmsghdr headers[MESSAGES_MAX];
+  count = headers_of(headers, messages, count);
+  int sent;
+  do {
+    sent = sendmmsg(fd, headers, (unsigned)count, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  for (int i = 0; i < sent; i++) {
+    lengths[i] = headers[i].msg_len;
+  }
+  return status_of(sent);
+}
+
+int tn_socket_recv_messages(tn_fd fd, struct tn_message *messages, int count, size_t *lengths) {
+  struct mmsghdr headers[MESSAGES_MAX];
+  count = headers_of(headers, messages, count);
+  int received;
+  do {
+    received = recvmmsg(fd, headers, (unsigned)count, MSG_CMSG_CLOEXEC | MSG_TRUNC, NULL);
+  } while (received < 0 && errno == EINTR);
+  for (int i = 0; i < received; i++) {
+    lengths[i] = headers[i].msg_len;
+    messages[i].address_length = headers[i].msg_hdr.msg_namelen;
+    messages[i].control_length = headers[i].msg_hdr.msg_controllen;
+    messages[i].flags = headers[i].msg_hdr.msg_flags;
+  }
+  return status_of(received);
+}
+#else
+int tn_socket_send_messages(tn_fd fd, struct tn_message *messages, int count, size_t *lengths) {
+  for (int i = 0; i < count; i++) {
+    ptrdiff_t sent = tn_socket_send_message(fd, &messages[i], 0);
+    if (sent < 0) {
+      return i > 0 ? i : (int)sent;
+    }
+    lengths[i] = (size_t)sent;
+  }
+  return count;
+}
+
+int tn_socket_recv_messages(tn_fd fd, struct tn_message *messages, int count, size_t *lengths) {
+  for (int i = 0; i < count; i++) {
+    ptrdiff_t received = tn_socket_recv_message(fd, &messages[i], 0);
+    if (received < 0) {
+      return i > 0 ? i : (int)received;
+    }
+    lengths[i] = (size_t)received;
+  }
+  return count;
+}
+#endif
+
+int tn_pipe_open(tn_fd fds[2]) {
+#ifdef SOCK_NONBLOCK
+  return status_of(pipe2(fds, O_NONBLOCK | O_CLOEXEC));
+#else
+  if (pipe(fds) < 0) {
+    return -errno;
+  }
+  int status = adopted(fds[0]);
+  status = status < 0 ? status : tn_socket_adopt(fds[1]);
+  if (status < 0) {
+    close(fds[0]);
+    close(fds[1]);
+  }
+  return status < 0 ? status : 0;
+#endif
+}
+
+int tn_fifo_open(const char *path, int ends, bool unchecked) {
+  int mode = ends == TN_PIPE_READ ? O_RDONLY : ends == TN_PIPE_WRITE ? O_WRONLY : O_RDWR;
+  int fd;
+  do {
+    fd = open(path, mode | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+  } while (fd < 0 && errno == EINTR);
+  if (fd < 0) {
+    return -errno;
+  }
+  struct stat file;
+  int status = unchecked ? 0 : status_of(fstat(fd, &file));
+  if (status == 0 && !unchecked && !S_ISFIFO(file.st_mode)) {
+    status = -EINVAL;
+  }
+  if (status < 0) {
+    close(fd);
+    return status;
+  }
+  return fd;
+}
+
+int tn_pipe_check(tn_fd fd, enum tn_pipe_end end) {
+  struct stat file;
+  int flags = fcntl(fd, F_GETFL);
+  if (flags < 0 || fstat(fd, &file) < 0) {
+    return -errno;
+  }
+  int mode = flags & O_ACCMODE;
+  bool open_so = mode == O_RDWR || mode == (end == TN_PIPE_READ ? O_RDONLY : O_WRONLY);
+  return S_ISFIFO(file.st_mode) && open_so ? 0 : -EINVAL;
+}
+
+ptrdiff_t tn_pipe_recv(tn_fd fd, const struct tn_slice *slices, int count) {
+  ssize_t received;
+  do {
+    received = readv(fd, (const struct iovec *)slices, count);
+  } while (received < 0 && errno == EINTR);
+  return received < 0 ? -errno : received;
+}
+
+ptrdiff_t tn_pipe_send(tn_fd fd, const struct tn_slice *slices, int count) {
+  sigset_t before;
+  ssize_t sent;
+  hold_sigpipe(&before);
+  do {
+    sent = writev(fd, (const struct iovec *)slices, count);
+  } while (sent < 0 && errno == EINTR);
+  ptrdiff_t result = sent < 0 ? -errno : sent;
+  drop_sigpipe(&before, result == -EPIPE);
+  return result;
+}
+
+int tn_fd_set_blocking(tn_fd fd) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : status_of(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
+
+int tn_path_is_socket(const char *path) {
+  struct stat file;
+  return lstat(path, &file) < 0 ? -errno : S_ISSOCK(file.st_mode);
+}
 
 #ifdef HAVE_FILTER
 _Static_assert(sizeof(struct tn_instruction) == sizeof(struct sock_filter), "the system's own");

@@ -7,6 +7,8 @@ require "tcpnet.task"
 require "tcpnet.time"
 require "tcpnet.net"
 require "tcpnet.socket"
+require "tcpnet.udp"
+require "tcpnet.unix"
 require "tcpnet.io"
 
 core._VERSION = "tcpnet scm"

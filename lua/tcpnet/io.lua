@@ -3,10 +3,20 @@ local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
-local TcpStream = core.TcpStream
+-- The classes by what they are good for.
+local function classes_of(...)
+  local names = {}
+  for _, name in ipairs { ... } do
+    names[name] = true
+  end
+  return names
+end
 
-local readers = { TcpStream = true, ReadHalf = true, OwnedReadHalf = true }
-local writers = { TcpStream = true, WriteHalf = true, OwnedWriteHalf = true }
+local readers = classes_of("TcpStream", "UnixStream", "ReadHalf", "OwnedReadHalf", "PipeReceiver")
+local writers = classes_of("TcpStream", "UnixStream", "WriteHalf", "OwnedWriteHalf", "PipeSender")
+local messagers = classes_of("Socket", "UdpSocket", "UnixDatagram")
+local streams = classes_of("TcpStream", "UnixStream")
+local listeners = classes_of("TcpListener", "UnixListener")
 
 -- An iterator over one kind of read; it ends at the end of the stream and raises on an error.
 local function iterator(name, read)
@@ -28,10 +38,11 @@ local directions = { r = readers, p = readers, w = writers }
 -- async_io(interest, fn) → results of fn, which is called again whenever it answered EAGAIN and the stream is ready.
 local function async_io(self, interest, fn)
   local kind = core.private.kind(self)
-  check.that(kind and (readers[kind] or writers[kind]), 1, "async_io",
+  check.that(kind and (readers[kind] or writers[kind] or messagers[kind]), 1, "async_io",
     ("TcpStream expected, got %s"):format(kind or type(self)))
   check.that(directions[interest or false], 2, "async_io", 'interest: "r", "w" or "p" expected')
-  check.that(directions[interest][kind], 2, "async_io", "interest: the other half has that direction")
+  check.that(directions[interest][kind] or messagers[kind], 2, "async_io",
+    "interest: the other half has that direction")
   check.value(fn, "function", 3, "async_io")
   while true do
     local outcome = table.pack(self:try_io(interest, fn))
@@ -45,13 +56,36 @@ local function async_io(self, interest, fn)
   end
 end
 
-for _, class in ipairs { core.TcpStream, core.ReadHalf, core.OwnedReadHalf } do
+for name in pairs(readers) do
+  local class = core[name]
   class.lines = iterator("lines", class.read_line)
   class.chunks = iterator("chunks", class.read)
 end
-for _, class in ipairs { core.TcpStream, core.ReadHalf, core.WriteHalf, core.OwnedReadHalf, core.OwnedWriteHalf } do
-  class.async_io = async_io
+for _, classes in ipairs { readers, writers, messagers } do
+  for name in pairs(classes) do
+    core[name].async_io = async_io
+  end
 end
+
+-- incoming() → iterator of stream, addr; ends when the listener is closed, waits out a lack of descriptors.
+local function incoming(self)
+  check.receiver(self, listeners, "TcpListener", "incoming")
+  return function()
+    while true do
+      local stream, addr = self:accept()
+      if stream then
+        return stream, addr
+      elseif addr.code == "CLOSED" then
+        return nil
+      elseif not addr:is("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") then
+        error(addr, 0)
+      end
+    end
+  end
+end
+
+core.TcpListener.incoming = incoming
+core.UnixListener.incoming = incoming
 
 local function read_away(stream)
   while true do
@@ -63,7 +97,7 @@ local function read_away(stream)
 end
 
 local function finish(self, seconds)
-  check.receiver(self, { TcpStream = true }, "TcpStream", "finish")
+  check.receiver(self, streams, "TcpStream", "finish")
   check.optional_seconds(seconds, 2, "finish", "timeout")
   local stream <close> = self
   local ok, err = stream:shutdown("write")
@@ -84,7 +118,8 @@ local function finish(self, seconds)
 end
 
 -- finish([seconds]) → true: says that no more will be written, reads until the peer says so too, then closes.
-TcpStream.finish = finish
+core.TcpStream.finish = finish
+core.UnixStream.finish = finish
 
 -- What one direction of copy_bidirectional does: bytes, then the end of the stream.
 local function forward(from, to)
@@ -127,7 +162,7 @@ local run_both_ways = outside(both_ways)
 function core.copy_bidirectional(a, b)
   for position, stream in ipairs { a or false, b or false } do
     local kind = core.private.kind(stream)
-    check.that(kind and readers[kind] and writers[kind], position, "copy_bidirectional",
+    check.that(streams[kind or ""], position, "copy_bidirectional",
       ("TcpStream expected, got %s"):format(kind or type(stream)))
   end
   return run_both_ways(a, b)

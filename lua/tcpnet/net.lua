@@ -10,22 +10,10 @@ local TcpSocket, TcpStream, TcpListener = core.TcpSocket, core.TcpStream, core.T
 -- RFC 8305, section 5: the delay before the next address is tried beside those that have not answered yet.
 local ATTEMPT_DELAY = 0.25
 
--- A socket of the address's family with these options, bound to local_addr if there is one. Nothing here waits.
+-- A socket of the address's family with these options, bound to local_addr if there is one.
 local function new_socket(addr, options, local_addr)
   local socket, err = TcpSocket[addr:is_ipv6() and "new_v6" or "new_v4"]()
-  if not socket then
-    return nil, err
-  end
-  local ok
-  ok, err = private.set_options(socket, options)
-  if ok and local_addr then
-    ok, err = private.bind(socket, local_addr)
-  end
-  if not ok then
-    socket:close()
-    return nil, err
-  end
-  return socket
+  return resolve.prepared(socket, err, options, local_addr)
 end
 
 local families = { any = true, inet = true, inet6 = true }
@@ -123,17 +111,6 @@ local function race(addresses, settings)
   return nil, private.locate(last)
 end
 
-local function in_turn(addresses, settings, seconds)
-  local stream, err
-  for _, addr in ipairs(addresses) do
-    stream, err = connect_one(addr, settings, seconds)
-    if stream then
-      return stream
-    end
-  end
-  return nil, err
-end
-
 local raced = outside(race)
 
 local function dial(address, port, settings)
@@ -145,7 +122,7 @@ local function dial(address, port, settings)
   if both_families and settings.happy_eyeballs ~= false then
     return raced(mixed, settings)
   end
-  return in_turn(mixed, settings)
+  return resolve.first_of(mixed, connect_one, settings)
 end
 
 -- The one address that needs neither lookup nor race keeps to a single operation, with its own deadline.
@@ -170,7 +147,7 @@ end
 function TcpStream.connect(...)
   local address, port, opts, position = resolve.split_arguments("connect", ...)
   local options, seconds, local_addr, happy_eyeballs =
-    resolve.take("connect", opts, position, "timeout", "local_addr", "happy_eyeballs")
+    resolve.take("TcpSocket", "connect", opts, position, "timeout", "local_addr", "happy_eyeballs")
   check.optional_seconds(seconds, position, "connect", "timeout")
   check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", position, "connect",
     ("happy_eyeballs: boolean expected, got %s"):format(type(happy_eyeballs)))
@@ -189,7 +166,7 @@ end
 function TcpSocket:connect(...)
   check.receiver(self, { TcpSocket = true }, "TcpSocket", "connect")
   local address, port, opts, position = resolve.split_arguments("connect", ...)
-  local options, seconds = resolve.take("connect", opts, position, "timeout")
+  local options, seconds = resolve.take("TcpSocket", "connect", opts, position, "timeout")
   check.optional_seconds(seconds, position, "connect", "timeout")
   local socket <close> = self
   local addr, err = resolve.first("connect", self, address, port, seconds)
@@ -228,7 +205,7 @@ end
 -- TcpListener.bind(addr[, opts]) → TcpListener on the first address of the name that can be bound.
 function TcpListener.bind(...)
   local address, port, opts, position = resolve.split_arguments("bind", ...)
-  local options, backlog = resolve.take("bind", opts, position, "backlog")
+  local options, backlog = resolve.take("TcpSocket", "bind", opts, position, "backlog")
   check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, position, "bind",
     ("backlog: integer from 0 expected, got %s"):format(tostring(backlog)))
   if options.reuseaddr == nil then
@@ -238,31 +215,7 @@ function TcpListener.bind(...)
   if not addresses then
     return nil, err
   end
-  local listener
-  for _, addr in ipairs(addresses) do
-    listener, err = listen_on(addr, options, backlog)
-    if listener then
-      return listener
-    end
-  end
-  return nil, err
-end
-
--- incoming() → iterator of stream, addr; ends when the listener is closed, waits out a lack of descriptors.
-function TcpListener:incoming()
-  check.receiver(self, { TcpListener = true }, "TcpListener", "incoming")
-  return function()
-    while true do
-      local stream, addr = self:accept()
-      if stream then
-        return stream, addr
-      elseif addr.code == "CLOSED" then
-        return nil
-      elseif not addr:is("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") then
-        error(addr, 0)
-      end
-    end
-  end
+  return resolve.first_of(addresses, listen_on, options, backlog)
 end
 
 -- listen_fds() → list of the listeners that systemd passed (sd_listen_fds(3)); empty when there are none.
@@ -273,6 +226,9 @@ function core.listen_fds()
   end
   for i = 1, math.tointeger(tonumber(os.getenv "LISTEN_FDS")) or 0 do
     local listener, err = TcpListener.from_fd(2 + i)
+    if not listener then
+      listener = core.UnixListener.from_fd(2 + i)
+    end
     if not listener then
       return nil, err
     end

@@ -60,8 +60,8 @@ function resolve.first(name, socket, address, port, seconds)
   return addresses and addresses[1], err
 end
 
--- Takes the keys that are not socket options out of a copy of the table, and checks those that are.
-function resolve.take(name, opts, position, ...)
+-- Takes the keys that are not options of that class out of a copy of the table, and checks those that are.
+function resolve.take(class, name, opts, position, ...)
   local rest = {}
   for key, value in pairs(opts) do
     rest[key] = value
@@ -71,9 +71,38 @@ function resolve.take(name, opts, position, ...)
     local key = select(i, ...)
     taken[i], rest[key] = rest[key], nil
   end
-  local problem = private.option_problem(rest)
+  local problem = private.option_problem(rest, class)
   check.that(not problem, position, name, problem)
   return rest, table.unpack(taken, 1, select("#", ...))
+end
+
+-- Sets options on a fresh socket and binds it, if there is where; it closes where that fails. Nothing here waits.
+function resolve.prepared(socket, err, options, local_addr)
+  if not socket then
+    return nil, err
+  end
+  local ok
+  ok, err = private.set_options(socket, options)
+  if ok and local_addr then
+    ok, err = private.bind(socket, local_addr)
+  end
+  if not ok then
+    socket:close()
+    return nil, err
+  end
+  return socket
+end
+
+-- What `try` makes of the first address that it can make something of; the error is the last one.
+function resolve.first_of(addresses, try, ...)
+  local result, err
+  for _, addr in ipairs(addresses) do
+    result, err = try(addr, ...)
+    if result then
+      return result
+    end
+  end
+  return nil, err
 end
 
 return resolve

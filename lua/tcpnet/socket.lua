@@ -1,4 +1,4 @@
--- The generic Socket by names and paths, keepalive as one setting, and what this system has of it all.
+-- Messages and the generic Socket by names and paths, keepalive as one setting, and what this system has of it all.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local resolve = require "tcpnet.resolve"
@@ -8,28 +8,13 @@ local Socket = core.Socket
 
 local SOCKET = { Socket = true }
 
--- socket:bind(addr) → socket
-function Socket:bind(address, port)
-  check.receiver(self, SOCKET, "Socket", "bind")
-  local addr, err = resolve.first("bind", self, address, port)
-  if not addr then
-    return nil, err
-  end
-  return private.bind(self, addr)
-end
-
+-- socket:connect(addr) → socket, which stays open where it fails.
 local function connect(name, socket, address, port, seconds)
   local addr, err = resolve.first(name, socket, address, port, seconds)
   if not addr then
     return nil, err
   end
   return private.connect(socket, addr, seconds)
-end
-
--- socket:connect(addr) → socket, which stays open where it fails.
-function Socket:connect(address, port)
-  check.receiver(self, SOCKET, "Socket", "connect")
-  return connect("connect", self, address, port)
 end
 
 -- socket:connect_timeout(addr, seconds) → socket
@@ -43,10 +28,8 @@ function Socket:connect_timeout(address, port, seconds)
   return connect("connect_timeout", self, address, port, seconds)
 end
 
--- sending -----------------------------------------------------------------------------------------
-
 -- (addr, flags) or (host, port, flags) → a sending function that takes a SocketAddr, for every address.
-local function sender(name, classes, first)
+local function sender(name, class)
   local send = private[name]
   return function(self, data, address, port, flags)
     if type(port) ~= "number" then
@@ -55,7 +38,7 @@ local function sender(name, classes, first)
     if private.kind(address) == "SocketAddr" and not port then
       return send(self, data, address, flags)
     end
-    check.receiver(self, classes, first, name)
+    check.receiver(self, { [class] = true }, class, name)
     local addr, err = resolve.first(name, self, address, port)
     if not addr then
       return nil, err
@@ -64,15 +47,11 @@ local function sender(name, classes, first)
   end
 end
 
-for _, name in ipairs { "send_to", "try_send_to", "send_to_vectored", "try_send_to_vectored" } do
-  Socket[name] = sender(name, SOCKET, "Socket")
-end
-
--- socket:sendmsg{data =, address =, control =, flags =} → count
-for _, name in ipairs { "sendmsg", "try_sendmsg" } do
+-- sendmsg{data =, address =, control =, flags =} → count
+local function message_sender(name, class)
   local send = private[name]
-  Socket[name] = function(self, message)
-    check.receiver(self, SOCKET, "Socket", name)
+  return function(self, message)
+    check.receiver(self, { [class] = true }, class, name)
     check.value(message, "table", 1, name)
     local addr, err
     if message.address ~= nil then
@@ -83,6 +62,31 @@ for _, name in ipairs { "sendmsg", "try_sendmsg" } do
     end
     return send(self, message, addr)
   end
+end
+
+-- What every class has that is used message by message: addresses by name or path.
+for _, class in ipairs { "Socket", "UdpSocket", "UnixDatagram" } do
+  local methods = core[class]
+  for _, name in ipairs { "send_to", "try_send_to", "send_to_vectored", "try_send_to_vectored" } do
+    methods[name] = sender(name, class)
+  end
+  for _, name in ipairs { "sendmsg", "try_sendmsg" } do
+    methods[name] = message_sender(name, class)
+  end
+  methods.connect = function(self, address, port)
+    check.receiver(self, { [class] = true }, class, "connect")
+    return connect("connect", self, address, port)
+  end
+end
+
+-- socket:bind(addr) → socket
+function Socket:bind(address, port)
+  check.receiver(self, SOCKET, "Socket", "bind")
+  local addr, err = resolve.first("bind", self, address, port)
+  if not addr then
+    return nil, err
+  end
+  return private.bind(self, addr)
 end
 
 -- keepalive ---------------------------------------------------------------------------------------
@@ -100,7 +104,7 @@ local function set_tcp_keepalive(self, settings)
     check.that(key == "time" or key == "interval" or key == "retries", 1, "set_tcp_keepalive",
       ("unknown field '%s'"):format(tostring(key)))
   end
-  local problem = private.option_problem(options)
+  local problem = private.option_problem(options, "TcpSocket")
   check.that(not problem, 1, "set_tcp_keepalive", problem)
   return private.set_options(self, options)
 end

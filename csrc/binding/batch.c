@@ -1,0 +1,214 @@
+/* Several datagrams in one system call: see batch.h. */
+#include "binding/batch.h"
+
+#include "binding/address.h"
+#include "binding/buffer.h"
+
+enum { CHUNK = 64, MANY_MAX = 1024 };
+
+/* --- send_many{bytes | {data, address}, …}; slot 3: how many have gone out --- */
+
+/* What one item is, in memory that the list keeps. */
+struct item {
+  struct tn_slice bytes;
+  const struct tn_address *address; /* NULL: to the peer */
+  struct tn_address literal;
+};
+
+/* The first of {value, …} or {name = value}; left on the stack. */
+static void push_part(lua_State *L, int index, int position, const char *name) {
+  if (lua_rawgeti(L, index, position) == LUA_TNIL) {
+    lua_pop(L, 1);
+    lua_getfield(L, index, name);
+  }
+}
+
+/* "127.0.0.1:53", or a path for a Unix socket. Names are not looked up here. */
+static bool parse_address(lua_State *L, unsigned kind, struct tn_address *address) {
+  size_t length, host_length;
+  const char *host;
+  uint16_t port;
+  bool literal;
+  if (lua_type(L, -1) != LUA_TSTRING) {
+    return false;
+  }
+  const char *text = lua_tolstring(L, -1, &length);
+  return kind == TN_UNIX_DATAGRAM
+             ? !tn_address_parse_local(text, length, address)
+             : !tn_address_split(text, length, &host, &host_length, &port) &&
+                   !tn_address_parse_ip(host, host_length, port, address, &literal);
+}
+
+/* The item on top of the stack, which it leaves there. Returns what is wrong with it, or NULL. */
+static const char *take_item(lua_State *L, unsigned kind, struct item *item) {
+  int top = lua_gettop(L);
+  item->address = NULL;
+  if (!lua_istable(L, top)) {
+    item->bytes = tn_bytes_at(L, top);
+  } else {
+    push_part(L, top, 1, "data");
+    item->bytes = tn_bytes_at(L, -1);
+    push_part(L, top, 2, "address");
+    item->address = tn_address_at(L, -1);
+    if (!item->address && !lua_isnil(L, -1)) {
+      if (!parse_address(L, kind, &item->literal)) {
+        return "a SocketAddr or the text of an address expected";
+      }
+      item->address = &item->literal;
+    }
+    lua_settop(L, top);
+  }
+  return item->bytes.base ? NULL : "string, Buffer or {data, address} expected";
+}
+
+static unsigned kind_of(lua_State *L) {
+  return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
+}
+
+static void check_item(lua_State *L, lua_Integer position, struct item *item) {
+  lua_rawgeti(L, 2, position);
+  const char *wrong = take_item(L, kind_of(L), item);
+  if (wrong) {
+    luaL_argerror(L, 2, lua_pushfstring(L, "item %I: %s", (LUAI_UACINT)position, wrong));
+  }
+  lua_pop(L, 1);
+}
+
+static int prepare_send_many(lua_State *L, struct tn_runtime *rt) {
+  struct item item;
+  (void)rt;
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
+  for (lua_Integer i = 1; i <= count; i++) {
+    check_item(L, i, &item);
+  }
+  lua_pushinteger(L, 0);
+  lua_replace(L, 3);
+  return 0;
+}
+
+/* As many of the items behind the first `sent` as one call takes; how many have gone out. */
+static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_Integer count) {
+  struct item items[CHUNK];
+  struct tn_message messages[CHUNK];
+  size_t lengths[CHUNK];
+  int chunk = (int)(count - sent < CHUNK ? count - sent : CHUNK);
+  for (int i = 0; i < chunk; i++) {
+    check_item(L, sent + i + 1, &items[i]);
+    messages[i] = (struct tn_message){.slices = &items[i].bytes, .count = 1};
+    if (items[i].address) {
+      messages[i].address = (struct sockaddr *)&items[i].address->any;
+      messages[i].address_length = items[i].address->length;
+    }
+  }
+  return tn_source_send_messages(call->source, messages, chunk, lengths);
+}
+
+static int attempt_send_many(lua_State *L, struct tn_call *call) {
+  lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
+  lua_Integer sent = lua_tointeger(L, 3);
+  int status = 0;
+  for (int calls = 0; status >= 0 && sent < count; calls++) {
+    status = calls < TN_CALLS_MAX ? send_chunk(L, call, sent, count) : tn_call_give_way(call);
+    sent += status > 0 ? status : 0;
+  }
+  lua_pushinteger(L, sent);
+  lua_replace(L, 3);
+  if (status < 0) {
+    return status;
+  }
+  lua_pushvalue(L, 3);
+  return 1;
+}
+
+/* `nil, err, sent` */
+static int extras_send_many(lua_State *L, struct tn_call *call) {
+  (void)call;
+  lua_pushvalue(L, 3);
+  return 1;
+}
+
+/* --- recv_many(n[, max]) → list of {data =, address =} --- */
+
+static int prepare_recv_many(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check_integer(L, 2, "n", 1, MANY_MAX);
+  lua_pushinteger(L, tn_opt_integer(L, 3, "max", 1, TN_SCRATCH_SIZE, TN_SCRATCH_SIZE));
+  lua_replace(L, 3);
+  return 0;
+}
+
+struct arrived {
+  struct tn_message messages[CHUNK];
+  struct tn_address addresses[CHUNK];
+  struct tn_slice slices[CHUNK];
+  size_t lengths[CHUNK];
+};
+
+static int receive_chunk(struct tn_call *call, struct arrived *arrived, int count, size_t max) {
+  char *memory = tn_reactor_batch(call->rt->reactor, count);
+  if (!memory) {
+    return TN_ENOMEM;
+  }
+  for (int i = 0; i < count; i++) {
+    arrived->slices[i] = (struct tn_slice){memory + (size_t)i * TN_BATCH_STRIDE, max};
+    arrived->messages[i] =
+        (struct tn_message){.slices = &arrived->slices[i],
+                            .count = 1,
+                            .address = &arrived->addresses[i].any,
+                            .address_length = sizeof arrived->addresses[i].storage};
+  }
+  return tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
+}
+
+static void push_datagram(lua_State *L, struct tn_call *call, struct arrived *arrived, int i) {
+  size_t max = arrived->slices[i].length;
+  size_t length = arrived->lengths[i];
+  lua_createtable(L, 0, length > max ? 3 : 2);
+  lua_pushlstring(L, arrived->slices[i].base, length < max ? length : max);
+  lua_setfield(L, -2, "data");
+  if (arrived->messages[i].address_length > 0) {
+    arrived->addresses[i].length = arrived->messages[i].address_length;
+    tn_address_push_kept(L, call->rt, &arrived->addresses[i]);
+    lua_setfield(L, -2, "address");
+  }
+  if (length > max) { /* it was cut */
+    lua_pushinteger(L, (lua_Integer)length);
+    lua_setfield(L, -2, "length");
+  }
+}
+
+static int attempt_recv_many(lua_State *L, struct tn_call *call) {
+  struct arrived arrived;
+  int wanted = (int)lua_tointeger(L, 2);
+  size_t max = (size_t)lua_tointeger(L, 3);
+  int total = 0;
+  for (int came = CHUNK; came == CHUNK && total < wanted; total += came) {
+    int room = wanted - total < CHUNK ? wanted - total : CHUNK;
+    came = receive_chunk(call, &arrived, room, max);
+    if (came < 0) {
+      if (total == 0) {
+        return came;
+      }
+      break; /* a failure is told to the next call */
+    }
+    if (total == 0) {
+      lua_createtable(L, came, 0);
+    }
+    for (int i = 0; i < came; i++) {
+      push_datagram(L, call, &arrived, i);
+      lua_rawseti(L, -2, total + i + 1);
+    }
+  }
+  return 1;
+}
+
+/* clang-format off */
+const struct tn_method tn_batch_methods[] = {
+  {.name = "send_many", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES | TN_HAS_TRY,
+   .prepare = prepare_send_many, .attempt = attempt_send_many, .extras = extras_send_many},
+  {.name = "recv_many", .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3,
+   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recv_many, .attempt = attempt_recv_many},
+  {0},
+};
+/* clang-format on */

@@ -1,0 +1,114 @@
+/* What ends a stream, and its halves: see stream.h. */
+#include "binding/stream.h"
+
+#include "binding/error.h"
+#include "binding/object.h"
+
+/* --- ends --- */
+
+static int take_direction(lua_State *L) {
+  static const char *const names[] = {"read", "write", "both", NULL};
+  static const enum tn_direction directions[] = {TN_SHUT_READ, TN_SHUT_WRITE, TN_SHUT_BOTH};
+  return directions[luaL_checkoption(L, 2, "write", names)];
+}
+
+static int prepare_shutdown(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  const struct tn_object *object = lua_touserdata(L, 1);
+  enum tn_direction direction = take_direction(L);
+  luaL_argcheck(L, direction == TN_SHUT_WRITE || !(object->header.kind & TN_HALVES), 2,
+                "\"write\" expected: the writing half cannot shut down reading");
+  return 0;
+}
+
+static int attempt_shutdown(lua_State *L, struct tn_call *call) {
+  enum tn_direction direction = take_direction(L);
+  int status = tn_socket_shutdown(call->source->fd, direction);
+  if (status < 0 && status != -ENOTCONN) {
+    return status;
+  }
+  call->source->write_shut |= direction != TN_SHUT_READ;
+  lua_settop(L, 1);
+  return 1;
+}
+
+/* --- halves --- */
+
+static struct tn_object *push_half(lua_State *L, struct tn_call *call, unsigned kind) {
+  struct tn_object *half = tn_object_new(L, call->rt, kind, NULL);
+  half->source = tn_source_retain(call->source);
+  half->half_of = ((const struct tn_object *)call->self)->header.kind;
+  return half;
+}
+
+static int attempt_split(lua_State *L, struct tn_call *call) {
+  push_half(L, call, TN_READ_HALF);
+  push_half(L, call, TN_WRITE_HALF);
+  return 2;
+}
+
+static int attempt_into_split(lua_State *L, struct tn_call *call) {
+  tn_source_end_waits(call->source);
+  push_half(L, call, TN_OWNED_READ_HALF);
+  push_half(L, call, TN_OWNED_WRITE_HALF);
+  struct tn_object *stream = call->self;
+  stream->source = NULL;
+  stream->consumed_by = "into_split";
+  tn_source_release(call->source);
+  return 2;
+}
+
+static void give_up(struct tn_object *half, const char *by) {
+  struct tn_source *source = half->source;
+  half->source = NULL;
+  half->consumed_by = by;
+  tn_source_release(source);
+}
+
+static int prepare_reunite(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  tn_check(L, 2, TN_OWNED_WRITE_HALF, "OwnedWriteHalf");
+  return 0;
+}
+
+static int attempt_reunite(lua_State *L, struct tn_call *call) {
+  struct tn_object *read_half = call->self;
+  struct tn_object *write_half = lua_touserdata(L, 2);
+  if (!write_half->source || write_half->source->fd == TN_NO_FD) {
+    call->message = "the OwnedWriteHalf is closed";
+    return TN_CLOSED;
+  }
+  if (write_half->source != read_half->source) {
+    call->message = "the halves are not of one stream";
+    return TN_EINVAL;
+  }
+  tn_object_move(L, call->rt, read_half->half_of, read_half, "reunite");
+  give_up(write_half, "reunite");
+  return 1;
+}
+
+static int attempt_forget(lua_State *L, struct tn_call *call) {
+  (void)L;
+  give_up(call->self, "forget");
+  return 0;
+}
+
+const struct tn_class tn_half_classes[] = {
+    {"ReadHalf", TN_READ_HALF, NULL, tn_object_metamethods},
+    {"WriteHalf", TN_WRITE_HALF, NULL, tn_object_metamethods},
+    {"OwnedReadHalf", TN_OWNED_READ_HALF, NULL, tn_object_metamethods},
+    {"OwnedWriteHalf", TN_OWNED_WRITE_HALF, NULL, tn_object_metamethods},
+    {NULL, 0, NULL, NULL}};
+
+/* clang-format off */
+const struct tn_method tn_stream_methods[] = {
+  {.name = "shutdown",   .kinds = (TN_WRITERS & ~TN_PIPES) | TN_MESSAGERS, .slots = 2, .flags = TN_NEVER_WAITS,
+   .prepare = prepare_shutdown, .attempt = attempt_shutdown},
+  {.name = "split",      .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_split},
+  {.name = "into_split", .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_into_split},
+  {.name = "reunite",    .kinds = TN_OWNED_READ_HALF, .slots = 2, .flags = TN_NEVER_WAITS,
+   .prepare = prepare_reunite, .attempt = attempt_reunite},
+  {.name = "forget",     .kinds = TN_OWNED_WRITE_HALF, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_forget},
+  {0},
+};
+/* clang-format on */

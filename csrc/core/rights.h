@@ -1,0 +1,21 @@
+/* Descriptors that came with the bytes of a stream and were not asked for yet (SCM_RIGHTS): each
+ * keeps its place among the bytes. */
+#ifndef TCPNET_RIGHTS_H
+#define TCPNET_RIGHTS_H
+
+#include "core/message.h"
+
+struct tn_rights;
+
+/* `control` came with `count` bytes, `buffered` of the stream being unread now. Makes the queue if
+ * need be; what there is no memory or room for is closed. */
+void tn_rights_note(struct tn_rights **queue, const struct tn_control *control, size_t count,
+                    size_t buffered);
+/* The first descriptor, if the byte that it came with is the next one or has been read; else
+ * TN_NO_FD. `carried`: that byte is still there, and is to be consumed with it. */
+tn_fd tn_rights_take(struct tn_rights *queue, size_t buffered, bool *carried);
+int tn_rights_count(const struct tn_rights *queue);
+/* Closes what is left. */
+void tn_rights_free(struct tn_rights *queue);
+
+#endif
