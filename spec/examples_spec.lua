@@ -404,6 +404,96 @@ example("graceful_shutdown.lua", function(script)
   end)
 end)
 
+example("icmp_ping.lua", function(script)
+  local raw, refused = tcpnet.Socket.new("inet", "raw", "icmp")
+  if raw then
+    raw:close()
+  end
+
+  it("gets its own host's answers", function()
+    if not raw then
+      return pending("needs root: " .. refused)
+    end
+    local code, output = process.run(process.interpreter, script, "127.0.0.1", 3, 0.01)
+    assert.equal(0, code, output)
+    local line = "127%.0%.0%.1: seq=(%d) ttl=%d+ time=%d+%.%d%d%d ms\n"
+    local first, second, third = output:match("^" .. line .. line .. line .. "3 sent, 3 back\n$")
+    assert.same({ "1", "2", "3" }, { first, second, third }, output)
+  end)
+
+  it("takes no answer of another ping for its own", function()
+    if not raw then
+      return pending("needs root: " .. refused)
+    end
+    local pings = {}
+    for i = 1, 8 do
+      pings[i] = process.lua(script, "127.0.0." .. i, 5, 0.01)
+    end
+    for i, ping in ipairs(pings) do
+      local code, output = ping:wait()
+      assert.equal(0, code, output)
+      local _, answers = output:gsub(("127.0.0.%d: seq=%%d ttl=%%d+ time="):format(i), "")
+      assert.equal(5, answers, output)
+      assert.is_truthy(output:find("5 sent, 5 back\n", 1, true), output)
+    end
+  end)
+
+  it("says that it may not, where it may not", function()
+    local user = raw and "setpriv --reuid 65534 --clear-groups --bounding-set -all --inh-caps -all " or ""
+    if raw and process.shell(user .. "true") ~= 0 then
+      return pending "needs setpriv"
+    end
+    local code, output = process.shell(user .. '"$1" "$2" 127.0.0.1 1', process.interpreter, script)
+    assert.equal(1, code, output)
+    assert.is_truthy(output:find "^new: .* %(E[PA]%u+%)\n$", output)
+  end)
+
+  it("fails on a name that is none, and without arguments", function()
+    local code, output = process.run(process.interpreter, script, "nowhere.invalid", 1)
+    assert.equal(1, code)
+    assert.is_truthy(output:find "EAI_", output)
+    for _, arguments in ipairs { {}, { "127.0.0.1", "many" }, { "127.0.0.1", 1, "soon" } } do
+      code, output = process.run(process.interpreter, script, table.unpack(arguments))
+      assert.equal(1, code)
+      assert.is_truthy(output:find "^usage: ", output)
+    end
+  end)
+end)
+
+example("socket_options.lua", function(script)
+  it("sets what it is told and prints what there is", function()
+    local listener <close> = assert(tcpnet.TcpListener.bind("127.0.0.1", 0))
+    local port = listener:local_addr():port()
+    local arguments = { "127.0.0.1", port, "nodelay=true", "ttl=9", "tcp_user_timeout=1.5" }
+    local code, output = process.run(process.interpreter, script, table.unpack(arguments))
+    assert.equal(0, code, output)
+    local title = "^TcpStream %%(127%%.0%%.0%%.1:%%d+ %%-> 127%%.0%%.0%%.1:%d, fd %%d+%%)\n"
+    assert.is_truthy(output:find(title:format(port)), output)
+    local options, info = output:match "\noptions\n(.*)\ntcp_info\n(.*)$"
+    for _, line in ipairs { "nodelay +true", "ttl +9", "keepalive +false", "domain +inet", "type +stream" } do
+      assert.is_truthy(("\n" .. options .. "\n"):find("\n  " .. line .. "\n"), line .. "\n" .. output)
+    end
+    assert.is_truthy(options:find "\n  tcp_user_timeout +1%.5\n", output)
+    assert.is_truthy(info:find "  state +established\n", output)
+    assert.is_truthy(info:find "  rtt +[%d.e-]+\n", output)
+  end)
+
+  it("says what is wrong with a host, an option, a value or its arguments", function()
+    local port = process.free_port()
+    for expected, arguments in pairs {
+      ["ECONNREFUSED"] = { "127.0.0.1", port },
+      ["unknown option 'nodely'"] = { "127.0.0.1", port, "nodely=true" },
+      ["ttl: integer from 1 to 255 expected, got 9999"] = { "127.0.0.1", port, "ttl=9999" },
+      ["usage: "] = { "127.0.0.1", port, "nodelay" },
+      ["usage: socket_options"] = { "127.0.0.1" },
+    } do
+      local code, output = process.run(process.interpreter, script, table.unpack(arguments))
+      assert.equal(1, code)
+      assert.is_truthy(output:find(expected, 1, true), output)
+    end
+  end)
+end)
+
 describe("examples/", function()
   local scripts = dir.getfiles("examples", "*.lua")
 

@@ -227,12 +227,169 @@ describe("a SocketAddr", function()
   end)
 
   it("refuses another receiver in every method (F28)", function()
+    local constructors = { new = true, parse = true, unix = true, vsock = true, packet = true, from_bytes = true }
     for name, method in pairs(SocketAddr) do
-      if name ~= "new" and name ~= "parse" then
+      if not constructors[name] then
         for _, wrong in ipairs { 1, "127.0.0.1:80", {}, print, io.stdout, tcpnet.Buffer.new(1), false } do
           assert.error_matches(function()
             method(wrong)
           end, "SocketAddr", nil, name)
+        end
+      end
+    end
+  end)
+end)
+
+describe("SocketAddr.unix", function()
+  it("takes a path (B197)", function()
+    local addr = assert(SocketAddr.unix "/tmp/socket")
+    assert.equal("unix", addr:family())
+    assert.equal("/tmp/socket", addr:path())
+    assert.equal("/tmp/socket", tostring(addr))
+    assert.is_true(addr:is_unix())
+    assert.is_false(addr:is_unnamed())
+    assert.is_false(addr:is_ipv4())
+    assert.is_false(addr:is_ipv6())
+    assert.is_false(addr:is_loopback())
+    assert.is_false(addr:is_unspecified())
+    assert.is_false(addr:is_multicast())
+    assert.is_nil(addr:ip())
+    assert.equal(0, addr:port())
+    assert.equal(0, addr:scope_id())
+    assert.is_true(addr == SocketAddr.unix "/tmp/socket")
+    assert.is_false(addr == SocketAddr.unix "/tmp/socke")
+    assert.is_false(addr == SocketAddr.new("127.0.0.1", 1))
+  end)
+
+  it("takes a name in the abstract namespace, of any bytes but NUL, up to the whole field (B199)", function()
+    local addr = assert(SocketAddr.unix "@name")
+    assert.equal("@name", addr:path())
+    assert.equal("@name", tostring(addr))
+    assert.is_false(addr:is_unnamed())
+    assert.is_false(addr == SocketAddr.unix "name")
+    assert.equal(2 + 5, #addr:bytes())
+    assert.equal("\0name", addr:bytes():sub(3))
+    local longest = "@" .. ("x"):rep(107)
+    addr = assert(SocketAddr.unix(longest))
+    assert.equal(longest, addr:path())
+    assert.equal(2 + 108, #addr:bytes())
+    refused(SocketAddr.unix(longest .. "x"))
+  end)
+
+  it("takes no name at all", function()
+    local addr = assert(SocketAddr.unix "")
+    assert.is_true(addr:is_unnamed())
+    assert.is_true(addr:is_unix())
+    assert.is_nil(addr:path())
+    assert.equal(2, #addr:bytes())
+  end)
+
+  it("refuses what is too long or has a NUL, and never cuts it (F50)", function()
+    local longest = "/" .. ("x"):rep(106)
+    assert.equal(longest, assert(SocketAddr.unix(longest)):path())
+    local addr, err = SocketAddr.unix(longest .. "x")
+    refused(addr, err, longest)
+    assert.equal("the path is longer than the system allows", err.message)
+    for _, text in ipairs { "a\0b", "\0", "@a\0b", "/tmp/x\0" } do
+      addr, err = SocketAddr.unix(text)
+      refused(addr, err, text)
+      assert.equal("the path contains a NUL byte", err.message)
+      assert.equal(text, err.address)
+    end
+    for _, wrong in ipairs { 1, true, {}, print } do
+      assert.error_matches(function()
+        SocketAddr.unix(wrong)
+      end, "argument #1")
+    end
+  end)
+end)
+
+describe("SocketAddr of another family", function()
+  it("vsock: machine and port, of 32 bits each", function()
+    if not SocketAddr.vsock(1, 1) then
+      return pending "no vsock on this system"
+    end
+    local addr = SocketAddr.vsock(2, 4294967295)
+    assert.equal("vsock", addr:family())
+    assert.equal(2, addr:cid())
+    assert.equal(4294967295, addr:port())
+    assert.equal("integer", math.type(addr:cid()))
+    assert.equal("vsock:2:4294967295", tostring(addr))
+    assert.is_nil(addr:ip())
+    assert.is_nil(addr:path())
+    assert.is_nil(addr:interface())
+    assert.is_true(addr == SocketAddr.vsock(2, 4294967295))
+    assert.is_false(addr == SocketAddr.vsock(3, 4294967295))
+    for _, wrong in ipairs { -1, 2 ^ 32, 0.5, 0 / 0, "1", true } do
+      assert.error_matches(function() SocketAddr.vsock(wrong, 1) end, "cid: integer from 0 to 4294967295")
+      assert.error_matches(function() SocketAddr.vsock(1, wrong) end, "port: integer from 0 to 4294967295")
+    end
+  end)
+
+  it("packet: interface by name or number, and protocol", function()
+    local index = loopback_index()
+    if not index or not SocketAddr.packet(index) then
+      return pending "no packet sockets on this system"
+    end
+    local addr = SocketAddr.packet("lo", 0x0806)
+    assert.equal("packet", addr:family())
+    assert.equal(index, addr:interface())
+    assert.equal(0x0806, addr:protocol())
+    assert.equal("", addr:hardware())
+    assert.equal(("packet:%d:0x0806"):format(index), tostring(addr))
+    assert.is_true(addr == SocketAddr.packet(index, 0x0806))
+    assert.equal(0, SocketAddr.packet(index):protocol())
+    assert.is_nil(addr:cid())
+    assert.is_nil(addr:ip())
+    assert.error_matches(function() SocketAddr.packet "no such interface" end, "there is no interface of that name")
+    for _, wrong in ipairs { -1, 2 ^ 31, 0.5, true } do
+      assert.error_matches(function() SocketAddr.packet(wrong) end, "interface: integer from 0 to 2147483647")
+    end
+    for _, wrong in ipairs { -1, 65536, 0.5, true, "1" } do
+      assert.error_matches(function() SocketAddr.packet(1, wrong) end, "protocol: integer from 0 to 65535")
+    end
+  end)
+
+  it("has nil for the parts of others", function()
+    local addr = assert(SocketAddr.new("127.0.0.1", 80))
+    for _, part in ipairs { "cid", "interface", "protocol", "hardware", "path" } do
+      assert.is_nil(addr[part](addr))
+    end
+    assert.is_false(addr:is_unix())
+  end)
+
+  it("by the system's bytes: what bytes() gave, or any other family", function()
+    for _, addr in ipairs {
+      assert(SocketAddr.new("127.0.0.1", 80)), assert(SocketAddr.parse "[fe80::1%1]:80"),
+      assert(SocketAddr.unix "/path"), assert(SocketAddr.unix "@name"), assert(SocketAddr.unix ""),
+    } do
+      local back = SocketAddr.from_bytes(addr:bytes())
+      assert.is_true(back == addr, tostring(addr))
+      assert.equal(tostring(addr), tostring(back))
+      assert.equal(addr:bytes(), back:bytes())
+    end
+    local odd = SocketAddr.from_bytes(("=I2"):pack(4093) .. "abc")
+    assert.equal(4093, odd:family())
+    assert.equal("(family 4093)", tostring(odd))
+    assert.equal(5, #odd:bytes())
+    for _, wrong in ipairs { "", "x", ("x"):rep(129) } do
+      assert.error_matches(function() SocketAddr.from_bytes(wrong) end, "bytes of a sockaddr expected")
+    end
+    assert.has_error(function() SocketAddr.from_bytes {} end)
+  end)
+
+  it("cut short has zeros for what is missing, not what else lies in memory", function()
+    for _, text in ipairs { "255.254.253.252:65535", "[ffff:fffe:fffd:fffc:fffb:fffa:fff9:fff8]:65535" } do
+      local whole = assert(SocketAddr.parse(text)):bytes()
+      local kept = {}
+      for length = 2, #whole - 1 do
+        kept[#kept + 1] = ("\xff"):rep(40 + length) -- so that memory is not all zeros
+        local short = SocketAddr.from_bytes(whole:sub(1, length))
+        local filled = SocketAddr.from_bytes(whole:sub(1, length) .. ("\0"):rep(#whole - length))
+        assert.equal(length, #short:bytes())
+        assert.equal(tostring(filled), tostring(short))
+        for _, part in ipairs { "ip", "port", "family", "scope_id", "flowinfo", "is_loopback", "is_multicast" } do
+          assert.equal(filled[part](filled), short[part](short), part)
         end
       end
     end

@@ -13,9 +13,12 @@ struct socket_addr {
 };
 
 void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_address *address) {
+  /* one that is cut short has zeros for what is missing, never somebody else's bytes */
   size_t used = offsetof(struct tn_address, storage) + address->length;
+  size_t least = offsetof(struct tn_address, storage) + sizeof address->v6;
   struct socket_addr *addr =
-      tn_new(L, rt, TN_SOCKET_ADDR, offsetof(struct socket_addr, address) + used, 0);
+      tn_new(L, rt, TN_SOCKET_ADDR,
+             offsetof(struct socket_addr, address) + (used < least ? least : used), 0);
   memcpy(&addr->address, address, used);
 }
 

@@ -4,7 +4,6 @@
 #include "binding/runtime.h"
 #include "core/source.h"
 
-#include <math.h>
 #include <string.h>
 
 const char tn_magic[] = "tcpnet";
@@ -129,39 +128,4 @@ int tn_concat(lua_State *L) {
   luaL_tolstring(L, 2, NULL);
   lua_concat(L, 2);
   return 1;
-}
-
-/* --- arguments --- */
-
-lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
-                             lua_Integer most) {
-  int is_integer = 0;
-  lua_Integer value = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
-  if (!is_integer || value < least || value > most) {
-    const char *given =
-        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
-    luaL_argerror(L, index,
-                  lua_pushfstring(L, "%s: integer from %I to %I expected, got %s", name,
-                                  (LUAI_UACINT)least, (LUAI_UACINT)most, given));
-  }
-  return value;
-}
-
-lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
-                           lua_Integer most, lua_Integer otherwise) {
-  return lua_isnoneornil(L, index) ? otherwise : tn_check_integer(L, index, name, least, most);
-}
-
-double tn_check_seconds(lua_State *L, int index) {
-  double seconds = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : NAN;
-  if (!(seconds >= 0)) {
-    const char *given =
-        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
-    luaL_argerror(L, index, lua_pushfstring(L, "seconds, 0 or more, expected, got %s", given));
-  }
-  return seconds;
-}
-
-double tn_opt_seconds(lua_State *L, int index) {
-  return lua_isnoneornil(L, index) ? HUGE_VAL : tn_check_seconds(L, index);
 }

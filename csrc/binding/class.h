@@ -7,6 +7,7 @@
 #ifndef TCPNET_CLASS_H
 #define TCPNET_CLASS_H
 
+#include "binding/argument.h"
 #include "core/option.h"
 
 #include <lauxlib.h>
@@ -121,14 +122,5 @@ const char *tn_kind_name(unsigned kind);
 int tn_index_fields(lua_State *L, const luaL_Reg *functions);
 /* __concat of what reads as text. */
 int tn_concat(lua_State *L);
-
-/* Arguments. Each raises an error that names the argument and what was expected. */
-lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
-                             lua_Integer most);
-lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
-                           lua_Integer most, lua_Integer otherwise);
-/* Seconds, not negative and not NaN; nil is math.huge: no limit. */
-double tn_opt_seconds(lua_State *L, int index);
-double tn_check_seconds(lua_State *L, int index);
 
 #endif

@@ -67,12 +67,32 @@ static int attempt_bind(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+/* The other kinds become something else with their connection. */
+static bool is_connected_already(const struct tn_call *call) {
+  struct tn_address peer = {.length = sizeof peer.storage};
+  return !call->resumed && kind_of(call) == TN_SOCKET && tn_source_has_end(call->source) &&
+         tn_socket_peer(call->source->fd, &peer.any, &peer.length) == 0;
+}
+
 static int connect_step(struct tn_call *call, const struct tn_address *address) {
   struct tn_source *source = call->source;
+  if (source->connecting &&
+      !call->resumed) { /* an earlier call gave up; where it went is unknown */
+    if (source->waiters.head || tn_socket_disconnect(source->fd) < 0) {
+      return -EALREADY;
+    }
+    source->connecting = false;
+  }
   if (source->connecting) {
     int status = tn_socket_connected(source->fd);
     source->connecting = status == TN_EAGAIN;
+    if (status < 0 && status != TN_EAGAIN) {
+      tn_socket_disconnect(source->fd); /* or Linux answers ECONNABORTED to the next connect */
+    }
     return status;
+  }
+  if (is_connected_already(call)) {
+    return -EISCONN; /* Linux says so only to the second who asks */
   }
   int status = tn_socket_connect(source->fd, &address->any, address->length);
   source->connecting = status == -EINPROGRESS;
@@ -123,12 +143,10 @@ static int take_connection(struct tn_source *listener, struct tn_address *peer) 
   return 0;
 }
 
-/* A connection that died meanwhile takes no options: its reader will learn why. */
+/* What a connection does not take, a dead one all of them, does not keep it from the rest. */
 static void set_options(const struct tn_option_value *value, tn_fd fd) {
   for (; value; value = value->next) {
-    if (tn_option_set(fd, value) < 0) {
-      return;
-    }
+    (void)tn_option_set(fd, value);
   }
 }
 

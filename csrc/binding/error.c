@@ -7,22 +7,14 @@
 #include <string.h>
 
 /* The first level of the call stack that is neither C nor a Lua file of the library. */
-static void push_where(lua_State *L, struct tn_runtime *rt) {
-  const char *prefix = NULL;
-  size_t length = 0;
-  if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->prefix) == LUA_TSTRING) {
-    prefix = lua_tolstring(L, -1, &length);
-  }
+static void push_where(lua_State *L) {
   lua_Debug frame;
   for (int level = 0; lua_getstack(L, level, &frame); level++) {
-    lua_getinfo(L, "Sl", &frame);
-    if (frame.currentline > 0 && !(prefix && strncmp(frame.source, prefix, length) == 0)) {
-      lua_pop(L, 1);
+    if (!tn_is_own_frame(L, &frame) && frame.currentline > 0) {
       lua_pushfstring(L, "%s:%d", frame.short_src, frame.currentline);
       return;
     }
   }
-  lua_pop(L, 1);
   lua_pushnil(L);
 }
 
@@ -47,7 +39,7 @@ void tn_error_push(lua_State *L, struct tn_runtime *rt, int status, const char *
     lua_setfield(L, -2, "errno");
   }
   if (status != TN_EAGAIN) {
-    push_where(L, rt);
+    push_where(L);
     lua_setfield(L, -2, "where");
   }
   lua_setiuservalue(L, -2, 1);
@@ -91,7 +83,7 @@ int tn_error_locate(lua_State *L) {
   lua_settop(L, 1);
   if (push_own_fields(L, 1)) {
     if (lua_getfield(L, 2, "where") == LUA_TNIL) {
-      push_where(L, tn_runtime_of(L));
+      push_where(L);
       lua_setfield(L, 2, "where");
     }
   }
@@ -99,13 +91,21 @@ int tn_error_locate(lua_State *L) {
   return 1;
 }
 
-/* new_error(code, op, address, message): for what the library's Lua files report. */
+/* new_error(code, op, address, message[, field, value]): for what the library's Lua files report.
+ */
 int tn_error_new(lua_State *L) {
   const char *code = luaL_checkstring(L, 1);
   int status = tn_status_by_name(code);
   luaL_argcheck(L, status != 0, 1, "the name of a code expected");
   tn_error_push(L, tn_runtime_of(L), status, luaL_optstring(L, 2, NULL), luaL_optstring(L, 3, NULL),
                 luaL_optstring(L, 4, NULL));
+  if (lua_type(L, 5) == LUA_TSTRING) { /* a field of its own */
+    lua_getiuservalue(L, -1, 1);
+    lua_pushvalue(L, 5);
+    lua_pushvalue(L, 6);
+    lua_settable(L, -3);
+    lua_pop(L, 1);
+  }
   return 1;
 }
 

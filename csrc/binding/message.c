@@ -163,12 +163,14 @@ static void push_flags(lua_State *L, int bits) {
 /* What a receive waits for when there is nothing: urgent data and the error queue have an event of
  * their own, which does not fire for plain bytes. */
 static int would_block(struct tn_call *call, int flags) {
-  call->wait_interest = flags & (MSG_OOB | MSG_ERRQUEUE) ? TN_PRIORITY : 0;
+  call->wait_interest = flags & MSG_OOB        ? TN_PRIORITY | TN_READ_CLOSED
+                        : flags & MSG_ERRQUEUE ? TN_PRIORITY
+                                               : 0;
   return TN_EAGAIN;
 }
 
 /* No urgent byte has come: it will, unless the peer has ended the stream. */
-static ptrdiff_t no_urgent_byte(const struct tn_source *source) {
+static ptrdiff_t no_urgent_byte(struct tn_source *source) {
   int inline_data = 0;
   socklen_t length = sizeof inline_data;
   tn_socket_get_option(source->fd, SOL_SOCKET, SO_OOBINLINE, &inline_data, &length);
@@ -176,7 +178,8 @@ static ptrdiff_t no_urgent_byte(const struct tn_source *source) {
     return TN_EINVAL;
   }
   int ready = tn_socket_poll(source->fd, TN_PRIORITY);
-  return ready < 0 ? ready : ready & TN_READ_CLOSED ? 0 : TN_EAGAIN;
+  int error = ready >= 0 && (ready & TN_ERROR) ? tn_source_take_error(source) : 0;
+  return ready < 0 ? ready : error < 0 ? error : ready & TN_READ_CLOSED ? 0 : TN_EAGAIN;
 }
 
 /* One recvmsg. What a stream has read ahead comes before what the kernel has. */

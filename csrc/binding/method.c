@@ -115,7 +115,8 @@ static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
 
 /* Whole messages need no claim, but respect those of the stream that they are a view of. */
 static bool claims(const struct tn_call *call) {
-  return ((const struct tn_object *)call->self)->header.kind & TN_STREAMS;
+  return (((const struct tn_object *)call->self)->header.kind & TN_STREAMS) ||
+         (call->method->flags & TN_WHOLE);
 }
 
 static int resume(lua_State *L, int status, lua_KContext context);

@@ -21,6 +21,7 @@ enum tn_method_flags {
   TN_NEVER_WAITS = 16,
   TN_OWN_TIMEOUT = 32, /* running out of time is for the attempt to judge */
   TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
+  TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
 };
 
 /* In a waiter's interest: it waits in `park`. */

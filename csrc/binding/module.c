@@ -102,15 +102,13 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->addresses = new_table(L, NULL);
   rt->waiting = new_table(L, "k");
   rt->sets = new_table(L, "v");
-  lua_pushboolean(L, 0); /* nil would have no place of its own */
-  rt->prefix = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 /* The library's own Lua files are not where a user's call was made: how their names begin. */
 static int hide_sources(lua_State *L) {
   luaL_checkstring(L, 1);
   lua_settop(L, 1);
-  lua_rawseti(L, LUA_REGISTRYINDEX, tn_runtime_of(L)->prefix);
+  tn_own_sources_set(L);
   return 0;
 }
 

@@ -17,11 +17,16 @@ static int side_of(const struct tn_object *object) {
                                                                        : TN_READABLE | TN_WRITABLE;
 }
 
+/* Is there no other owner? */
+static bool is_last(const struct tn_source *source) {
+  return source->references - source->views == 1;
+}
+
 /* An owned half leaves: its own waits end, the writing one says so to the peer; the other half
  * keeps the descriptor. */
 static void leave(struct tn_object *object) {
   struct tn_source *source = object->source;
-  if (source->fd == TN_NO_FD || source->references == 1) {
+  if (source->fd == TN_NO_FD || is_last(source)) {
     return;
   }
   tn_source_wake(source, side_of(object), TN_CLOSED);
@@ -43,7 +48,9 @@ static void close_object(lua_State *L, struct tn_object *object, bool collected)
     leave(object);
     object->source = NULL;
   }
-  bool whole = !(object->header.kind & TN_HALVES) && !object->view;
+  bool owned_half = object->header.kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF);
+  bool whole = owned_half ? is_last(source) : !(object->header.kind & TN_HALVES) && !object->view;
+  source->views -= object->view;
   if (collected || lua_gc(L, LUA_GCCOUNT) < 0) {
     tn_source_release_later(source, whole && !collected);
     return;

@@ -106,20 +106,26 @@ static int units_per_second(enum tn_option_kind kind) {
   return kind == TN_OPTION_MILLISECONDS ? 1000 : kind == TN_OPTION_MICROSECONDS ? 1000000 : 1;
 }
 
-/* Rounded up: a time that is given is never shortened to none. */
+/* Rounded up: a time that is given is never shortened to none. What is above a whole number by the
+ * error of the multiplication alone is that number. */
+static double round_up(double units) {
+  double nearest = nearbyint(units);
+  return nearest > 0 && fabs(units - nearest) <= nearest * 1e-12 ? nearest : ceil(units);
+}
+
 static const char *take_time(lua_State *L, int index, struct tn_option_value *value) {
   const struct tn_option *option = value->option;
   int scale = units_per_second(option->kind);
   double seconds;
   bool none = lua_isnil(L, index) && option->least == 0;
   if (!take_seconds(L, index, (double)option->most / scale, none ? 0 : -1, &seconds) ||
-      (!none && ceil(seconds * scale) < option->least)) {
+      (!none && round_up(seconds * scale) < option->least)) {
     const char *range =
         lua_pushfstring(L, "seconds from %f to %f", (lua_Number)option->least / scale,
                         (lua_Number)option->most / scale);
     return problem(L, option, index, range);
   }
-  return encode_int(value, (int)fmin(ceil(seconds * scale), option->most));
+  return encode_int(value, (int)fmin(round_up(seconds * scale), option->most));
 }
 
 static const char *take_timeval(lua_State *L, int index, struct tn_option_value *value) {
@@ -127,7 +133,7 @@ static const char *take_timeval(lua_State *L, int index, struct tn_option_value 
   if (!take_seconds(L, index, INT_MAX, 0, &seconds)) {
     return problem(L, value->option, index, "seconds, or nil,");
   }
-  int64_t microseconds = (int64_t)ceil(seconds * 1e6);
+  int64_t microseconds = (int64_t)round_up(seconds * 1e6);
   struct timeval time = {.tv_sec = microseconds / 1000000, .tv_usec = microseconds % 1000000};
   return encode(value, &time, sizeof time);
 }
@@ -235,6 +241,9 @@ static const char *take_group_v4(lua_State *L, int index, struct tn_option_value
                    "interface: an IPv4 address of it, its name, its index, or nil,");
   }
   request.imr_ifindex = (int)number;
+  if (number != 0 && value->option->kind == TN_OPTION_INTERFACE_V4) {
+    tn_interface_address(number, &request.imr_address); /* the system gives back nothing else */
+  }
   return encode(value, &request, sizeof request);
 }
 
@@ -312,7 +321,8 @@ static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *
   lua_Integer most = address.any.sa_family == AF_INET ? 32 : 128;
   if (lua_getfield(L, index, "prefix") != LUA_TNIL) {
     if (!take_integer(L, lua_gettop(L), 0, most, &prefix)) {
-      return problem(L, value->option, lua_gettop(L),
+      int given = lua_gettop(L);
+      return problem(L, value->option, given,
                      lua_pushfstring(L, "prefix: integer from 0 to %d", (int)most));
     }
     signature.tcpm_flags = TCP_MD5SIG_FLAG_PREFIX;
@@ -457,8 +467,10 @@ static void push_interface_v4(lua_State *L, const struct tn_option_value *value)
 }
 
 static void push_address(lua_State *L, struct tn_runtime *rt, const struct tn_option_value *value) {
-  struct tn_address address = {.length = value->length};
+  struct tn_address address;
   decode(value, &address.storage, sizeof address.storage);
+  /* the firewall that answers leaves the length as it was */
+  address.length = address.any.sa_family == AF_INET6 ? sizeof address.v6 : sizeof address.v4;
   tn_address_push(L, rt, &address);
 }
 

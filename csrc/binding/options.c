@@ -129,7 +129,11 @@ static unsigned kind_of(lua_State *L) {
 
 /* The option that argument 2 names, the system's way or ours. */
 static const struct tn_option *named(lua_State *L) {
-  const char *name = lua_tostring(L, 2);
+  size_t length;
+  const char *name = lua_tolstring(L, 2, &length);
+  if (strlen(name) != length) {
+    return NULL;
+  }
   const struct tn_option *option = tn_option_by_system_name(name, kind_of(L));
   return option ? option : tn_option_find(name, kind_of(L));
 }
@@ -158,6 +162,15 @@ static bool is_raw(lua_State *L) {
 static void check_raw(lua_State *L) {
   tn_check_integer(L, 2, "level", INT_MIN, INT_MAX);
   tn_check_integer(L, 3, "number", INT_MIN, INT_MAX);
+}
+
+/* The failure of a method that is not the option's own, whose name it tells. */
+static int fail_entry(lua_State *L, struct tn_call *call, const struct tn_option *option,
+                      int status) {
+  const char *message = message_of(option, status);
+  call->message =
+      lua_pushfstring(L, "%s: %s", option->name, message ? message : tn_status_message(status));
+  return status;
 }
 
 static int prepare_get(lua_State *L, struct tn_runtime *rt) {
@@ -191,8 +204,7 @@ static int attempt_get(lua_State *L, struct tn_call *call) {
   struct tn_option_value value = {.option = check_named(L, TN_OPTION_GET)};
   int status = tn_option_get(call->source->fd, &value);
   if (status < 0) {
-    call->message = message_of(value.option, status);
-    return status;
+    return fail_entry(L, call, value.option, status);
   }
   tn_option_push(L, call->rt, &value);
   return 1;
@@ -222,7 +234,9 @@ static int attempt_set(lua_State *L, struct tn_call *call) {
     struct tn_option_value value = {.option = check_named(L, TN_OPTION_SET)};
     tn_option_take(L, 3, &value, &status);
     status = status < 0 ? status : tn_option_set(call->source->fd, &value);
-    call->message = status < 0 ? message_of(value.option, status) : NULL;
+    if (status < 0) {
+      return fail_entry(L, call, value.option, status);
+    }
   }
   lua_settop(L, 1);
   return status < 0 ? status : 1;
@@ -272,7 +286,7 @@ static const char *kind_text(enum tn_option_kind kind) {
       [TN_OPTION_UINT] = "integer",
       [TN_OPTION_UINT64] = "integer or nil",
       [TN_OPTION_SECONDS] = "integer",
-      [TN_OPTION_MILLISECONDS] = "number",
+      [TN_OPTION_MILLISECONDS] = "number or nil",
       [TN_OPTION_MICROSECONDS] = "number",
       [TN_OPTION_TIMEVAL] = "number or nil",
       [TN_OPTION_LINGER] = "integer or nil",
@@ -297,23 +311,33 @@ static const char *kind_text(enum tn_option_kind kind) {
   return texts[kind];
 }
 
+static void append(lua_State *L, const char *text) {
+  lua_pushstring(L, text);
+  lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
 /* The names of the classes that have it, a list. */
 static void push_classes(lua_State *L, unsigned classes) {
   lua_newtable(L);
   for (unsigned kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
     if (classes & kind & TN_SOURCES) {
-      lua_pushstring(L, tn_kind_name(kind));
-      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+      append(L, tn_kind_name(kind));
     }
   }
 }
 
+/* Other names; that of a setter only where it is not the getter's with "set_". */
 static void push_aliases(lua_State *L, const struct tn_option *option) {
   lua_newtable(L);
   for (const struct tn_option_alias *alias = tn_option_aliases; alias->option; alias++) {
-    if (strcmp(alias->option, option->name) == 0) {
-      lua_pushstring(L, alias->getter ? alias->getter : alias->setter);
-      lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    if (strcmp(alias->option, option->name) != 0) {
+      continue;
+    }
+    if (alias->getter) {
+      append(L, alias->getter);
+    }
+    if (alias->setter && strncmp(alias->setter, "set_", 4) != 0) {
+      append(L, alias->setter);
     }
   }
 }
@@ -373,7 +397,8 @@ static const char *take_entry(lua_State *L, unsigned kind, struct tn_option_valu
                               int *status) {
   const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
   *status = 0;
-  value->option = tn_option_find(name, kind);
+  bool whole = lua_type(L, -2) != LUA_TSTRING || strlen(name) == lua_rawlen(L, -2);
+  value->option = whole ? tn_option_find(name, kind) : NULL;
   if (!value->option || !(value->option->access & TN_OPTION_SET)) {
     return lua_pushfstring(
         L, value->option ? "'%s' cannot be set in a table of options" : "unknown option '%s'",
@@ -430,14 +455,6 @@ static unsigned accepted_kind(lua_State *L) {
 static int prepare_accept_options(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   return check_table(L, accepted_kind(L));
-}
-
-static int fail_entry(lua_State *L, struct tn_call *call, const struct tn_option *option,
-                      int status) {
-  const char *message = message_of(option, status);
-  call->message =
-      lua_pushfstring(L, "%s: %s", option->name, message ? message : tn_status_message(status));
-  return status;
 }
 
 /* set_options{name = value, …}: all of them, or the first failure. */

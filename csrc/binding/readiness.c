@@ -142,7 +142,7 @@ static int attempt_ready(lua_State *L, struct tn_call *call) {
     return bits;
   }
   if (bits == 0) {
-    call->wait_interest = interest;
+    call->wait_interest = interest | (interest & TN_PRIORITY ? TN_READ_CLOSED : 0);
     return TN_EAGAIN;
   }
   struct ready *ready = tn_new(L, call->rt, TN_READY, sizeof *ready, 0);

@@ -44,7 +44,6 @@ struct tn_runtime {
   int on_task_error;
   int handler; /* the message handler under every task */
   int again;   /* the one error of a would-block */
-  int prefix;  /* where the library's own Lua files are, left out of `where` */
   int metatables[TN_KINDS];
 };
 

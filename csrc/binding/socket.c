@@ -27,6 +27,7 @@ static int take_kind(lua_State *L, int index, const char *what, const struct tn_
   if (kind) {
     return kind->number;
   }
+  const char *given = name[0] ? name : luaL_typename(L, index); /* before the buffer takes slots */
   luaL_Buffer text;
   luaL_buffinit(L, &text);
   luaL_addstring(&text, what);
@@ -36,7 +37,7 @@ static int take_kind(lua_State *L, int index, const char *what, const struct tn_
     luaL_addstring(&text, kinds->name);
   }
   luaL_addstring(&text, " expected, got ");
-  luaL_addstring(&text, name[0] ? name : luaL_typename(L, index));
+  luaL_addstring(&text, given);
   luaL_pushresult(&text);
   return luaL_argerror(L, index, lua_tostring(L, -1));
 }
@@ -115,6 +116,7 @@ static int attempt_try_clone(lua_State *L, struct tn_call *call) {
 static int attempt_as_socket(lua_State *L, struct tn_call *call) {
   struct tn_object *view = tn_object_new(L, call->rt, TN_SOCKET, NULL);
   view->view = true;
+  call->source->views++;
   view->source = tn_source_retain(call->source);
   return 1;
 }
@@ -292,7 +294,7 @@ const struct tn_method tn_socket_methods[] = {
    .attempt = attempt_as_socket},
   INTO(tcp_socket), INTO(tcp_stream), INTO(tcp_listener), INTO(udp_socket), INTO(unix_socket), INTO(unix_stream),
   INTO(unix_listener), INTO(unix_datagram),
-  {.name = "sendfile", .kinds = TN_SOCKET | (TN_WRITERS & ~TN_PIPES), .interest = TN_WRITABLE, .slots = 5, .flags = TN_WRITES,
+  {.name = "sendfile", .kinds = TN_SOCKET | (TN_WRITERS & ~TN_PIPES), .interest = TN_WRITABLE, .slots = 5, .flags = TN_WRITES | TN_WHOLE,
    .prepare = prepare_sendfile, .attempt = attempt_sendfile, .extras = extras_sendfile},
   {.name = "attach_filter", .kinds = TN_SOCKET, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_attach_filter, .attempt = attempt_attach_filter},

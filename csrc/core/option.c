@@ -38,7 +38,8 @@ int tn_option_get(tn_fd fd, struct tn_option_value *value) {
   if (option->number == TN_ABSENT) {
     return -ENOTSUP;
   }
-  value->length = sizeof value->bytes;
+  /* Linux wants the exact size of some. */
+  value->length = option->kind == TN_OPTION_UINT64 ? sizeof(uint64_t) : sizeof value->bytes;
   return tn_socket_get_option(fd, option->level, option->number, value->bytes, &value->length);
 }
 

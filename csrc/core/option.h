@@ -92,7 +92,7 @@ struct tn_option_value {
   const struct tn_option *option;
   struct tn_option_value *next;
   socklen_t length;
-  char bytes[TN_OPTION_VALUE_MAX];
+  _Alignas(8) char bytes[TN_OPTION_VALUE_MAX]; /* structures are read where they are */
 };
 
 /* By its name, an alias or the system's name; NULL: these classes have none of that name. */

@@ -80,7 +80,7 @@ const struct tn_option tn_options[] = {
    "How long a receive polls the device before it waits; in whole microseconds."},
   {ROW(prefer_busy_poll, SOL_SOCKET, SO_PREFER_BUSY_POLL), BOOL, RW, ANY, 0, 1, "", "Linux",
    "Whether the device is polled rather than interrupted."},
-  {ROW(busy_poll_budget, SOL_SOCKET, SO_BUSY_POLL_BUDGET), INT, RW, ANY, 0, 65535, "packets", "Linux",
+  {ROW(busy_poll_budget, SOL_SOCKET, SO_BUSY_POLL_BUDGET), INT, W, ANY, 0, 65535, "packets", "Linux",
    "How many packets one round of busy polling takes; more than the system's 8 takes CAP_NET_ADMIN."},
   {ROW(cookie, SOL_SOCKET, SO_COOKIE), TN_OPTION_UINT64, R, ANY, 0, 0, "", "Linux",
    "The kernel's number for the socket, never used again."},
@@ -262,7 +262,8 @@ const struct tn_option tn_options[] = {
    "How long an orphaned connection stays in FIN_WAIT2; 0: the system's choice, -1: not at all."},
   {ROW(tcp_window_clamp, IPPROTO_TCP, TCP_WINDOW_CLAMP), INT, RW, TCP, 0, INT_MAX, "bytes", "Linux",
    "Largest window that is offered to the peer."},
-  {ROW(tcp_md5sig, IPPROTO_TCP, TCP_MD5SIG), TN_OPTION_MD5SIG, W, TCP, 0, 0, "", "Linux",
+  /* the call of that name knows no prefix */
+  {"tcp_md5sig", "TCP_MD5SIG", IPPROTO_TCP, TCP_MD5SIG_EXT, TN_OPTION_MD5SIG, W, TCP, 0, 0, "", "Linux",
    "{address=, key=[, prefix=]}: segments to and from that peer carry a signature (RFC 2385); without a key no more."},
   {ROW(tcp_save_syn, IPPROTO_TCP, TCP_SAVE_SYN), INT, RW, TCP, 0, 2, "", "Linux",
    "Whether a listener keeps the SYN of each connection: 1 its IP and TCP headers, 2 the link's too."},
@@ -298,7 +299,7 @@ const struct tn_option tn_options[] = {
    "The congestion control of both directions."},
   {ROW(dccp_tx_ccid, SOL_DCCP, DCCP_SOCKOPT_TX_CCID), INT, R, GENERIC, 0, 255, "", "Linux",
    "The congestion control of sending."},
-  {ROW(dccp_xx_ccid, SOL_DCCP, DCCP_SOCKOPT_RX_CCID), INT, R, GENERIC, 0, 255, "", "Linux",
+  {ROW(dccp_rx_ccid, SOL_DCCP, DCCP_SOCKOPT_RX_CCID), INT, R, GENERIC, 0, 255, "", "Linux",
    "The congestion control of receiving."},
   {ROW(dccp_server_timewait, SOL_DCCP, DCCP_SOCKOPT_SERVER_TIMEWAIT), BOOL, RW, GENERIC, 0, 1, "", "Linux",
    "Whether the server keeps the state of closed connections."},
@@ -333,6 +334,7 @@ const struct tn_option_alias tn_option_aliases[] = {
   {"quickack",           "tcp_quickack",    "set_tcp_quickack"},
   {"join_multicast_v4",  NULL,              "join_multicast_v4_n"},
   {"leave_multicast_v4", NULL,              "leave_multicast_v4_n"},
+  {"dccp_rx_ccid",       "dccp_xx_ccid",    NULL},
   {NULL, NULL, NULL},
 };
 /* clang-format on */

@@ -16,7 +16,7 @@ enum {
   FREE_LIST_MAX = 1024,
   NOISE_MAX = 3,
   NOISE_NS = 10000000,
-  ALL_INTERESTS = TN_READABLE | TN_WRITABLE | TN_PRIORITY
+  ALL_INTERESTS = TN_READABLE | TN_WRITABLE | TN_PRIORITY | TN_READ_CLOSED
 };
 
 /* What core alone sees of a source: libuv's handle, and its place in the reactor. */
@@ -219,12 +219,14 @@ void tn_sources_bury(struct tn_reactor *reactor) {
 
 static int to_uv(int interest) {
   return (interest & TN_READABLE ? UV_READABLE : 0) | (interest & TN_WRITABLE ? UV_WRITABLE : 0) |
-         (interest & TN_PRIORITY ? UV_PRIORITIZED : 0);
+         (interest & TN_PRIORITY ? UV_PRIORITIZED : 0) |
+         (interest & TN_READ_CLOSED ? UV_DISCONNECT : 0);
 }
 
 static int from_uv(int events) {
   return (events & UV_READABLE ? TN_READABLE : 0) | (events & UV_WRITABLE ? TN_WRITABLE : 0) |
-         (events & UV_PRIORITIZED ? TN_PRIORITY : 0);
+         (events & UV_PRIORITIZED ? TN_PRIORITY : 0) |
+         (events & UV_DISCONNECT ? TN_READ_CLOSED : 0);
 }
 
 static bool wake_matching(struct tn_source *source, int ready, int reason, bool all) {

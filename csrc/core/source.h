@@ -20,6 +20,7 @@ struct tn_source {
   tn_fd fd;    /* TN_NO_FD: closed */
   tn_fd stash; /* of a listener: accepted, but Lua had no memory for it */
   uint32_t references;
+  uint32_t views;  /* of the references, those that own nothing */
   uint8_t armed;   /* what libuv listens for now */
   uint8_t drained; /* directions known to be exhausted until the next event */
   bool connecting;

@@ -33,6 +33,12 @@ static const struct row rows[] = {
 #ifdef EPFNOSUPPORT
   {-EPFNOSUPPORT, "EPFNOSUPPORT", "protocol family not supported"},
 #endif
+#ifdef ENOMSG
+  {-ENOMSG,      "ENOMSG",    "no message of that kind"},
+#endif
+#ifdef EBADMSG
+  {-EBADMSG,     "EBADMSG",   "bad message"},
+#endif
 #ifdef ENODATA
   {-ENODATA,     "ENODATA",   "no data available"},
 #endif

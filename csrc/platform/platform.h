@@ -48,6 +48,8 @@ int tn_socket_bind(tn_fd fd, const struct sockaddr *address, socklen_t length);
 int tn_socket_connect(tn_fd fd, const struct sockaddr *address, socklen_t length);
 /* After EINPROGRESS: 0 when connected, -EAGAIN while it goes on, the error that ended it. */
 int tn_socket_connected(tn_fd fd);
+/* Drops the connection, or the attempt to make one; the socket can connect again. */
+int tn_socket_disconnect(tn_fd fd);
 int tn_socket_listen(tn_fd fd, int backlog);
 /* A new descriptor. Connections that died in the queue are passed over. */
 int tn_socket_accept(tn_fd fd, struct sockaddr *address, socklen_t *length);
@@ -139,6 +141,8 @@ int tn_socket_close(tn_fd fd);
 unsigned tn_interface_index(const char *name);
 /* Of the interface that has this address. */
 unsigned tn_interface_with(const struct in_addr *address);
+/* The first address of that interface; false: it has none. */
+bool tn_interface_address(unsigned index, struct in_addr *address);
 
 int tn_process_id(void);
 

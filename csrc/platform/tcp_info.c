@@ -72,9 +72,10 @@ const struct tn_tcp_info_row tn_tcp_info_rows[] = {
 const struct tn_tcp_info_row tn_tcp_info_rows[] = {{0}};
 #endif
 
-/* How the kernel writes "no limit" and "not known". */
-static bool is_infinite(uint64_t number, size_t size) {
-  return size == 8 ? number == UINT64_MAX : size == 4 && number >= INT32_MAX;
+/* How the kernel writes "no limit": a rate of all ones, a threshold that was never set. */
+static bool is_infinite(const struct tn_tcp_info_row *row, uint64_t number) {
+  return row->size == 8 ? number == UINT64_MAX
+                        : number == INT32_MAX && strcmp(row->name, "snd_ssthresh") == 0;
 }
 
 int tn_tcp_info_field(const struct tn_tcp_info_row *row, const void *info, size_t length,
@@ -98,5 +99,5 @@ int tn_tcp_info_field(const struct tn_tcp_info_row *row, const void *info, size_
     memcpy(&wide, field, sizeof wide);
     *number = wide;
   }
-  return !is_infinite(*number, row->size);
+  return !is_infinite(row, *number);
 }

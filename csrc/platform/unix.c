@@ -108,14 +108,15 @@ int tn_socket_bind(tn_fd fd, const struct sockaddr *address, socklen_t length) {
 
 int tn_socket_connect(tn_fd fd, const struct sockaddr *address, socklen_t length) {
   int result;
+  bool interrupted = false; /* it goes on by itself then (POSIX connect) */
   do {
     result = connect(fd, address, length);
+    interrupted |= result < 0 && errno == EINTR;
   } while (result < 0 && errno == EINTR);
-  if (result == 0 || errno == EISCONN) {
+  if (result == 0 || (interrupted && errno == EISCONN)) {
     return 0;
   }
-  /* an interrupted connect goes on by itself (POSIX connect) */
-  return errno == EALREADY ? -EINPROGRESS : -errno;
+  return interrupted && errno == EALREADY ? -EINPROGRESS : -errno;
 }
 
 int tn_socket_connected(tn_fd fd) {
@@ -132,6 +133,11 @@ int tn_socket_connected(tn_fd fd) {
   /* No error, not connected: it goes on, or its end came between the two questions. */
   status = tn_socket_take_error(fd);
   return status < 0 ? status : -EAGAIN;
+}
+
+int tn_socket_disconnect(tn_fd fd) {
+  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+  return status_of(connect(fd, &nobody, sizeof nobody));
 }
 
 int tn_socket_listen(tn_fd fd, int backlog) {
@@ -220,10 +226,16 @@ ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int
 ptrdiff_t tn_socket_recv_message(tn_fd fd, struct tn_message *message, int flags) {
   struct msghdr header;
   ssize_t received;
-  do {
+  int cloexec = message->control_length > 0 ? MSG_CMSG_CLOEXEC : 0;
+  for (;;) {
     header = header_of(message);
-    received = recvmsg(fd, &header, flags | MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
+    received = recvmsg(fd, &header, flags | cloexec);
+    if (received < 0 && errno == EINVAL && cloexec) {
+      cloexec = 0; /* packet sockets know no such flag, and carry no descriptors */
+    } else if (received >= 0 || errno != EINTR) {
+      break;
+    }
+  }
   if (received < 0) {
     return -errno;
   }
@@ -307,7 +319,7 @@ int tn_socket_recv_messages(tn_fd fd, struct tn_message *messages, int count, si
   count = headers_of(headers, messages, count);
   int received;
   do {
-    received = recvmmsg(fd, headers, (unsigned)count, MSG_CMSG_CLOEXEC | MSG_TRUNC, NULL);
+    received = recvmmsg(fd, headers, (unsigned)count, MSG_TRUNC, NULL);
   } while (received < 0 && errno == EINTR);
   for (int i = 0; i < received; i++) {
     lengths[i] = headers[i].msg_len;
@@ -508,8 +520,7 @@ int tn_socket_reset(tn_fd fd) {
 #ifdef TCP_REPAIR
   /* Linux: sends the RST at once, even where the descriptor is shared; linger 0 and close would
    * not. */
-  struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-  if (connect(fd, &nobody, sizeof nobody) == 0) {
+  if (tn_socket_disconnect(fd) == 0) {
     return 0;
   }
 #endif
@@ -540,6 +551,23 @@ unsigned tn_interface_with(const struct in_addr *address) {
   }
   freeifaddrs(first);
   return index;
+}
+
+bool tn_interface_address(unsigned index, struct in_addr *address) {
+  struct ifaddrs *first = NULL;
+  bool found = false;
+  if (getifaddrs(&first) < 0) {
+    return false;
+  }
+  for (const struct ifaddrs *entry = first; entry && !found; entry = entry->ifa_next) {
+    if (entry->ifa_addr && entry->ifa_addr->sa_family == AF_INET &&
+        if_nametoindex(entry->ifa_name) == index) {
+      *address = ((const struct sockaddr_in *)entry->ifa_addr)->sin_addr;
+      found = true;
+    }
+  }
+  freeifaddrs(first);
+  return found;
 }
 
 int tn_process_id(void) {

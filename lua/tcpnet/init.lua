@@ -10,6 +10,7 @@ require "tcpnet.socket"
 require "tcpnet.udp"
 require "tcpnet.unix"
 require "tcpnet.io"
+require "tcpnet.sync"
 
 core._VERSION = "tcpnet scm"
 

@@ -22,15 +22,16 @@ function resolve.split_arguments(name, address, second, third)
 end
 
 -- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
-function resolve.target(name, address, port)
+-- `before`: how many arguments stand before the address.
+function resolve.target(name, address, port, before)
   local found, host, number, message = private.target(address, port)
-  check.that(not message, number, name, message)
+  check.that(not message, (number or 0) + (before or 0), name, message)
   return found, host, number
 end
 
 -- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
-function resolve.all(name, address, port, seconds, family)
-  local found, host, number = resolve.target(name, address, port)
+function resolve.all(name, address, port, seconds, family, before)
+  local found, host, number = resolve.target(name, address, port, before)
   if found then
     return { found }
   elseif found == nil then
@@ -46,17 +47,19 @@ function resolve.family_of(socket)
 end
 
 -- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
-function resolve.first(name, socket, address, port, seconds)
+function resolve.first(name, socket, address, port, seconds, before)
   if private.kind(address) == "SocketAddr" and port == nil then
     return address
   end
   local family = resolve.family_of(socket)
   if family == "unix" then
-    check.value(address, "string", 1, name)
-    check.that(port == nil, 2, name, "no port beside a path expected")
+    check.value(address, "string", 1 + (before or 0), name)
+    check.that(port == nil, 2 + (before or 0), name, "no port beside a path expected")
     return core.SocketAddr.unix(address)
   end
-  local addresses, err = resolve.all(name, address, port, seconds, family)
+  check.that(family == nil or family == "inet" or family == "inet6", 1 + (before or 0), name,
+    ("a SocketAddr expected: this socket's family, %s, has no addresses in words"):format(tostring(family)))
+  local addresses, err = resolve.all(name, address, port, seconds, family, before)
   return addresses and addresses[1], err
 end
 

@@ -30,7 +30,7 @@ end
 
 -- (addr, flags) or (host, port, flags) → a sending function that takes a SocketAddr, for every address.
 local function sender(name, class)
-  local send = private[name]
+  local send, classes = private[name], { [class] = true }
   return function(self, data, address, port, flags)
     if type(port) ~= "number" then
       port, flags = nil, port
@@ -38,8 +38,8 @@ local function sender(name, class)
     if private.kind(address) == "SocketAddr" and not port then
       return send(self, data, address, flags)
     end
-    check.receiver(self, { [class] = true }, class, name)
-    local addr, err = resolve.first(name, self, address, port)
+    check.receiver(self, classes, class, name)
+    local addr, err = resolve.first(name, self, address, port, nil, 1)
     if not addr then
       return nil, err
     end
@@ -91,10 +91,12 @@ end
 
 -- keepalive ---------------------------------------------------------------------------------------
 
+local KEEPERS = { TcpSocket = true, TcpStream = true, TcpListener = true, Socket = true }
 local KEEPALIVE = { "time", "interval", "retries" }
 
 -- set_tcp_keepalive{time =, interval =, retries =} → socket: switches keepalive on and sets what is given.
 local function set_tcp_keepalive(self, settings)
+  check.receiver(self, KEEPERS, "TcpSocket", "set_tcp_keepalive")
   check.value(settings, "table", 1, "set_tcp_keepalive")
   local options = { keepalive = true }
   for _, key in ipairs(KEEPALIVE) do
@@ -105,7 +107,7 @@ local function set_tcp_keepalive(self, settings)
       ("unknown field '%s'"):format(tostring(key)))
   end
   local problem = private.option_problem(options, "TcpSocket")
-  check.that(not problem, 1, "set_tcp_keepalive", problem)
+  check.that(not problem, 1, "set_tcp_keepalive", problem and problem:gsub("^tcp_keepalive_", ""))
   return private.set_options(self, options)
 end
 
@@ -128,7 +130,10 @@ local PROBES = {
 }
 
 -- The sockets on which an option is looked for: no option belongs to all of them.
-local HOSTS = { { "inet", "dgram" }, { "inet", "stream" }, { "inet6", "dgram" }, { "unix", "stream" } }
+local HOSTS = {
+  { "inet", "dgram" }, { "inet", "stream" }, { "inet6", "dgram" }, { "inet6", "stream" }, { "unix", "stream" },
+  { "inet", "raw", "icmp" }, { "inet6", "raw", "icmpv6" }, { "vsock", "stream" }, { "inet", "dccp", "dccp" },
+}
 
 local function kernel_has_socket(probe)
   local socket, err = Socket.new(table.unpack(probe))
@@ -138,7 +143,8 @@ local function kernel_has_socket(probe)
   return socket ~= nil or err:is("EPERM", "EACCES", "EMFILE", "ENFILE")
 end
 
-local function kernel_has_option(row, hosts)
+-- `forbidden`: there are hosts that this user may not make, so that a "no" of the others is none.
+local function kernel_has_option(row, hosts, forbidden)
   if not (row.present and row.get) then
     return row.present
   end
@@ -148,20 +154,22 @@ local function kernel_has_option(row, hosts)
       return true
     end
   end
-  return false
+  return forbidden and #row.classes == 1
 end
 
 -- features() → table: name of an option or of a kind of socket → whether this system has it.
 function core.features()
-  local found, hosts = {}, {}
+  local found, hosts, forbidden = {}, {}, false
   for name, probe in pairs(PROBES) do
     found[name] = kernel_has_socket(probe)
   end
   for _, host in ipairs(HOSTS) do
-    hosts[#hosts + 1] = Socket.new(table.unpack(host))
+    local socket, err = Socket.new(table.unpack(host))
+    hosts[#hosts + 1] = socket
+    forbidden = forbidden or not socket and err:is("EPERM", "EACCES")
   end
   for _, row in ipairs(private.option_rows()) do
-    found[row.name] = kernel_has_option(row, hosts)
+    found[row.name] = kernel_has_option(row, hosts, forbidden) and (found.dccp or not row.name:find "^dccp_")
   end
   for _, host in ipairs(hosts) do
     host:close()

@@ -29,8 +29,8 @@ end
 
 -- replacing a file that nobody serves -------------------------------------------------------------
 
--- Is the socket behind that file gone? Only a refusal says so. A datagram socket asks, for its question leaves no trace:
--- one that is alive and of another type answers EPROTOTYPE.
+-- Is the socket behind that file gone? Only a refusal says so. A datagram socket asks, for its question leaves no
+-- trace: one that is alive and of another type answers EPROTOTYPE.
 local function is_stale(addr)
   local fresh, err = UnixDatagram.unbound()
   if not fresh then

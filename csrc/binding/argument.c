@@ -1,0 +1,91 @@
+/* Arguments: see argument.h. */
+#include "binding/argument.h"
+
+#include <math.h>
+#include <string.h>
+
+static const char sources_key[] = "tcpnet.sources"; /* in the registry */
+
+void tn_own_sources_set(lua_State *L) {
+  lua_setfield(L, LUA_REGISTRYINDEX, sources_key);
+}
+
+bool tn_is_own_frame(lua_State *L, lua_Debug *frame) {
+  bool own = false;
+  lua_getinfo(L, "Sl", frame);
+  if (lua_getfield(L, LUA_REGISTRYINDEX, sources_key) == LUA_TSTRING) {
+    size_t length;
+    const char *prefix = lua_tolstring(L, -1, &length);
+    own = strncmp(frame->source, prefix, length) == 0;
+  }
+  lua_pop(L, 1);
+  return own;
+}
+
+int tn_argument_error(lua_State *L, int argument, const char *message) {
+  lua_Debug called, caller;
+  int level = 0;
+  if (!lua_getstack(L, level, &called)) {
+    return luaL_error(L, "bad argument #%d (%s)", argument, message);
+  }
+  while (lua_getstack(L, level + 1, &caller) && tn_is_own_frame(L, &caller)) {
+    called = caller;
+    level++;
+  }
+  lua_getinfo(L, "n", &called);
+  const char *name = called.name ? called.name : "?";
+  luaL_where(L, level + 1);
+  const char *where = lua_tostring(L, -1);
+  if (strcmp(called.namewhat, "method") == 0 && --argument == 0) {
+    lua_pushfstring(L, "%scalling '%s' on bad self (%s)", where, name, message);
+  } else {
+    lua_pushfstring(L, "%sbad argument #%d to '%s' (%s)", where, argument, name, message);
+  }
+  return lua_error(L);
+}
+
+int tn_type_error(lua_State *L, int argument, const char *expected) {
+  const char *given = luaL_getmetafield(L, argument, "__name") == LUA_TSTRING ? lua_tostring(L, -1)
+                      : lua_type(L, argument) == LUA_TLIGHTUSERDATA           ? "light userdata"
+                                                                    : luaL_typename(L, argument);
+  return tn_argument_error(L, argument, lua_pushfstring(L, "%s expected, got %s", expected, given));
+}
+
+void tn_check_type(lua_State *L, int argument, int type) {
+  if (lua_type(L, argument) != type) {
+    tn_type_error(L, argument, lua_typename(L, type));
+  }
+}
+
+lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                             lua_Integer most) {
+  int is_integer = 0;
+  lua_Integer value = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
+  if (!is_integer || value < least || value > most) {
+    const char *given =
+        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+    luaL_argerror(L, index,
+                  lua_pushfstring(L, "%s: integer from %I to %I expected, got %s", name,
+                                  (LUAI_UACINT)least, (LUAI_UACINT)most, given));
+  }
+  return value;
+}
+
+lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                           lua_Integer most, lua_Integer otherwise) {
+  return lua_isnoneornil(L, index) ? otherwise : tn_check_integer(L, index, name, least, most);
+}
+
+double tn_check_seconds(lua_State *L, int index) {
+  double seconds = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : NAN;
+  if (!(seconds >= 0)) {
+    const char *given =
+        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+    luaL_argerror(L, index, lua_pushfstring(L, "seconds, 0 or more, expected, got %s", given));
+  }
+  return seconds;
+}
+
+double tn_opt_seconds(lua_State *L, int index) {
+  return lua_isnoneornil(L, index) ? HUGE_VAL : tn_check_seconds(L, index);
+}

@@ -1,0 +1,36 @@
+/* Arguments: checks that raise errors which name the argument and what was expected, at the line of
+ * the user's call, be it that a Lua file of the library stands in between. */
+#ifndef TCPNET_ARGUMENT_H
+#define TCPNET_ARGUMENT_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+
+/* The library's own Lua files: how their names begin is the string on top, which is popped. */
+void tn_own_sources_set(lua_State *L);
+/* Is the frame, of which it asks the source and line, in one of them? */
+bool tn_is_own_frame(lua_State *L, lua_Debug *frame);
+
+/* As Lua's functions of those names, but the line and the name are those of the call into the
+ * library, where a file of its own stands in between. */
+int tn_argument_error(lua_State *L, int argument, const char *message);
+int tn_type_error(lua_State *L, int argument, const char *expected);
+void tn_check_type(lua_State *L, int argument, int type);
+#undef luaL_argcheck
+#define luaL_argerror tn_argument_error
+#define luaL_typeerror tn_type_error
+#define luaL_checktype tn_check_type
+#define luaL_argcheck(L, condition, argument, message)                                             \
+  ((void)((condition) || tn_argument_error(L, (argument), (message))))
+
+/* Arguments. Each raises an error that names the argument and what was expected. */
+lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                             lua_Integer most);
+lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                           lua_Integer most, lua_Integer otherwise);
+/* Seconds, not negative and not NaN; nil is math.huge: no limit. */
+double tn_opt_seconds(lua_State *L, int index);
+double tn_check_seconds(lua_State *L, int index);
+
+#endif

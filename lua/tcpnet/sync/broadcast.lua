@@ -1,0 +1,151 @@
+-- broadcast: every message to every receiver; who is left behind is told how many were missed.
+local core = require "tcpnet.core"
+local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
+local errors = require "tcpnet.sync.errors"
+local Waiters = require "tcpnet.sync.waiters"
+
+local Sender = {}
+Sender.__index = Sender
+Sender.__name = "BroadcastSender"
+
+local Receiver = {}
+Receiver.__index = Receiver
+Receiver.__name = "BroadcastReceiver"
+
+-- The last `capacity` messages lie at state[n] for n up to state.tail.
+local function subscribe(state, from)
+  state.receivers = state.receivers + 1
+  return setmetatable({ state = state, next = from }, Receiver)
+end
+
+-- send(v) → count of receivers | nil, err (CLOSED: there are none). Never waits.
+function Sender:send(value)
+  check.that(value ~= nil, 1, "send", "a value expected, got nil: that is the end of a channel")
+  local state = self.state
+  if self.done or state.receivers == 0 then
+    return nil, errors.closed("send", self.done and "the sender is closed" or "there are no receivers")
+  end
+  state.tail = state.tail + 1
+  state[state.tail] = value
+  state[state.tail - state.capacity] = nil
+  state.line:grant_all(true)
+  return state.receivers
+end
+
+-- subscribe() → receiver of all that is sent from now on.
+function Sender:subscribe()
+  return subscribe(self.state, self.state.tail + 1)
+end
+
+function Sender:clone()
+  self.state.senders = self.state.senders + 1
+  return setmetatable({ state = self.state }, Sender)
+end
+
+function Sender:receiver_count()
+  return self.state.receivers
+end
+
+-- close(): collected, it closes too; with the last sender the receivers end.
+function Sender:close()
+  if not self.done then
+    self.done = true
+    self.state.senders = self.state.senders - 1
+    if self.state.senders == 0 then
+      self.state.line:grant_all(true)
+    end
+  end
+end
+
+Sender.__close = Sender.close
+Sender.__gc = Sender.close
+
+local function lagged(missed)
+  local count = math.tointeger(missed)
+  return core.private.new_error("LAGGED", "recv", nil, ("%d messages were missed"):format(count), "missed", count)
+end
+
+-- What there is for a receiver: found, value or error.
+local function take(receiver)
+  local state = receiver.state
+  local oldest = state.tail - state.capacity + 1
+  if receiver.next < oldest then
+    local missed = oldest - receiver.next
+    receiver.next = oldest
+    return true, nil, lagged(missed)
+  elseif receiver.next <= state.tail then
+    receiver.next = receiver.next + 1
+    return true, state[receiver.next - 1]
+  end
+  return state.senders == 0 or receiver.done
+end
+
+-- recv() ⏳ → v | nil at the end | nil, err (LAGGED with err.missed; the next call goes on). Cancel safe.
+function Receiver:recv()
+  coop()
+  while true do
+    local found, value, err = take(self)
+    if found then
+      return value, err
+    end
+    local ok
+    ok, err = self.state.line:wait()
+    if not ok then
+      return nil, err
+    end
+  end
+end
+
+-- try_recv() → v | nil at the end | nil, err (EAGAIN, LAGGED)
+function Receiver:try_recv()
+  local found, value, err = take(self)
+  if not found then
+    return nil, errors.again("try_recv")
+  end
+  return value, err
+end
+
+-- resubscribe() → receiver of what is sent from now on.
+function Receiver:resubscribe()
+  return subscribe(self.state, self.state.tail + 1)
+end
+
+function Receiver:close()
+  if not self.done then
+    self.done = true
+    self.next = math.huge
+    self.state.receivers = self.state.receivers - 1
+    self.state.line:grant_all(true)
+  end
+end
+
+-- How many messages wait for this receiver.
+function Receiver:__len()
+  local state = self.state
+  return self.done and 0 or state.tail - math.max(self.next, state.tail - state.capacity + 1) + 1
+end
+
+-- for v in receiver do; raises where messages were missed.
+function Receiver:__call()
+  local value, err = self:recv()
+  if err then
+    error(err, 0)
+  end
+  return value
+end
+
+Receiver.__close = Receiver.close
+Receiver.__gc = Receiver.close
+
+-- broadcast(capacity) → sender. The capacity is rounded up to a power of two, as Tokio's.
+return function(capacity)
+  check.that(math.type(capacity) == "integer" and capacity >= 1 and capacity <= 1 << 30, 1, "broadcast",
+    ("capacity: integer from 1 expected, got %s"):format(tostring(capacity)))
+  local size = 1
+  while size < capacity do
+    size = size * 2
+  end
+  local state = { capacity = size, tail = 0, senders = 1, receivers = 0, line = Waiters.new() }
+  return setmetatable({ state = state }, Sender)
+end

@@ -1,0 +1,50 @@
+-- Mutex: a lock that belongs to its guard, not to a task, and may be held across waits.
+local Semaphore = require "tcpnet.sync.semaphore"
+
+local Mutex = {}
+Mutex.__index = Mutex
+Mutex.__name = "Mutex"
+
+local Guard = {}
+Guard.__index = Guard
+Guard.__name = "MutexGuard"
+
+-- Mutex.new()
+function Mutex.new()
+  return setmetatable({ semaphore = Semaphore.new(1) }, Mutex)
+end
+
+local function guard(mutex)
+  return setmetatable({ mutex = mutex, locked = true }, Guard)
+end
+
+-- lock() ⏳ → guard; in the order of asking.
+function Mutex:lock()
+  local ok, err = self.semaphore:take(1)
+  if not ok then
+    return nil, err
+  end
+  return guard(self)
+end
+
+-- try_lock() → guard | nil, err (EAGAIN)
+function Mutex:try_lock()
+  local ok, err = self.semaphore:try_take(1)
+  if not ok then
+    return nil, err
+  end
+  return guard(self)
+end
+
+-- unlock(): once; the next in line has it then.
+function Guard:unlock()
+  if self.locked then
+    self.locked = false
+    self.mutex.semaphore:add_permits(1)
+  end
+end
+
+Guard.__close = Guard.unlock
+Guard.__gc = Guard.unlock
+
+return Mutex

@@ -1,0 +1,133 @@
+-- Semaphore: permits, given out in the order in which they were asked for.
+local check = require "tcpnet.check"
+local errors = require "tcpnet.sync.errors"
+local Waiters = require "tcpnet.sync.waiters"
+
+local Semaphore = {}
+Semaphore.__index = Semaphore
+Semaphore.__name = "Semaphore"
+
+local Permit = {}
+Permit.__index = Permit
+Permit.__name = "Permit"
+
+local function check_count(n, position, name)
+  check.that(math.type(n) == "integer" and n >= 0, position, name,
+    ("permits: integer from 0 expected, got %s"):format(tostring(n)))
+end
+
+-- Whoever is first in line holds up those behind, however little they want.
+local function serve(semaphore)
+  local line = semaphore.line
+  while line.first and line.first.wish <= semaphore.permits do
+    semaphore.permits = semaphore.permits - line.first.wish
+    line:grant(true)
+  end
+end
+
+-- Semaphore.new(n)
+function Semaphore.new(n)
+  check_count(n, 1, "new")
+  local semaphore = setmetatable({ permits = n, closed = false }, Semaphore)
+  semaphore.line = Waiters.new(function(entry)
+    if entry.grant then
+      semaphore:add_permits(entry.wish)
+    end
+  end, function()
+    serve(semaphore)
+  end)
+  return semaphore
+end
+
+-- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these three.
+function Semaphore:take(n)
+  if self.closed then
+    return nil, errors.closed("acquire", "the semaphore is closed")
+  end
+  if not self.line.first and self.permits >= n then
+    self.permits = self.permits - n
+    return true
+  end
+  local ok, granted = self.line:wait(n)
+  if not ok then
+    return nil, granted
+  elseif not granted then
+    return nil, errors.closed("acquire", "the semaphore is closed")
+  end
+  return true
+end
+
+function Semaphore:try_take(n)
+  if self.closed then
+    return nil, errors.closed("try_acquire", "the semaphore is closed")
+  elseif self.line.first or self.permits < n then
+    return nil, errors.again("try_acquire")
+  end
+  self.permits = self.permits - n
+  return true
+end
+
+function Semaphore:add_permits(n)
+  check_count(n, 1, "add_permits")
+  self.permits = self.permits + n
+  serve(self)
+end
+
+local function permit_of(semaphore, n)
+  return setmetatable({ semaphore = semaphore, count = n }, Permit)
+end
+
+-- acquire([n]) ⏳ → permit. Cancelling gives up the place in line, and never keeps a permit.
+function Semaphore:acquire(n)
+  n = n or 1
+  check_count(n, 1, "acquire")
+  local ok, err = self:take(n)
+  if not ok then
+    return nil, err
+  end
+  return permit_of(self, n)
+end
+
+-- try_acquire([n]) → permit | nil, err (EAGAIN, CLOSED)
+function Semaphore:try_acquire(n)
+  n = n or 1
+  check_count(n, 1, "try_acquire")
+  local ok, err = self:try_take(n)
+  if not ok then
+    return nil, err
+  end
+  return permit_of(self, n)
+end
+
+function Semaphore:available_permits()
+  return self.permits
+end
+
+-- close(): who waits, and who comes, gets CLOSED; permits that are out can still be given back.
+function Semaphore:close()
+  self.closed = true
+  self.line:grant_all(false)
+end
+
+function Semaphore:is_closed()
+  return self.closed
+end
+
+-- release(): gives the permits back; once.
+function Permit:release()
+  local n = self.count
+  self.count = 0
+  if n > 0 then
+    self.semaphore:add_permits(n)
+  end
+end
+
+-- forget(): the semaphore has that many fewer from now on.
+function Permit:forget()
+  self.count = 0
+end
+
+Permit.__close = Permit.release
+Permit.__gc = Permit.release
+
+return Semaphore

@@ -1,0 +1,121 @@
+-- What is seen on a network interface of a namespace (support/netns), by tshark: packets as tables.
+local program = require "spec.support.program"
+local tcpnet = require "tcpnet"
+
+local capture = {}
+local Capture = {}
+Capture.__index = Capture
+
+-- Our name of a field, the analyzer's. Where a packet has several of one, they are joined by commas.
+local FIELDS = {
+  { "from", "ip.src" },
+  { "from_v6", "ipv6.src" },
+  { "ttl", "ip.ttl" },
+  { "hop_limit", "ipv6.hlim" },
+  { "dscp", "ip.dsfield.dscp" },
+  { "ecn", "ip.dsfield.ecn" },
+  { "dscp_v6", "ipv6.tclass.dscp" },
+  { "ecn_v6", "ipv6.tclass.ecn" },
+  { "flow_label", "ipv6.flow" },
+  { "dont_fragment", "ip.flags.df" },
+  { "tcp_from", "tcp.srcport" },
+  { "tcp_to", "tcp.dstport" },
+  { "flags", "tcp.flags" },
+  { "length", "tcp.len" },
+  { "window", "tcp.window_size_value" },
+  { "urgent", "tcp.urgent_pointer" },
+  { "options", "tcp.option_kind" },
+  { "mss", "tcp.options.mss_val" },
+  { "cookie", "tcp.options.tfo.cookie" },
+  { "cookie_request", "tcp.options.tfo.request" },
+  { "digest", "tcp.options.md5.digest" },
+  { "keepalive", "tcp.analysis.keep_alive" },
+  { "tcp_payload", "tcp.payload" },
+  { "udp_from", "udp.srcport" },
+  { "udp_to", "udp.dstport" },
+  { "udp_checksum", "udp.checksum" },
+  { "udp_payload", "udp.payload" },
+}
+
+local FLAGS = { fin = 0x01, syn = 0x02, rst = 0x04, psh = 0x08, ack = 0x10, urg = 0x20 }
+
+-- reason() → why nothing can be captured here, or nil.
+function capture.reason()
+  return program.shell "command -v tshark && command -v dumpcap" ~= 0 and "needs tshark" or nil
+end
+
+local function bytes_of(hex)
+  return (hex:gsub("%x%x", function(pair)
+    return string.char(tonumber(pair, 16))
+  end))
+end
+
+-- Numbers are integers; `data` is the payload.
+local function parse(line)
+  local packet, index = {}, 0
+  for text in (line .. "\t"):gmatch "([^\t]*)\t" do
+    index = index + 1
+    local name = FIELDS[index][1]
+    if name:find "_payload$" then
+      packet.data = text ~= "" and bytes_of(text) or packet.data or ""
+    elseif text ~= "" then
+      packet[name] = name ~= "cookie" and name ~= "digest" and math.tointeger(tonumber(text)) or text
+    end
+  end
+  for name, bit in pairs(FLAGS) do
+    packet[name] = (packet.flags or 0) & bit ~= 0
+  end
+  return packet
+end
+
+-- A datagram of the loopback that nobody else sends, before and behind what is to be seen.
+local function send_mark(here, mark)
+  if not here.marks then
+    here.marks = assert(tcpnet.Socket.new("inet", "dgram"))
+    assert(here.marks:bind "127.0.0.1:0")
+  end
+  assert(here.marks:send_to(mark, here.marks:local_addr()))
+end
+
+-- Reads packets until the mark → list of those before it.
+local function until_mark(self, mark)
+  local packets = {}
+  while true do
+    local packet = parse(self.child:expect "^([^\t]*\t.*)$")
+    if packet.udp_from and packet.udp_from == packet.udp_to and packet.data == mark then
+      return packets
+    end
+    packets[#packets + 1] = packet
+  end
+end
+
+-- start(namespace) → capture of its loopback, with nothing in it yet.
+function capture.start(namespace)
+  local self = setmetatable({ namespace = namespace, marks = 0 }, Capture)
+  -- In two programs: by itself tshark looks at what was captured twice a second only.
+  local command = { "exec 2>&1; dumpcap -q -i lo -P -w - |",
+    "tshark -l -n -r - -T fields -E separator=/t -E occurrence=a" }
+  for _, field in ipairs(FIELDS) do
+    command[#command + 1] = "-e " .. field[2]
+  end
+  self.child = namespace:start("sh", "-c", table.concat(command, " "))
+  self.child:expect "^File: "
+  return self
+end
+
+-- packets(fn, ...) → list of the packets that fn(here, ...) caused, run in the namespace; what fn returned.
+function Capture:packets(fn, ...)
+  self.marks = self.marks + 1
+  local begin, finish = ("mark %d begins"):format(self.marks), ("mark %d ends"):format(self.marks)
+  self.namespace:run(send_mark, begin)
+  local results = table.pack(self.namespace:run(fn, ...))
+  self.namespace:run(send_mark, finish)
+  until_mark(self, begin)
+  return until_mark(self, finish), table.unpack(results, 1, results.n)
+end
+
+function Capture:close()
+  self.child:stop()
+end
+
+return capture
