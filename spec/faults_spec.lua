@@ -10,8 +10,24 @@ local script = [[
   local fault = tcpnet.private.fault
   local payload = ("0123456789"):rep(2000)
 
+  -- Descriptors travel with messages: those that came are the message's, or nobody's.
+  local function exchange()
+    local one, two = assert(tcpnet.Socket.pair("unix", "dgram"))
+    local fds = { type = "fds", fds = { one, two } }
+    for _ = 1, 3 do
+      assert(one:sendmsg { data = { payload, "end" }, control = { fds } })
+      local message <close> = assert(two:recvmsg { data = 100000 })
+      assert(message.data == payload .. "end" and #message:find "fds".fds == 2)
+    end
+    assert(one:send "x")
+    assert(two:recv() == "x")
+    one:close()
+    two:close()
+  end
+
   -- true, or the error that one of the operations met
   local function exercise()
+    exchange()
     local listener <close> = assert(tcpnet.TcpListener.bind("127.0.0.1:0", { keepalive = true }))
     listener:set_accept_options { nodelay = true }
     return tcpnet.scope(function(scope)
@@ -109,7 +125,8 @@ describe("a failing system call", function()
     accept4 = { "EMFILE", "ECONNABORTED", "EINTR", "EAGAIN" },
     recv = { "EINTR", "EAGAIN", "ECONNRESET", "ENOMEM" },
     send = { "EINTR", "EAGAIN", "EPIPE", "ENOBUFS" },
-    sendmsg = { "EINTR", "EAGAIN", "ECONNRESET" },
+    sendmsg = { "EINTR", "EAGAIN", "ECONNRESET", "ENOBUFS" },
+    recvmsg = { "EINTR", "EAGAIN", "ECONNREFUSED", "ENOBUFS" },
     getsockopt = { "ENOBUFS" },
     setsockopt = { "ENOMEM" },
     poll = { "EINTR", "ENOMEM" },

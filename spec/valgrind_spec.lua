@@ -41,7 +41,39 @@ local script = [[
     tcpnet.select { function() return stream:read_exact(1000) end, function() tcpnet.sleep(0.001) end }
   end
 
+  -- Descriptors, credentials, addresses and errors among the control data; what is cut; what is too late.
+  local function exchange()
+    local one, two = assert(tcpnet.Socket.pair("unix", "seqpacket"))
+    assert(two:set_passcred(true))
+    for _, room in ipairs { 0, 15, 16, 20, 52, 1000 } do
+      assert(one:sendmsg { data = { "a", "b" }, control = { { type = "fds", fds = { one, two, one } } } })
+      local message <close> = assert(two:recvmsg { data = 1, control = room })
+      tostring(message)
+      message:find "fds"
+    end
+    assert(one:sendmsg { data = "c", control = { { type = "fds", fds = { one } } } })
+    assert(two:recvmsg { flags = { "peek" } })
+    assert(tcpnet.Socket.from_fd(assert(two:recvmsg()):take_fds()[1])):close()
+    pcall(one.sendmsg, one, { data = "d", control = { { type = "fds", fds = { one, "x" } } } })
+    tcpnet.timeout(0.001, two.recvmsg, two, { data = 100000 })
+    one:close()
+    assert(not two:recvmsg() and two:close() == nil)
+    local udp = assert(assert(tcpnet.Socket.new("inet", "dgram")):bind "127.0.0.1:0")
+    for _, option in ipairs { "recv_err_v4", "recv_tos_v4", "recv_pktinfo_v4", "timestamp_ns" } do
+      udp["set_" .. option](udp, true)
+    end
+    assert(udp:sendmsg { data = "e", address = udp:local_addr(),
+      control = { { type = "tos", value = 8 }, { type = "pktinfo", interface = "lo" } } })
+    assert(#assert(udp:recvmsg()).control == 3)
+    udp:send_to("f", "127.0.0.1:1")
+    udp:recvmsg()
+    tcpnet.timeout(0.3, udp.recvmsg, udp, { data = 100000 }) -- tried again and again beside a full error queue
+    assert(udp:recvmsg { flags = { "errqueue" } }:find "error".code == "ECONNREFUSED")
+    udp:close()
+  end
+
   tcpnet.run(function()
+    exchange()
     tcpnet.spawn(serve)
     local one = assert(tcpnet.TcpStream.connect(address, { timeout = 5, recv_buffer_size = 8192 }))
     talk(one)

@@ -24,7 +24,7 @@ static void push_part(lua_State *L, int index, int position, const char *name) {
 }
 
 /* "127.0.0.1:53", or a path for a Unix socket. Names are not looked up here. */
-static bool parse_address(lua_State *L, unsigned kind, struct tn_address *address) {
+static bool parse_address(lua_State *L, uint64_t kind, struct tn_address *address) {
   size_t length, host_length;
   const char *host;
   uint16_t port;
@@ -40,7 +40,7 @@ static bool parse_address(lua_State *L, unsigned kind, struct tn_address *addres
 }
 
 /* The item on top of the stack, which it leaves there. Returns what is wrong with it, or NULL. */
-static const char *take_item(lua_State *L, unsigned kind, struct item *item) {
+static const char *take_item(lua_State *L, uint64_t kind, struct item *item) {
   int top = lua_gettop(L);
   item->address = NULL;
   if (!lua_istable(L, top)) {
@@ -61,7 +61,7 @@ static const char *take_item(lua_State *L, unsigned kind, struct item *item) {
   return item->bytes.base ? NULL : "string, Buffer or {data, address} expected";
 }
 
-static unsigned kind_of(lua_State *L) {
+static uint64_t kind_of(lua_State *L) {
   return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
 }
 

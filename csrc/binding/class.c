@@ -8,7 +8,7 @@
 
 const char tn_magic[] = "tcpnet";
 
-static int kind_index(unsigned kind) {
+static int kind_index(uint64_t kind) {
   int index = 0;
   while (kind >>= 1) {
     index++;
@@ -16,17 +16,19 @@ static int kind_index(unsigned kind) {
   return index;
 }
 
-const char *tn_kind_name(unsigned kind) {
+const char *tn_kind_name(uint64_t kind) {
   static const char *const names[TN_KINDS] = {
-      "TcpSocket",     "TcpStream",      "TcpListener", "ReadHalf",    "WriteHalf",
-      "OwnedReadHalf", "OwnedWriteHalf", "Buffer",      "SocketAddr",  "Error",
-      "Ready",         "Task",           "JoinSet",     "lookup",      "tcpnet runtime",
-      "Socket",        "Message",        "UdpSocket",   "UnixSocket",  "UnixStream",
-      "UnixListener",  "UnixDatagram",   "PipeSender",  "PipeReceiver"};
+      "TcpSocket",     "TcpStream",      "TcpListener",     "ReadHalf",     "WriteHalf",
+      "OwnedReadHalf", "OwnedWriteHalf", "Buffer",          "SocketAddr",   "Error",
+      "Ready",         "Task",           "JoinSet",         "lookup",       "tcpnet runtime",
+      "Socket",        "Message",        "UdpSocket",       "UnixSocket",   "UnixStream",
+      "UnixListener",  "UnixDatagram",   "PipeSender",      "PipeReceiver", "Poll",
+      "Signal",        "Child",          [32] = "Interest", "Registry",     "Events",
+      "Event",         "Waker",          "SourceFd"};
   return names[kind_index(kind)];
 }
 
-void *tn_check(lua_State *L, int index, unsigned kinds, const char *expected) {
+void *tn_check(lua_State *L, int index, uint64_t kinds, const char *expected) {
   void *object = tn_cast(L, index, kinds);
   if (!object) {
     luaL_typeerror(L, index, expected);
@@ -34,7 +36,7 @@ void *tn_check(lua_State *L, int index, unsigned kinds, const char *expected) {
   return object;
 }
 
-void *tn_new_with(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, size_t more,
+void *tn_new_with(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, size_t more,
                   int user_values) {
   struct tn_header *header = lua_newuserdatauv(L, size + more, user_values);
   memset(header, 0, size);
@@ -45,11 +47,11 @@ void *tn_new_with(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t siz
   return header;
 }
 
-void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, int user_values) {
+void *tn_new(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, int user_values) {
   return tn_new_with(L, rt, kind, size, 0, user_values);
 }
 
-struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
+struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                                 struct tn_source *source) {
   struct tn_object *object = tn_new(L, rt, kind, sizeof *object, 0);
   if (source) {
@@ -64,7 +66,7 @@ void tn_object_own(struct tn_object *object, struct tn_source *source) {
   source->is_pipe |= (object->header.kind & TN_PIPES) != 0;
 }
 
-struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
+struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                                  struct tn_object *from, const char *by) {
   struct tn_object *object = tn_object_new(L, rt, kind, from->source);
   from->source = NULL;
@@ -105,20 +107,17 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
   lua_setfield(L, -2, class->name);
 }
 
-int tn_index_fields(lua_State *L, const luaL_Reg *functions) {
-  if (lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
+int tn_index_fields(lua_State *L) {
+  const struct tn_header *header = tn_cast(L, 1, UINT64_MAX);
+  if (!header || lua_getiuservalue(L, 1, 1) != LUA_TTABLE) {
     return 0; /* somebody with the debug library was here */
   }
+  lua_settop(L, 3);
   lua_pushvalue(L, 2);
-  if (lua_rawget(L, -2) != LUA_TNIL || lua_type(L, 2) != LUA_TSTRING) {
-    return 1;
-  }
-  for (; functions->name; functions++) {
-    if (strcmp(functions->name, lua_tostring(L, 2)) == 0) {
-      lua_pushvalue(L, lua_upvalueindex(1));
-      lua_pushcclosure(L, functions->func, 1);
-      return 1;
-    }
+  if (lua_rawget(L, 3) == LUA_TNIL && lua_rawgetp(L, LUA_REGISTRYINDEX, tn_magic) == LUA_TTABLE) {
+    lua_getfield(L, -1, tn_kind_name(header->kind));
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
   }
   return 1;
 }

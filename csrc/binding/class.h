@@ -44,10 +44,21 @@ enum tn_kind {
   TN_UNIX_DATAGRAM = TN_ON_UNIX_DATAGRAM,
   TN_PIPE_SENDER = 1 << 22,
   TN_PIPE_RECEIVER = 1 << 23,
+  TN_POLL = 1 << 24,
+  TN_SIGNAL = 1 << 25,
+  TN_CHILD = 1 << 26,
 };
 
+/* Further kinds, beyond what an enum can hold; none of them has a descriptor of its own. */
+#define TN_INTEREST (UINT64_C(1) << 32)
+#define TN_REGISTRY (UINT64_C(1) << 33)
+#define TN_EVENTS (UINT64_C(1) << 34)
+#define TN_EVENT (UINT64_C(1) << 35)
+#define TN_WAKER (UINT64_C(1) << 36)
+#define TN_SOURCE_FD (UINT64_C(1) << 37)
+
 enum {
-  TN_KINDS = 24,
+  TN_KINDS = 38,
   TN_PIPES = TN_PIPE_SENDER | TN_PIPE_RECEIVER,
   TN_WHOLE_STREAMS = TN_TCP_STREAM | TN_UNIX_STREAM,
   TN_READERS = TN_WHOLE_STREAMS | TN_READ_HALF | TN_OWNED_READ_HALF | TN_PIPE_RECEIVER,
@@ -57,12 +68,12 @@ enum {
   /* used message by message */
   TN_MESSAGERS = TN_SOCKET | TN_UDP_SOCKET | TN_UNIX_DATAGRAM,
   TN_HALVES = TN_READ_HALF | TN_WRITE_HALF | TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF,
-  TN_SOURCES = TN_STREAMS | TN_LISTENERS | TN_MESSAGERS | TN_TCP_SOCKET | TN_UNIX_SOCKET,
+  TN_SOURCES = TN_STREAMS | TN_LISTENERS | TN_MESSAGERS | TN_TCP_SOCKET | TN_UNIX_SOCKET | TN_POLL,
 };
 
 struct tn_header {
   const char *magic;
-  unsigned kind;
+  uint64_t kind;
 };
 
 /* A userdata that owns a reference to a source. */
@@ -70,13 +81,13 @@ struct tn_object {
   struct tn_header header;
   struct tn_source *source; /* NULL: closed or consumed */
   const char *consumed_by;  /* the method that took the source, or NULL */
-  unsigned half_of;         /* the kind of the stream that it is a half of */
+  uint64_t half_of;         /* the kind of the stream that it is a half of */
   bool view;                /* another object's: closing it closes nothing */
 };
 
 struct tn_class {
   const char *name;
-  unsigned kind;
+  uint64_t kind;
   const luaL_Reg *functions; /* constructors and plain methods */
   const luaL_Reg *metamethods;
 };
@@ -84,7 +95,7 @@ struct tn_class {
 extern const char tn_magic[];
 
 /* The userdata at `index` if it is one of `kinds`, or NULL. */
-static inline void *tn_cast(lua_State *L, int index, unsigned kinds) {
+static inline void *tn_cast(lua_State *L, int index, uint64_t kinds) {
   struct tn_header *header = lua_touserdata(L, index);
   if (header && lua_rawlen(L, index) >= sizeof *header && header->magic == tn_magic &&
       (header->kind & kinds)) {
@@ -94,19 +105,19 @@ static inline void *tn_cast(lua_State *L, int index, unsigned kinds) {
 }
 
 /* The same; raises the argument error that names what was expected. */
-void *tn_check(lua_State *L, int index, unsigned kinds, const char *expected);
+void *tn_check(lua_State *L, int index, uint64_t kinds, const char *expected);
 /* A new zeroed userdata of that kind, with its metatable. */
-void *tn_new(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, int user_values);
+void *tn_new(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, int user_values);
 /* The same with `more` bytes behind it, which stay as they are. */
-void *tn_new_with(lua_State *L, struct tn_runtime *rt, unsigned kind, size_t size, size_t more,
+void *tn_new_with(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, size_t more,
                   int user_values);
 /* A new object that takes over one reference to the source. */
-struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, unsigned kind,
+struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                                 struct tn_source *source);
 /* Gives an object that was made without a source one reference to it. */
 void tn_object_own(struct tn_object *object, struct tn_source *source);
 /* Moves the source to a new object of another kind; `by`: the method that consumes the old one. */
-struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, unsigned kind,
+struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                                  struct tn_object *from, const char *by);
 
 /* "the TcpStream is closed", or what consumed it; the text is left on the stack. */
@@ -116,10 +127,10 @@ const char *tn_object_push_end(lua_State *L, const struct tn_object *object);
 void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *class);
 /* Fills the table on top with functions that have the runtime as upvalue. */
 void tn_functions_add(lua_State *L, struct tn_runtime *rt, const luaL_Reg *functions);
-const char *tn_kind_name(unsigned kind);
-/* __index of a class whose values have fields, in a table that is their user value, beside the
- * functions. */
-int tn_index_fields(lua_State *L, const luaL_Reg *functions);
+const char *tn_kind_name(uint64_t kind);
+/* __index of a class whose values have fields, in a table that is their user value, before what
+ * the class has. */
+int tn_index_fields(lua_State *L);
 /* __concat of what reads as text. */
 int tn_concat(lua_State *L);
 

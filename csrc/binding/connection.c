@@ -12,8 +12,8 @@ enum {
 };
 
 static const struct {
-  unsigned kind;
-  unsigned connected, listening, accepted; /* the same kind: it stays what it is */
+  uint64_t kind;
+  uint64_t connected, listening, accepted; /* the same kind: it stays what it is */
 } rows[] = {
     {TN_TCP_SOCKET, TN_TCP_STREAM, TN_TCP_LISTENER, 0},
     {TN_TCP_LISTENER, 0, 0, TN_TCP_STREAM},
@@ -29,7 +29,7 @@ enum {
   LISTENING = TN_TCP_SOCKET | TN_UNIX_SOCKET | TN_SOCKET,
 };
 
-static unsigned kind_of(const struct tn_call *call) {
+static uint64_t kind_of(const struct tn_call *call) {
   return ((const struct tn_object *)call->self)->header.kind;
 }
 
@@ -42,7 +42,7 @@ static size_t row_of(const struct tn_call *call) {
 }
 
 /* Leaves what the socket is from now on. */
-static int become(lua_State *L, struct tn_call *call, unsigned kind) {
+static int become(lua_State *L, struct tn_call *call, uint64_t kind) {
   if (kind == kind_of(call)) {
     lua_settop(L, 1);
   } else {
@@ -107,7 +107,7 @@ static int attempt_connect(lua_State *L, struct tn_call *call) {
   if (status < 0) {
     return status;
   }
-  unsigned kind = rows[row_of(call)].connected;
+  uint64_t kind = rows[row_of(call)].connected;
   if (kind & TN_STREAMS) {
     tn_source_set_peer(call->source, tn_address_at(L, 2));
   }

@@ -47,7 +47,10 @@ static lua_Integer take_integer(lua_State *L, const struct taking *taking, const
 
 static void take_number(lua_State *L, const struct taking *taking,
                         const struct tn_control_row *row) {
-  lua_Integer number = take_integer(L, taking, "value", 0, row->size == 2 ? UINT16_MAX : INT_MAX);
+  lua_Integer most = row->size == 2             ? UINT16_MAX
+                     : row->level == SOL_SOCKET ? UINT32_MAX /* a mark */
+                                                : INT_MAX;
+  lua_Integer number = take_integer(L, taking, "value", 0, most);
   int word = (int)number;
   uint16_t narrow = (uint16_t)number;
   append(L, taking, row->level, row->number, row->size == 2 ? (void *)&narrow : (void *)&word,
@@ -214,6 +217,11 @@ int tn_control_take(lua_State *L, int index, int argument, tn_fd fd, struct tn_c
                     const char **message) {
   control->length = 0;
   lua_Integer count = (lua_Integer)lua_rawlen(L, index);
+  lua_pushnil(L);
+  if (count == 0 && lua_next(L, index)) { /* one message, without the list around it */
+    luaL_argerror(L, argument, "control: list of tables with a type expected");
+  }
+  lua_settop(L, index);
   for (lua_Integer i = 1; i <= count; i++) {
     int top = lua_gettop(L);
     lua_rawgeti(L, index, i);

@@ -149,11 +149,6 @@ int tn_is_error(lua_State *L) {
 
 static const luaL_Reg functions[] = {{"is", method_is}, {NULL, NULL}};
 
-static int meta_index(lua_State *L) {
-  tn_check(L, 1, TN_ERROR_VALUE, "Error");
-  return tn_index_fields(L, functions);
-}
-
 static int meta_tostring(lua_State *L) {
   tn_check(L, 1, TN_ERROR_VALUE, "Error");
   lua_settop(L, 1);
@@ -183,6 +178,8 @@ static int meta_tostring(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg metamethods[] = {
-    {"__index", meta_index}, {"__tostring", meta_tostring}, {"__concat", tn_concat}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__index", tn_index_fields},
+                                       {"__tostring", meta_tostring},
+                                       {"__concat", tn_concat},
+                                       {NULL, NULL}};
 const struct tn_class tn_error_class = {"Error", TN_ERROR_VALUE, functions, metamethods};

@@ -62,7 +62,10 @@ static int message_find(lua_State *L) {
   luaL_checktype(L, 2, LUA_TSTRING);
   lua_settop(L, 2);
   lua_getiuservalue(L, 1, 1);
-  lua_getfield(L, 3, "control");
+  if (lua_getfield(L, 3, "control") != LUA_TTABLE) {
+    lua_pushnil(L); /* somebody changed the fields that pairs gave */
+    return 1;
+  }
   for (lua_Integer i = 1; lua_rawgeti(L, 4, i) == LUA_TTABLE; i++) {
     lua_getfield(L, 5, "type");
     if (lua_rawequal(L, 6, 2)) {
@@ -87,12 +90,7 @@ static int message_tostring(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"take_fds", message_take_fds}, {"find", message_find}, {"close", message_close}, {NULL, NULL}};
 
-static int message_index(lua_State *L) {
-  check_message(L);
-  return tn_index_fields(L, functions);
-}
-
-static const luaL_Reg metamethods[] = {{"__index", message_index},       {"__pairs", message_pairs},
+static const luaL_Reg metamethods[] = {{"__index", tn_index_fields},     {"__pairs", message_pairs},
                                        {"__gc", message_close},          {"__close", message_close},
                                        {"__tostring", message_tostring}, {NULL, NULL}};
 const struct tn_class tn_message_class = {"Message", TN_MESSAGE, functions, metamethods};
@@ -162,7 +160,8 @@ static void push_flags(lua_State *L, int bits) {
 
 /* What a receive waits for when there is nothing: urgent data and the error queue have an event of
  * their own, which does not fire for plain bytes. */
-static int would_block(struct tn_call *call, int flags) {
+static int would_block(lua_State *L, struct tn_call *call, int flags) {
+  lua_settop(L, call->method->slots); /* attempts may be many: nothing of this one stays behind */
   call->wait_interest = flags & MSG_OOB        ? TN_PRIORITY | TN_READ_CLOSED
                         : flags & MSG_ERRQUEUE ? TN_PRIORITY
                                                : 0;
@@ -205,7 +204,13 @@ static ptrdiff_t receive(struct tn_source *source, struct tn_message *message, i
     flags |= MSG_TRUNC; /* the real length of a message that is cut */
   }
   ptrdiff_t count = tn_source_recv_message(source, message, flags);
-  return count == TN_EINVAL && (flags & MSG_OOB) ? no_urgent_byte(source) : count;
+  if (count == TN_EINVAL && (flags & MSG_OOB)) {
+    message->address_length = 0; /* nothing was filled in */
+    message->control_length = 0;
+    message->flags = 0;
+    count = no_urgent_byte(source);
+  }
+  return count;
 }
 
 static size_t room_of(const struct tn_message *message) {
@@ -216,11 +221,15 @@ static size_t room_of(const struct tn_message *message) {
   return room;
 }
 
-/* Nothing came where bytes must: the end. An empty datagram is data. */
+/* Nothing came where bytes must: the end. An empty datagram is data; so is an empty record with
+ * control data, which the end of a stream may have too (credentials, inq). */
 static bool is_end(struct tn_source *source, ptrdiff_t count, const struct tn_message *message,
                    int flags) {
-  return count == 0 && message->control_length == 0 && room_of(message) > 0 &&
-         ((flags & MSG_OOB) || tn_source_has_end(source));
+  if (count != 0 || room_of(message) == 0 || (flags & MSG_ERRQUEUE)) {
+    return false;
+  }
+  return (flags & MSG_OOB) || tn_source_is_stream(source) ||
+         (message->control_length == 0 && tn_source_has_end(source));
 }
 
 /* Memory for `size` bytes: the reactor's, or a value on the stack. */
@@ -252,7 +261,7 @@ static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with
   }
   ptrdiff_t count = receive(source, &message, flags);
   if (count < 0) {
-    return count == TN_EAGAIN ? would_block(call, flags) : (int)count;
+    return count == TN_EAGAIN ? would_block(L, call, flags) : (int)count;
   }
   if (is_end(source, count, &message, flags)) {
     lua_pushnil(L);
@@ -344,7 +353,7 @@ static int receive_vectored(lua_State *L, struct tn_call *call, bool with_addres
   size_t room = room_of(&message);
   ptrdiff_t count = receive(call->source, &message, flags);
   if (count < 0) {
-    return count == TN_EAGAIN ? would_block(call, flags) : (int)count;
+    return count == TN_EAGAIN ? would_block(L, call, flags) : (int)count;
   }
   if (is_end(call->source, count, &message, flags)) {
     lua_pushnil(L);
@@ -415,7 +424,7 @@ static int prepare_recvmsg(lua_State *L, struct tn_runtime *rt) {
   check_keys(L, 2, known);
   lua_pushinteger(L, size_field(L, 2, "data", INT_MAX, TN_SCRATCH_SIZE));
   lua_replace(L, 3);
-  lua_pushinteger(L, size_field(L, 2, "control", TN_CONTROL_MAX, 1024));
+  lua_pushinteger(L, size_field(L, 2, "control", TN_CONTROL_MAX, 2048));
   lua_replace(L, 4);
   lua_getfield(L, 2, "flags");
   lua_pushinteger(L, check_flags(L, lua_gettop(L), 2, false));
@@ -449,7 +458,7 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
                                .control_length = control_max};
   ptrdiff_t count = receive(source, &message, flags);
   if (count < 0) {
-    return count == TN_EAGAIN ? would_block(call, flags) : (int)count;
+    return count == TN_EAGAIN ? would_block(L, call, flags) : (int)count;
   }
   control.length = message.control_length;
   result->count = tn_control_fds(&control, result->fds, room);
@@ -586,6 +595,12 @@ static int take_message(lua_State *L, const struct tn_object *object, struct tn_
     int list = lua_gettop(L);
     luaL_argcheck(L, lua_rawlen(L, list) > 0 && lua_rawlen(L, list) <= TN_SLICES_MAX, 2,
                   "data: a list of 1 to 64 strings or Buffers expected");
+    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, list); i++) {
+      int item = lua_rawgeti(L, list, i);
+      luaL_argcheck(L, item == LUA_TSTRING || item == LUA_TNUMBER || tn_cast(L, -1, TN_BUFFER), 2,
+                    "data: a list of 1 to 64 strings or Buffers expected");
+      lua_pop(L, 1);
+    }
     message->count = tn_slices_of_list(L, list, slices);
   } else if (type != LUA_TNIL) {
     slices[0] = tn_bytes_at(L, -1);
@@ -633,6 +648,12 @@ static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
   struct tn_message message = {0};
   const struct tn_address *address = tn_address_at(L, 3);
   int status = take_message(L, call->self, slices, &message, &control, &call->message);
+  const struct tn_object *object = call->self;
+  if (object->source != call->source || call->source->fd == TN_NO_FD) {
+    call->source = object->source; /* a metamethod of the message's tables closed it */
+    call->message = tn_object_push_end(L, object);
+    return TN_CLOSED;
+  }
   if (status < 0) {
     return status;
   }

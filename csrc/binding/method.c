@@ -304,7 +304,7 @@ static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method 
   lua_rawset(L, -3);
 }
 
-void tn_methods_add(lua_State *L, struct tn_runtime *rt, unsigned kind,
+void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                     const struct tn_method *rows) {
   for (const struct tn_method *row = rows; row->name; row++) {
     if ((row->flags & TN_PRIVATE) || (kind ? !(row->kinds & kind) : row->kinds != 0)) {

@@ -62,7 +62,7 @@ static inline int tn_call_give_way(struct tn_call *call) {
 
 struct tn_method {
   const char *name;
-  unsigned kinds; /* 0: a function without receiver */
+  uint64_t kinds; /* 0: a function without receiver */
   int interest;
   int slots;      /* arguments and state, receiver included, to pad to; 0: as many as are given */
   int seconds_at; /* the argument that limits the time, or 0 */
@@ -75,7 +75,7 @@ struct tn_method {
 
 /* Adds the rows that objects of that kind have (0: functions) to the table on top; private ones, or
  * only those. */
-void tn_methods_add(lua_State *L, struct tn_runtime *rt, unsigned kind,
+void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                     const struct tn_method *rows);
 void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);
 

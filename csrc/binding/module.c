@@ -3,12 +3,14 @@
 #include "binding/address.h"
 #include "binding/batch.h"
 #include "binding/buffer.h"
+#include "binding/child.h"
 #include "binding/clock.h"
 #include "binding/connection.h"
 #include "binding/copy.h"
 #include "binding/error.h"
 #include "binding/inner.h"
 #include "binding/input.h"
+#include "binding/interest.h"
 #include "binding/join_set.h"
 #include "binding/lookup.h"
 #include "binding/message.h"
@@ -16,8 +18,10 @@
 #include "binding/options.h"
 #include "binding/output.h"
 #include "binding/pipe.h"
+#include "binding/poll.h"
 #include "binding/readiness.h"
 #include "binding/scheduler.h"
+#include "binding/signal.h"
 #include "binding/socket.h"
 #include "binding/stream.h"
 #include "binding/task_class.h"
@@ -36,22 +40,40 @@
 
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
-    tn_object_methods,    tn_option_methods,     tn_input_methods,       tn_output_methods,
-    tn_readiness_methods, tn_connection_methods, tn_tcp_stream_methods,  tn_message_methods,
-    tn_batch_methods,     tn_stream_methods,     tn_unix_socket_methods, tn_unix_stream_methods,
-    tn_pipe_methods,      tn_socket_methods,     tn_task_methods,        tn_join_set_methods,
-    tn_clock_methods,     tn_lookup_methods,     tn_copy_methods,        NULL,
+    tn_object_methods,
+    tn_option_methods,
+    tn_input_methods,
+    tn_output_methods,
+    tn_readiness_methods,
+    tn_connection_methods,
+    tn_tcp_stream_methods,
+    tn_message_methods,
+    tn_batch_methods,
+    tn_stream_methods,
+    tn_unix_socket_methods,
+    tn_unix_stream_methods,
+    tn_pipe_methods,
+    tn_poll_methods,
+    tn_signal_methods,
+    tn_child_methods,
+    tn_socket_methods,
+    tn_task_methods,
+    tn_join_set_methods,
+    tn_clock_methods,
+    tn_lookup_methods,
+    tn_copy_methods,
+    NULL,
 };
 
 static const struct tn_class *const classes[] = {
-    &tn_error_class,        &tn_socket_addr_class,   &tn_buffer_class,
-    &tn_ready_class,        &tn_task_class,          &tn_join_set_class,
-    &tn_lookup_class,       &tn_tcp_socket_class,    &tn_tcp_stream_class,
-    &tn_tcp_listener_class, &tn_half_classes[0],     &tn_half_classes[1],
-    &tn_half_classes[2],    &tn_half_classes[3],     &tn_socket_class,
-    &tn_message_class,      &tn_udp_socket_class,    &tn_unix_socket_class,
-    &tn_unix_stream_class,  &tn_unix_listener_class, &tn_unix_datagram_class,
-    &tn_pipe_sender_class,  &tn_pipe_receiver_class,
+    &tn_error_class,         &tn_socket_addr_class,  &tn_buffer_class,      &tn_ready_class,
+    &tn_task_class,          &tn_join_set_class,     &tn_lookup_class,      &tn_tcp_socket_class,
+    &tn_tcp_stream_class,    &tn_tcp_listener_class, &tn_half_classes[0],   &tn_half_classes[1],
+    &tn_half_classes[2],     &tn_half_classes[3],    &tn_socket_class,      &tn_message_class,
+    &tn_udp_socket_class,    &tn_unix_socket_class,  &tn_unix_stream_class, &tn_unix_listener_class,
+    &tn_unix_datagram_class, &tn_signal_class,       &tn_child_class,       &tn_poll_class,
+    &tn_registry_class,      &tn_events_class,       &tn_event_class,       &tn_waker_class,
+    &tn_source_fd_class,     &tn_interest_class,     &tn_pipe_sender_class, &tn_pipe_receiver_class,
 };
 
 static int runtime_gc(lua_State *L) {
@@ -117,6 +139,17 @@ static int process_id(lua_State *L) {
   return 1;
 }
 
+/* environment() → list of "NAME=value". */
+static int environment(lua_State *L) {
+  lua_newtable(L);
+  lua_Integer count = 0;
+  for (char *const *entry = tn_environment(); entry && *entry; entry++) {
+    lua_pushstring(L, *entry);
+    lua_rawseti(L, -2, ++count);
+  }
+  return 1;
+}
+
 /* is_socket_file(path) → boolean, or nil where there is no file. */
 static int is_socket_file(lua_State *L) {
   int answer = tn_path_is_socket(luaL_checkstring(L, 1));
@@ -136,7 +169,7 @@ static int enter(lua_State *L) {
 
 /* kind(value) → the name of its class, or nil. */
 static int kind(lua_State *L) {
-  const struct tn_header *header = tn_cast(L, 1, ~0U);
+  const struct tn_header *header = tn_cast(L, 1, UINT64_MAX);
   if (header) {
     lua_pushstring(L, tn_kind_name(header->kind));
   } else {
@@ -155,6 +188,7 @@ static const luaL_Reg functions[] = {
     {"metrics", tn_metrics_table},
     {"configure", tn_configure},
     {"now", tn_now},
+    {"signal", tn_signal_new},
     {"is_error", tn_is_error},
     {NULL, NULL},
 };
@@ -191,6 +225,8 @@ static const luaL_Reg private_functions[] = {
     {"locate", tn_error_locate},
     {"enter", enter},
     {"new_pipe", tn_pipe_new},
+    {"spawn_child", tn_child_new},
+    {"environment", environment},
     {"open_fifo", tn_pipe_open_fifo},
     {"is_socket_file", is_socket_file},
     {"option_problem", tn_option_problem},
@@ -212,6 +248,9 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
     lua_pop(L, 1);
   }
   tn_options_add(L, rt);
+  lua_getfield(L, -1, tn_interest_class.name);
+  tn_interest_constants(L, rt);
+  lua_pop(L, 1);
   lua_pushnil(L); /* nothing for scripts to see in it */
   lua_setfield(L, -2, tn_lookup_class.name);
 }
@@ -229,6 +268,13 @@ static void open_functions(lua_State *L, struct tn_runtime *rt) {
   for (const struct tn_method *const *table = method_tables; *table; table++) {
     tn_methods_add(L, rt, 0, *table);
   }
+}
+
+/* Of tcpnet.h, for programs around Lua. */
+LUAMOD_API int tcpnet_waker_wake(int fd);
+
+int tcpnet_waker_wake(int fd) {
+  return tn_waker_wake(fd);
 }
 
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L);

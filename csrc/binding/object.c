@@ -89,7 +89,7 @@ static int object_tostring(lua_State *L) {
   char here[TN_ADDRESS_TEXT_MAX] = "unbound";
   char there[TN_ADDRESS_TEXT_MAX] = "";
   tn_fd fd = object->source->fd;
-  if (object->source->is_pipe) {
+  if (object->source->is_pipe || object->source->is_selector) {
     lua_pushfstring(L, "%s (fd %d)", kind, fd);
     return 1;
   }
@@ -193,7 +193,7 @@ struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd) 
   return source;
 }
 
-int tn_object_open(lua_State *L, unsigned kind, int domain, int type, int protocol,
+int tn_object_open(lua_State *L, uint64_t kind, int domain, int type, int protocol,
                    const char *op) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_runtime_check(L, rt, op);
@@ -206,7 +206,7 @@ int tn_object_open(lua_State *L, unsigned kind, int domain, int type, int protoc
   return 1;
 }
 
-int tn_object_pair(lua_State *L, struct tn_runtime *rt, unsigned first, unsigned second,
+int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t second,
                    const tn_fd fds[2]) {
   struct tn_source *sources[2] = {tn_source_new(rt->reactor, fds[0]),
                                   tn_source_new(rt->reactor, fds[1])};
@@ -226,7 +226,7 @@ int tn_object_pair(lua_State *L, struct tn_runtime *rt, unsigned first, unsigned
   return 2;
 }
 
-int tn_object_open_pair(lua_State *L, unsigned kind, int type) {
+int tn_object_open_pair(lua_State *L, uint64_t kind, int type) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_runtime_check(L, rt, "pair");
   tn_object_new(L, rt, kind, NULL);
@@ -236,7 +236,7 @@ int tn_object_open_pair(lua_State *L, unsigned kind, int type) {
   return status < 0 ? tn_fail(L, rt, status, "pair", NULL) : tn_object_pair(L, rt, kind, kind, fds);
 }
 
-int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message)) {
+int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const char **message)) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_fd fd = (tn_fd)tn_check_integer(L, 1, "fd", 0, INT_MAX);
   const char *message = NULL;
@@ -388,11 +388,11 @@ enum {
 
 /* clang-format off */
 const struct tn_method tn_object_methods[] = {
-  {.name = "local_addr", .kinds = TN_SOURCES & ~TN_PIPES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_local_addr},
+  {.name = "local_addr", .kinds = TN_SOURCES & ~TN_PIPES & ~TN_POLL, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_local_addr},
   {.name = "peer_addr",  .kinds = (TN_STREAMS & ~TN_PIPES) | TN_MESSAGERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
   {.name = "take_error", .kinds = TN_ON_ANY,  .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_take_error},
   {.name = "fd",         .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_fd},
-  {.name = "into_fd",    .kinds = TN_SOURCES & ~TN_HALVES,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
+  {.name = "into_fd",    .kinds = TN_SOURCES & ~TN_HALVES & ~TN_POLL,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
   {.name = "set_timeout", .kinds = TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_timeout},
   {.name = "set_read_timeout",  .kinds = READ_TIMED, .slots = 2, .flags = TN_NEVER_WAITS,

@@ -13,7 +13,7 @@ extern const struct tn_method tn_object_methods[];
 
 /* from_fd(fd) of a class: adopts a descriptor after `check` has accepted it (0, or a failure with a
  * message). */
-int tn_object_from_fd(lua_State *L, unsigned kind, int (*check)(tn_fd fd, const char **message));
+int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const char **message));
 /* An integer option of SOL_SOCKET, for such checks; negative: a failure. */
 int tn_socket_property(tn_fd fd, int number);
 /* Such checks. */
@@ -26,11 +26,11 @@ int tn_check_unix_stream_fd(tn_fd fd, const char **message);
 int tn_check_unix_listener_fd(tn_fd fd, const char **message);
 int tn_check_unix_datagram_fd(tn_fd fd, const char **message);
 /* A new object of that kind around a socket of that domain, type and protocol, or `nil, err`. */
-int tn_object_open(lua_State *L, unsigned kind, int domain, int type, int protocol, const char *op);
+int tn_object_open(lua_State *L, uint64_t kind, int domain, int type, int protocol, const char *op);
 /* A pair of connected Unix sockets of that type. */
-int tn_object_open_pair(lua_State *L, unsigned kind, int type);
+int tn_object_open_pair(lua_State *L, uint64_t kind, int type);
 /* Two objects on top of the stack around a pair of descriptors, or an error without memory. */
-int tn_object_pair(lua_State *L, struct tn_runtime *rt, unsigned first, unsigned second,
+int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t second,
                    const tn_fd fds[2]);
 /* A new source for the descriptor, which is closed where there is no memory: raises then. */
 struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd);

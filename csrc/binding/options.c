@@ -81,7 +81,7 @@ static void add_accessor(lua_State *L, struct tn_runtime *rt, const struct tn_op
   lua_pushlightuserdata(L, rt);
   lua_pushlightuserdata(L, (void *)option);
   lua_pushcclosure(L, function, 2);
-  for (unsigned kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
+  for (uint64_t kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
     if (option->classes & kind & TN_SOURCES) {
       lua_getfield(L, -2, tn_kind_name(kind));
       lua_pushvalue(L, -2);
@@ -123,7 +123,7 @@ void tn_options_add(lua_State *L, struct tn_runtime *rt) {
 
 /* --- by the system's names --- */
 
-static unsigned kind_of(lua_State *L) {
+static uint64_t kind_of(lua_State *L) {
   return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
 }
 
@@ -249,7 +249,7 @@ static bool reading_takes(const struct tn_option *option) {
 
 /* options() → name → value of all that this socket has now. */
 static int attempt_options(lua_State *L, struct tn_call *call) {
-  unsigned kind = kind_of(L);
+  uint64_t kind = kind_of(L);
   lua_newtable(L);
   for (size_t i = 0; i < tn_options_count; i++) {
     struct tn_option_value value = {.option = &tn_options[i]};
@@ -319,7 +319,7 @@ static void append(lua_State *L, const char *text) {
 /* The names of the classes that have it, a list. */
 static void push_classes(lua_State *L, unsigned classes) {
   lua_newtable(L);
-  for (unsigned kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
+  for (uint64_t kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
     if (classes & kind & TN_SOURCES) {
       append(L, tn_kind_name(kind));
     }
@@ -356,7 +356,7 @@ static void push_row(lua_State *L, const struct tn_option *option) {
   set_integer(L, "most", option->most);
   set_flag(L, "get", option->access & TN_OPTION_GET);
   set_flag(L, "set", option->access & TN_OPTION_SET);
-  set_flag(L, "inherited", option->classes & TN_INHERITED);
+  set_flag(L, "inherited", option->access & TN_OPTION_INHERITED);
   set_flag(L, "present", option->number != TN_ABSENT);
   push_classes(L, option->classes);
   lua_setfield(L, -2, "classes");
@@ -393,7 +393,7 @@ int tn_option_info_rows(lua_State *L) {
 /* --- tables of options --- */
 
 /* The entry at the top of a table's traversal: its name below, its value on top. */
-static const char *take_entry(lua_State *L, unsigned kind, struct tn_option_value *value,
+static const char *take_entry(lua_State *L, uint64_t kind, struct tn_option_value *value,
                               int *status) {
   const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
   *status = 0;
@@ -408,7 +408,7 @@ static const char *take_entry(lua_State *L, unsigned kind, struct tn_option_valu
 }
 
 /* Leaves what is wrong with the options in the table at `index` on top, or nil. */
-static const char *push_table_problem(lua_State *L, int index, unsigned kind) {
+static const char *push_table_problem(lua_State *L, int index, uint64_t kind) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     struct tn_option_value value;
     int status;
@@ -424,7 +424,7 @@ static const char *push_table_problem(lua_State *L, int index, unsigned kind) {
 int tn_option_problem(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   const char *class = luaL_checkstring(L, 2);
-  unsigned kind = 1;
+  uint64_t kind = 1;
   while (strcmp(tn_kind_name(kind), class) != 0) {
     kind <<= 1;
   }
@@ -432,7 +432,7 @@ int tn_option_problem(lua_State *L) {
   return 1;
 }
 
-static int check_table(lua_State *L, unsigned kind) {
+static int check_table(lua_State *L, uint64_t kind) {
   luaL_checktype(L, 2, LUA_TTABLE);
   const char *wrong = push_table_problem(L, 2, kind);
   if (wrong) {
@@ -448,7 +448,7 @@ static int prepare_options(lua_State *L, struct tn_runtime *rt) {
 }
 
 /* What a listener accepts. */
-static unsigned accepted_kind(lua_State *L) {
+static uint64_t accepted_kind(lua_State *L) {
   return kind_of(L) == TN_TCP_LISTENER ? TN_TCP_STREAM : TN_UNIX_STREAM;
 }
 
@@ -459,7 +459,7 @@ static int prepare_accept_options(lua_State *L, struct tn_runtime *rt) {
 
 /* set_options{name = value, …}: all of them, or the first failure. */
 static int attempt_set_options(lua_State *L, struct tn_call *call) {
-  unsigned kind = kind_of(L);
+  uint64_t kind = kind_of(L);
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     struct tn_option_value value;
     int status;
@@ -484,7 +484,7 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
     if (status < 0) {
       continue;
     }
-    if (value.option->classes & TN_INHERITED) {
+    if (value.option->access & TN_OPTION_INHERITED) {
       status = tn_option_set(call->source->fd, &value);
       continue;
     }

@@ -3,8 +3,7 @@
 #include "binding/readiness.h"
 
 #include "binding/error.h"
-
-#include <string.h>
+#include "binding/interest.h"
 
 struct ready {
   struct tn_header header;
@@ -85,27 +84,10 @@ const struct tn_class tn_ready_class = {"Ready", TN_READY, functions, metamethod
 
 enum { READABLE_KINDS = TN_READERS | TN_MESSAGERS, WRITABLE_KINDS = TN_WRITERS | TN_MESSAGERS };
 
-static int check_interest(lua_State *L, int index) {
-  static const struct {
-    const char *name;
-    int bits;
-  } interests[] = {{"r", TN_READABLE},
-                   {"w", TN_WRITABLE},
-                   {"rw", TN_READABLE | TN_WRITABLE},
-                   {"p", TN_PRIORITY}};
-  const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
-  for (size_t i = 0; i < sizeof interests / sizeof interests[0]; i++) {
-    if (strcmp(interests[i].name, name) == 0) {
-      return interests[i].bits;
-    }
-  }
-  return luaL_argerror(L, index, "interest: \"r\", \"w\", \"rw\" or \"p\" expected");
-}
-
 /* The halves know one direction only. */
 static int interest_of(lua_State *L, const struct tn_call *call) {
-  unsigned kind = ((const struct tn_object *)call->self)->header.kind;
-  int interest = check_interest(L, 2);
+  uint64_t kind = ((const struct tn_object *)call->self)->header.kind;
+  int interest = tn_check_interest(L, 2);
   int possible = (kind & READABLE_KINDS ? TN_READABLE | TN_PRIORITY : 0) |
                  (kind & WRITABLE_KINDS ? TN_WRITABLE : 0);
   luaL_argcheck(L, interest & possible, 2, "interest: the other half has that direction");
@@ -131,7 +113,7 @@ static int state_of(const struct tn_source *source, int interest) {
 
 static int prepare_interest(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  check_interest(L, 2);
+  tn_check_interest(L, 2);
   return 0;
 }
 
@@ -161,7 +143,7 @@ static int attempt_able(lua_State *L, struct tn_call *call) {
 
 static int prepare_try_io(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  int interest = check_interest(L, 2);
+  int interest = tn_check_interest(L, 2);
   luaL_argcheck(L, (interest & (interest - 1)) == 0, 2, "interest: one direction expected");
   luaL_checktype(L, 3, LUA_TFUNCTION);
   return 0;

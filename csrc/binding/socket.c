@@ -122,7 +122,7 @@ static int attempt_as_socket(lua_State *L, struct tn_call *call) {
 }
 
 /* The socket becomes an object of `kind` if `check` has nothing against it. */
-static int convert(lua_State *L, struct tn_call *call, unsigned kind,
+static int convert(lua_State *L, struct tn_call *call, uint64_t kind,
                    int (*check)(tn_fd fd, const char **message)) {
   struct tn_object *object = call->self;
   struct tn_address peer = {.length = sizeof peer.storage};
@@ -290,7 +290,7 @@ const struct tn_class tn_socket_class = {"Socket", TN_SOCKET, functions, tn_obje
                     .attempt = attempt_into_##kind}
 const struct tn_method tn_socket_methods[] = {
   {.name = "try_clone", .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_try_clone},
-  {.name = "as_socket", .kinds = TN_SOURCES & ~TN_HALVES & ~TN_PIPES, .slots = 1, .flags = TN_NEVER_WAITS,
+  {.name = "as_socket", .kinds = TN_SOURCES & ~TN_HALVES & ~TN_PIPES & ~TN_POLL, .slots = 1, .flags = TN_NEVER_WAITS,
    .attempt = attempt_as_socket},
   INTO(tcp_socket), INTO(tcp_stream), INTO(tcp_listener), INTO(udp_socket), INTO(unix_socket), INTO(unix_stream),
   INTO(unix_listener), INTO(unix_datagram),

@@ -34,7 +34,7 @@ static int attempt_shutdown(lua_State *L, struct tn_call *call) {
 
 /* --- halves --- */
 
-static struct tn_object *push_half(lua_State *L, struct tn_call *call, unsigned kind) {
+static struct tn_object *push_half(lua_State *L, struct tn_call *call, uint64_t kind) {
   struct tn_object *half = tn_object_new(L, call->rt, kind, NULL);
   half->source = tn_source_retain(call->source);
   half->half_of = ((const struct tn_object *)call->self)->header.kind;

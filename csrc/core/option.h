@@ -40,6 +40,8 @@ enum tn_option_access {
   TN_OPTION_GET = 1,
   TN_OPTION_SET = 2,
   TN_OPTION_DO = 4, /* an action of its own name, without set_ */
+  /* an accepted socket has what its listener has: one system call less for each */
+  TN_OPTION_INHERITED = 8,
 };
 
 /* Which kinds of socket have it, bits. */
@@ -56,8 +58,6 @@ enum tn_option_class {
   TN_ON_TCP = TN_ON_TCP_SOCKET | TN_ON_TCP_STREAM | TN_ON_TCP_LISTENER,
   TN_ON_UNIX = TN_ON_UNIX_SOCKET | TN_ON_UNIX_STREAM | TN_ON_UNIX_LISTENER | TN_ON_UNIX_DATAGRAM,
   TN_ON_ANY = TN_ON_TCP | TN_ON_UDP_SOCKET | TN_ON_UNIX | TN_ON_SOCKET,
-  /* an accepted socket has what its listener has: one system call less for each */
-  TN_INHERITED = 1 << 30,
 };
 
 struct tn_option {

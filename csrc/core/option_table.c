@@ -17,7 +17,7 @@
 #define UDP (TN_ON_UDP_SOCKET | TN_ON_SOCKET)
 #define UNIX (TN_ON_UNIX | TN_ON_SOCKET)
 #define GENERIC TN_ON_SOCKET
-#define INHERITED TN_INHERITED
+#define INHERITED TN_OPTION_INHERITED
 
 /* clang-format off */
 const struct tn_option tn_options[] = {
@@ -30,15 +30,15 @@ const struct tn_option tn_options[] = {
    "The same, balancing the load between them."},
   {ROW(broadcast, SOL_SOCKET, SO_BROADCAST), BOOL, RW, ANY, 0, 1, "", "all",
    "Whether datagrams may be sent to a broadcast address."},
-  {ROW(keepalive, SOL_SOCKET, SO_KEEPALIVE), BOOL, RW, ANY | INHERITED, 0, 1, "", "all",
+  {ROW(keepalive, SOL_SOCKET, SO_KEEPALIVE), BOOL, RW | INHERITED, ANY, 0, 1, "", "all",
    "Whether an idle connection is probed."},
-  {ROW(linger, SOL_SOCKET, SO_LINGER), TN_OPTION_LINGER, RW, ANY | INHERITED, 0, 65535, "seconds", "all",
+  {ROW(linger, SOL_SOCKET, SO_LINGER), TN_OPTION_LINGER, RW | INHERITED, ANY, 0, 65535, "seconds", "all",
    "Whole seconds that closing waits for unsent bytes; nil: it does not wait. More than 0 may block the program."},
   {ROW(zero_linger, SOL_SOCKET, SO_LINGER), TN_OPTION_ZERO_LINGER, RW, ANY, 0, 0, "", "all",
    "Closing sends RST and drops unsent bytes."},
-  {ROW(send_buffer_size, SOL_SOCKET, SO_SNDBUF), INT, RW, ANY | INHERITED, 0, INT_MAX, "bytes", "all",
+  {ROW(send_buffer_size, SOL_SOCKET, SO_SNDBUF), INT, RW | INHERITED, ANY, 0, INT_MAX, "bytes", "all",
    "Size of the kernel's send buffer; Linux doubles what is set."},
-  {ROW(recv_buffer_size, SOL_SOCKET, SO_RCVBUF), INT, RW, ANY | INHERITED, 0, INT_MAX, "bytes", "all",
+  {ROW(recv_buffer_size, SOL_SOCKET, SO_RCVBUF), INT, RW | INHERITED, ANY, 0, INT_MAX, "bytes", "all",
    "Size of the kernel's receive buffer; Linux doubles what is set."},
   {ROW(send_buffer_size_force, SOL_SOCKET, SO_SNDBUFFORCE), INT, W, ANY, 0, INT_MAX, "bytes", "Linux",
    "The same past the system's limit (CAP_NET_ADMIN)."},
@@ -120,9 +120,9 @@ const struct tn_option tn_options[] = {
    "Whether it listens."},
 
   /* --- IPPROTO_IP --- */
-  {ROW(ttl, IPPROTO_IP, IP_TTL), INT, RW, IP | INHERITED, 1, 255, "hops", "all",
+  {ROW(ttl, IPPROTO_IP, IP_TTL), INT, RW | INHERITED, IP, 1, 255, "hops", "all",
    "Time to live of the packets sent over IPv4."},
-  {ROW(tos_v4, IPPROTO_IP, IP_TOS), INT, RW, IP | INHERITED, 0, 255, "", "all",
+  {ROW(tos_v4, IPPROTO_IP, IP_TOS), INT, RW | INHERITED, IP, 0, 255, "", "all",
    "Type of service of the packets sent over IPv4: DSCP and ECN bits; those of ECN are TCP's own on a stream."},
   {ROW(recv_tos_v4, IPPROTO_IP, IP_RECVTOS), BOOL, RW, IP, 0, 1, "", "Linux, FreeBSD, macOS",
    "Whether the type of service comes with each datagram, as control data."},
@@ -174,9 +174,9 @@ const struct tn_option tn_options[] = {
   /* --- IPPROTO_IPV6 --- */
   {ROW(only_v6, IPPROTO_IPV6, IPV6_V6ONLY), BOOL, RW, IP, 0, 1, "", "all",
    "Whether a socket for IPv6 refuses IPv4; to be set before it is bound."},
-  {ROW(unicast_hops_v6, IPPROTO_IPV6, IPV6_UNICAST_HOPS), INT, RW, IP | INHERITED, -1, 255, "hops", "all",
+  {ROW(unicast_hops_v6, IPPROTO_IPV6, IPV6_UNICAST_HOPS), INT, RW | INHERITED, IP, -1, 255, "hops", "all",
    "Hop limit of the packets sent over IPv6; -1: the route's."},
-  {ROW(tclass_v6, IPPROTO_IPV6, IPV6_TCLASS), INT, RW, IP | INHERITED, 0, 255, "", "Linux, FreeBSD, macOS",
+  {ROW(tclass_v6, IPPROTO_IPV6, IPV6_TCLASS), INT, RW | INHERITED, IP, 0, 255, "", "Linux, FreeBSD, macOS",
    "Traffic class of the packets sent over IPv6: DSCP and ECN bits."},
   {ROW(recv_tclass_v6, IPPROTO_IPV6, IPV6_RECVTCLASS), BOOL, RW, IP, 0, 1, "", "Linux, FreeBSD, macOS",
    "Whether the traffic class comes with each datagram, as control data."},
@@ -226,7 +226,7 @@ const struct tn_option tn_options[] = {
    "(source, group[, interface]): receives from it again."},
 
   /* --- IPPROTO_TCP --- */
-  {ROW(nodelay, IPPROTO_TCP, TCP_NODELAY), BOOL, RW, TCP | INHERITED, 0, 1, "", "all",
+  {ROW(nodelay, IPPROTO_TCP, TCP_NODELAY), BOOL, RW | INHERITED, TCP, 0, 1, "", "all",
    "Whether small segments are sent at once, without Nagle's algorithm (RFC 896)."},
   {ROW(quickack, IPPROTO_TCP, TCP_QUICKACK), BOOL, RW, TCP, 0, 1, "", "Linux",
    "Whether acknowledgements are sent at once; the kernel may change it back."},
@@ -234,13 +234,13 @@ const struct tn_option tn_options[] = {
    "Whether only full segments are sent, for at most 200 ms."},
   {ROW(tcp_mss, IPPROTO_TCP, TCP_MAXSEG), INT, RW, TCP, 0, 65535, "bytes", "Unix",
    "Largest segment; set before the connection is made it limits what the peer sends, too."},
-  {ROW(tcp_keepalive_time, IPPROTO_TCP, TCP_KEEPIDLE), TN_OPTION_SECONDS, RW, TCP | INHERITED, 1, 32767, "seconds", "Linux, FreeBSD, macOS",
+  {ROW(tcp_keepalive_time, IPPROTO_TCP, TCP_KEEPIDLE), TN_OPTION_SECONDS, RW | INHERITED, TCP, 1, 32767, "seconds", "Linux, FreeBSD, macOS",
    "Whole seconds of idleness before the first keepalive probe."},
-  {ROW(tcp_keepalive_interval, IPPROTO_TCP, TCP_KEEPINTVL), TN_OPTION_SECONDS, RW, TCP | INHERITED, 1, 32767, "seconds", "Linux, FreeBSD, macOS",
+  {ROW(tcp_keepalive_interval, IPPROTO_TCP, TCP_KEEPINTVL), TN_OPTION_SECONDS, RW | INHERITED, TCP, 1, 32767, "seconds", "Linux, FreeBSD, macOS",
    "Whole seconds between keepalive probes."},
-  {ROW(tcp_keepalive_retries, IPPROTO_TCP, TCP_KEEPCNT), INT, RW, TCP | INHERITED, 1, 127, "probes", "Linux, FreeBSD, macOS",
+  {ROW(tcp_keepalive_retries, IPPROTO_TCP, TCP_KEEPCNT), INT, RW | INHERITED, TCP, 1, 127, "probes", "Linux, FreeBSD, macOS",
    "How many probes go unanswered before the connection is given up."},
-  {ROW(tcp_user_timeout, IPPROTO_TCP, TCP_USER_TIMEOUT), TN_OPTION_MILLISECONDS, RW, TCP | INHERITED, 0, INT_MAX, "seconds", "Linux",
+  {ROW(tcp_user_timeout, IPPROTO_TCP, TCP_USER_TIMEOUT), TN_OPTION_MILLISECONDS, RW | INHERITED, TCP, 0, INT_MAX, "seconds", "Linux",
    "How long sent data may stay unacknowledged before the connection is given up (RFC 5482); nil: the system's choice."},
   {ROW(tcp_congestion, IPPROTO_TCP, TCP_CONGESTION), TN_OPTION_TEXT, RW, TCP, 0, 15, "", "Linux, FreeBSD",
    "Name of the congestion control."},

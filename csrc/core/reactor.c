@@ -8,6 +8,7 @@
 #include "core/resolver.h"
 #include "core/source.h"
 #include "core/status.h"
+#include "core/watch.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -316,7 +317,8 @@ static void on_interrupt(uv_signal_t *signal, int number) {
 }
 
 void tn_reactor_watch_interrupt(struct tn_reactor *reactor) {
-  if (reactor->interrupt || !(reactor->interrupt = tn_interrupt_save())) {
+  if (reactor->interrupts_taken || reactor->interrupt ||
+      !(reactor->interrupt = tn_interrupt_save())) {
     return;
   }
   uv_signal_start(&reactor->signal, on_interrupt, SIGINT);
@@ -377,6 +379,7 @@ void tn_reactor_free(struct tn_reactor *reactor) {
     uv_close((uv_handle_t *)&reactor->timer, NULL);
     uv_close((uv_handle_t *)&reactor->signal, NULL);
     tn_resolver_close(reactor);
+    tn_watches_close(reactor);
     uv_run(&reactor->loop, UV_RUN_DEFAULT);
     tn_resolver_free(reactor);
     if (uv_loop_close(&reactor->loop) == 0) {

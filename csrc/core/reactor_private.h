@@ -28,7 +28,9 @@ struct tn_reactor {
   bool turning; /* inside uv_run */
   bool interrupted;
   struct tn_interrupt *interrupt;
+  int interrupts_taken;         /* by Signal objects: SIGINT is theirs */
   struct tn_resolver *resolver; /* made at the first lookup */
+  struct tn_watch *watches;     /* signals and children */
   struct tn_source *sources;
   struct tn_source *free_sources;
   struct tn_source *graveyard; /* released by finalizers */

@@ -112,6 +112,45 @@ static void end_claim(struct tn_reactor *reactor, struct tn_claim *claim) {
   }
 }
 
+/* A Poll ends its selector; a registered source leaves it, for a copy of the descriptor elsewhere
+ * would keep it in there. */
+static void leave_selector(struct tn_source *source) {
+  struct tn_selector *selector = source->selector;
+  if (!selector) {
+    return;
+  }
+  if (source->is_selector) {
+    selector->fd = TN_NO_FD;
+  } else if (selector->fd != TN_NO_FD && !tn_reactor_forked(source->reactor)) {
+    tn_selector_set(selector->fd, TN_SELECT_REMOVE, source->fd, 0, 0);
+  }
+  source->selector = NULL;
+  tn_selector_release(selector);
+}
+
+int tn_source_select(struct tn_source *source, struct tn_selector *selector, enum tn_selection what,
+                     int interest, uint64_t token) {
+  if (what == TN_SELECT_ADD && source->selector) {
+    return -EEXIST;
+  }
+  if (what != TN_SELECT_ADD && source->selector != selector) {
+    return -ENOENT;
+  }
+  if (what == TN_SELECT_ADD &&
+      (source->waiters.head || source->reading.holder || source->writing.holder)) {
+    return TN_EBUSY;
+  }
+  if (what == TN_SELECT_REMOVE) {
+    leave_selector(source);
+    return 0;
+  }
+  int status = tn_selector_set(selector->fd, what, source->fd, interest, token);
+  if (status == 0 && what == TN_SELECT_ADD) {
+    source->selector = tn_selector_retain(selector);
+  }
+  return status;
+}
+
 tn_fd tn_source_into_fd(struct tn_source *source) {
   struct node *node = node_of(source);
   struct tn_reactor *reactor = source->reactor;
@@ -119,7 +158,6 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   if (fd == TN_NO_FD || !reactor) {
     return TN_NO_FD;
   }
-  source->fd = TN_NO_FD;
   end_claim(reactor, &source->reading);
   end_claim(reactor, &source->writing);
   tn_wake_all(reactor, &source->waiters, TN_CLOSED);
@@ -134,6 +172,8 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
     uv_close((uv_handle_t *)&node->poll, on_close);
   }
   node->registered = false;
+  leave_selector(source);
+  source->fd = TN_NO_FD;
   tn_bytes_free(&source->input);
   tn_rights_free(source->rights);
   source->rights = NULL;

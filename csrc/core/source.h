@@ -9,6 +9,7 @@
 #include "core/bytes.h"
 #include "core/reactor.h"
 #include "core/rights.h"
+#include "core/selector.h"
 #include "platform/platform.h"
 
 struct tn_option_value;
@@ -41,8 +42,10 @@ struct tn_source {
   struct tn_claim reading;
   struct tn_claim writing;
   struct tn_bytes input;
-  struct tn_rights *rights; /* NULL until one came */
-  socklen_t peer_length;    /* 0: not known; the kernel forgets it with the connection */
+  struct tn_rights *rights;     /* NULL until one came */
+  struct tn_selector *selector; /* its own, of a Poll, or the one that it is registered with */
+  bool is_selector;
+  socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
   struct sockaddr_in6 peer;
   struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
 };
@@ -75,6 +78,11 @@ void tn_source_end_waits(struct tn_source *source);
 void tn_source_wake(struct tn_source *source, int interest, int reason);
 /* Listens for `interest` although nobody waits, so that the next event clears `drained`. */
 int tn_source_arm(struct tn_source *source, int interest);
+
+/* Enters it into a selector, changes or ends that: 0, -EEXIST, -ENOENT, or -EBUSY while somebody
+ * waits for it. */
+int tn_source_select(struct tn_source *source, struct tn_selector *selector, enum tn_selection what,
+                     int interest, uint64_t token);
 
 /* Whom it is connected to, as long as the source lives: 0, or a failure. */
 void tn_source_set_peer(struct tn_source *source, const struct tn_address *address);

@@ -125,6 +125,24 @@ struct tn_extended_error {
 
 /* The conditions of the moment, as bits of `enum tn_ready`. */
 int tn_socket_poll(tn_fd fd, int interest);
+/* A selector reports what has become ready since it was asked last: edges, not levels (epoll(7)).
+ */
+struct tn_selected {
+  uint64_t token;
+  int ready; /* bits of `enum tn_ready`, as the system says them */
+};
+
+enum tn_selection { TN_SELECT_ADD, TN_SELECT_CHANGE, TN_SELECT_REMOVE };
+
+int tn_selector_open(void);
+/* -EEXIST: it is in there already; -ENOENT: it is not. */
+int tn_selector_set(tn_fd selector, enum tn_selection what, tn_fd fd, int interest, uint64_t token);
+/* How many there are now, without waiting. */
+int tn_selector_poll(tn_fd selector, struct tn_selected *selected, int capacity);
+/* A descriptor that becomes readable when it is woken, from any thread and in a signal handler. */
+int tn_waker_open(void);
+int tn_waker_wake(tn_fd waker);
+
 int tn_socket_name(tn_fd fd, struct sockaddr *address, socklen_t *length);
 int tn_socket_peer(tn_fd fd, struct sockaddr *address, socklen_t *length);
 /* Reads and clears the pending error: 0, or the error negative. */
@@ -144,7 +162,16 @@ unsigned tn_interface_with(const struct in_addr *address);
 /* The first address of that interface; false: it has none. */
 bool tn_interface_address(unsigned index, struct in_addr *address);
 
+/* Signals by name ("SIGTERM"); 0 where there is none of that name. */
+int tn_signal_number(const char *name);
+const char *tn_signal_name(int number);
+
 int tn_process_id(void);
+int tn_process_kill(int pid, int number);
+/* Takes a child that has ended off the system's list; false: it has not. */
+bool tn_process_reap(int pid, bool wait);
+/* "NAME=value" each, NULL behind the last. */
+char *const *tn_environment(void);
 
 /* Runs `work` on a thread that nobody waits for, and keeps the library in memory: it may outlive
  * the Lua state. */

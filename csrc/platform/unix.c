@@ -570,10 +570,6 @@ bool tn_interface_address(unsigned index, struct in_addr *address) {
   return found;
 }
 
-int tn_process_id(void) {
-  return (int)getpid();
-}
-
 struct start {
   void (*work)(void *);
   void *argument;

@@ -1,0 +1,71 @@
+/* Processes and signals of platform.h, as POSIX has them. */
+#include "platform/platform.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+#define SIGNAL(name)                                                                               \
+  { #name, name }
+static const struct {
+  const char *name;
+  int number;
+} signals[] = {
+    SIGNAL(SIGHUP),  SIGNAL(SIGINT),   SIGNAL(SIGQUIT), SIGNAL(SIGILL),  SIGNAL(SIGTRAP),
+    SIGNAL(SIGABRT), SIGNAL(SIGBUS),   SIGNAL(SIGFPE),  SIGNAL(SIGKILL), SIGNAL(SIGUSR1),
+    SIGNAL(SIGSEGV), SIGNAL(SIGUSR2),  SIGNAL(SIGPIPE), SIGNAL(SIGALRM), SIGNAL(SIGTERM),
+    SIGNAL(SIGCHLD), SIGNAL(SIGCONT),  SIGNAL(SIGSTOP), SIGNAL(SIGTSTP), SIGNAL(SIGTTIN),
+    SIGNAL(SIGTTOU), SIGNAL(SIGURG),   SIGNAL(SIGXCPU), SIGNAL(SIGXFSZ), SIGNAL(SIGVTALRM),
+    SIGNAL(SIGPROF), SIGNAL(SIGWINCH), SIGNAL(SIGIO),   SIGNAL(SIGSYS),
+#ifdef SIGPWR
+    SIGNAL(SIGPWR),
+#endif
+#ifdef SIGINFO
+    SIGNAL(SIGINFO),
+#endif
+};
+#undef SIGNAL
+
+enum { SIGNALS = sizeof signals / sizeof signals[0] };
+
+int tn_signal_number(const char *name) {
+  for (int i = 0; i < SIGNALS; i++) {
+    if (strcmp(signals[i].name, name) == 0) {
+      return signals[i].number;
+    }
+  }
+  return 0;
+}
+
+const char *tn_signal_name(int number) {
+  for (int i = 0; i < SIGNALS; i++) {
+    if (signals[i].number == number) {
+      return signals[i].name;
+    }
+  }
+  return "unknown signal";
+}
+
+int tn_process_id(void) {
+  return (int)getpid();
+}
+
+int tn_process_kill(int pid, int number) {
+  return kill(pid, number) < 0 ? -errno : 0;
+}
+
+bool tn_process_reap(int pid, bool wait) {
+  int result;
+  do {
+    result = waitpid(pid, NULL, wait ? 0 : WNOHANG);
+  } while (result < 0 && errno == EINTR);
+  return result != 0; /* an error says that somebody else was faster */
+}
+
+char *const *tn_environment(void) {
+  return environ;
+}

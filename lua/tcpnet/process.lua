@@ -1,0 +1,141 @@
+-- Child processes: tcpnet.process.spawn{ program, args…, stdin =, stdout =, stderr =, env =, cwd =, detached = }.
+local core = require "tcpnet.core"
+local check = require "tcpnet.check"
+
+local private = core.private
+
+local NULL = -1 -- /dev/null
+local STREAMS = { "stdin", "stdout", "stderr" }
+local KNOWN = { stdin = true, stdout = true, stderr = true, env = true, cwd = true, detached = true }
+
+local function refuse_unless(condition, message, ...)
+  check.that(condition, 1, "spawn", message:format(...))
+end
+
+local function check_text(value, what)
+  refuse_unless(type(value) == "string" and not value:find "\0", "%s: string without NUL expected, got %s", what,
+    type(value) == "string" and "one with a NUL" or type(value))
+end
+
+local function arguments_of(options)
+  refuse_unless(#options > 0, "a program expected as the first item")
+  local list = {}
+  for i, argument in ipairs(options) do
+    if math.type(argument) then
+      argument = tostring(argument)
+    end
+    check_text(argument, i == 1 and "program" or "argument " .. i - 1)
+    list[i] = argument
+  end
+  for key in pairs(options) do
+    refuse_unless(KNOWN[key] or math.type(key) == "integer" and key >= 1 and key <= #list, "unknown option '%s'",
+      tostring(key))
+  end
+  return list
+end
+
+-- This process's environment with those changes; false takes a variable away.
+local function environment_of(changes)
+  if changes == nil then
+    return nil
+  end
+  refuse_unless(type(changes) == "table", "env: table expected, got %s", type(changes))
+  for name, value in pairs(changes) do
+    refuse_unless(type(name) == "string" and not name:find "[=\0]" and #name > 0, "env: names without '=' expected")
+    if value ~= false then
+      check_text(value, "env." .. name)
+    end
+  end
+  local list = {}
+  for _, entry in ipairs(private.environment()) do
+    if changes[entry:match "^[^=]*"] == nil then
+      list[#list + 1] = entry
+    end
+  end
+  for name, value in pairs(changes) do
+    if value then
+      list[#list + 1] = name .. "=" .. value
+    end
+  end
+  return list
+end
+
+-- The child's end of one of its streams: a descriptor, and the object that is closed here once the child has it. A
+-- pipe's other end goes into `fields`.
+local function stream_for(name, number, wanted, fields)
+  if wanted == nil or wanted == "inherit" then
+    return number
+  elseif wanted == "null" then
+    return NULL
+  elseif wanted == "pipe" then
+    local sender, receiver = core.pipe()
+    if not sender then
+      return nil, receiver
+    end
+    local ours, theirs = receiver, sender
+    if name == "stdin" then
+      ours, theirs = sender, receiver
+    end
+    fields[name] = ours
+    return theirs:fd(), theirs
+  elseif math.type(wanted) == "integer" and wanted >= 0 then
+    return wanted
+  end
+  local fd, err
+  if private.kind(wanted) and type(wanted.fd) == "function" then
+    fd, err = wanted:fd()
+  else
+    refuse_unless(false, '%s: "pipe", "inherit", "null", a descriptor or an object that has one expected, got %s', name,
+      type(wanted) == "string" and '"' .. wanted .. '"' or private.kind(wanted) or type(wanted))
+  end
+  if not fd then
+    return nil, err
+  end
+  return fd, wanted
+end
+
+-- Objects that are closed together, whatever happens.
+local function closing()
+  return setmetatable({}, { __close = function(list)
+    for _, object in ipairs(list) do
+      object:close()
+    end
+  end })
+end
+
+-- spawn{…} → Child | nil, err. Objects given as streams are the child's from then on, and closed here.
+local function spawn(options)
+  check.value(options, "table", 1, "spawn")
+  local arguments = arguments_of(options)
+  local environment = environment_of(options.env)
+  if options.cwd ~= nil then
+    check_text(options.cwd, "cwd")
+  end
+  refuse_unless(options.detached == nil or type(options.detached) == "boolean", "detached: boolean expected, got %s",
+    type(options.detached))
+  local fields, fds = {}, {}
+  local theirs <close> = closing()
+  local ours <close> = closing()
+  for i, name in ipairs(STREAMS) do
+    local fd, object = stream_for(name, i - 1, options[name], fields)
+    if not fd then
+      return nil, object
+    end
+    fds[i] = fd
+    if object then
+      theirs[#theirs + 1] = object
+    end
+    ours[#ours + 1] = fields[name]
+  end
+  local child, err = private.spawn_child(arguments, fds[1], fds[2], fds[3], fields, environment, options.cwd,
+    options.detached)
+  if not child then
+    return nil, err
+  end
+  for i = #ours, 1, -1 do
+    ours[i] = nil
+  end
+  return child
+end
+
+core.process = { spawn = spawn }
