@@ -84,6 +84,7 @@ build = {
         "csrc/core/selector.c",
         "csrc/core/socket_kind.c",
         "csrc/core/source.c",
+        "csrc/core/splice.c",
         "csrc/core/status.c",
         "csrc/core/watch.c",
         "csrc/platform/process.c",

@@ -65,7 +65,7 @@ int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
       *message = tn_object_push_end(L, object);
       return TN_CLOSED;
     }
-    if (object->source->input.length > 0) {
+    if (tn_source_buffered(object->source) > 0) {
       *message = "bytes already read from the object would be lost";
       return TN_EBUSY;
     }

@@ -2,9 +2,14 @@
  * stays readable. */
 #include "binding/copy.h"
 
+#include "core/splice.h"
+
 #include <stdint.h>
 
-enum { CHUNK = 65536 };
+enum {
+  CHUNK = 65536,
+  SPLICE_FROM = 262144, /* bytes; before, a pipe costs more than it saves */
+};
 
 static struct tn_object *check_reader(lua_State *L) {
   return tn_check(L, 1, TN_READERS, "reader");
@@ -43,11 +48,37 @@ static int wait_for(struct tn_call *call, struct tn_source *source, int interest
   return TN_EAGAIN;
 }
 
+/* The same inside the kernel. What cannot be spliced goes on by reading and writing. */
+static ptrdiff_t move_spliced(struct tn_source *from, struct tn_source *to, uint64_t left,
+                              struct tn_source **blocked) {
+  size_t want = left < SIZE_MAX ? (size_t)left : SIZE_MAX;
+  *blocked = from;
+  if (tn_splice_held(from) == 0) {
+    ptrdiff_t count = tn_splice_fill(from, want);
+    if (count <= 0) {
+      return count;
+    }
+  }
+  *blocked = to;
+  return tn_splice_send(from, to, want);
+}
+
 /* Each wait is one of the party's own, with the time that it allows. */
-static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left,
+static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left, uint64_t copied,
                       struct tn_source **blocked) {
   size_t want = left < CHUNK ? (size_t)left : CHUNK;
+  bool many = copied >= SPLICE_FROM && tn_splice_begin(from, to);
   *blocked = from;
+  if (from->input.length == 0 && (many || from->splice)) {
+    ptrdiff_t count = move_spliced(from, to, left, blocked);
+    if (count != TN_EINVAL || !from->no_splice) {
+      return count;
+    }
+    count = tn_splice_end(from);
+    if (count < 0) {
+      return count;
+    }
+  }
   if (from->input.length == 0) {
     ptrdiff_t count = tn_source_fill(from, want);
     if (count <= 0) {
@@ -92,7 +123,7 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
       status = TN_EAGAIN;
       break;
     }
-    ptrdiff_t count = move(from, to, max - copied, &blocked);
+    ptrdiff_t count = move(from, to, max - copied, copied, &blocked);
     if (count == 0) {
       break;
     }
@@ -104,6 +135,9 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
     } else {
       copied += (uint64_t)count;
     }
+  }
+  if (status != TN_EAGAIN && tn_splice_end(from) < 0 && status == 0) {
+    status = TN_ENOMEM;
   }
   lua_pushinteger(L, (lua_Integer)copied);
   lua_replace(L, 4);

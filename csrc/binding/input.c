@@ -301,6 +301,12 @@ static int attempt_peek(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t max = max_of(L, call);
   max = max < TN_SCRATCH_SIZE ? max : TN_SCRATCH_SIZE;
+  if (source->is_pipe && source->input.length == 0) { /* nothing can be looked at in a pipe */
+    ptrdiff_t filled = tn_source_fill(source, max);
+    if (filled < 0) {
+      return (int)filled;
+    }
+  }
   size_t ahead = source->input.length < max ? source->input.length : max;
   if (tn_scratch_busy(source->reactor)) {
     return luaL_error(L, "peek: not in a finalizer that runs in the middle of a read");
@@ -310,7 +316,7 @@ static int attempt_peek(lua_State *L, struct tn_call *call) {
   if (ahead > 0) {
     memcpy(bytes, tn_bytes_data(&source->input), ahead);
   }
-  if (ahead < max) {
+  if (ahead < max && !source->is_pipe) {
     count = tn_source_peek(source, bytes + ahead, max - ahead);
   }
   if (ahead == 0 && count < 0) {
@@ -346,7 +352,7 @@ const struct tn_method tn_input_methods[] = {
    .prepare = prepare_read_into, .attempt = attempt_read_into},
   {.name = "read_vectored", .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_ONLY_TRY,
    .prepare = prepare_read_vectored, .attempt = attempt_read_vectored},
-  {.name = "peek",         .kinds = TN_READERS & ~TN_PIPES, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
+  {.name = "peek",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
    .prepare = prepare_read, .attempt = attempt_peek},
   {.name = "buffered",     .kinds = TN_READERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_buffered},
   {0},

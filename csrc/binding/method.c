@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "binding/error.h"
+#include "core/splice.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -80,6 +81,12 @@ static int attempt(lua_State *L, struct tn_call *call) {
     call->source = source;
     if (!source || source->fd == TN_NO_FD) {
       return closed(L, call);
+    }
+    if (source->splice) { /* a copy left bytes in its pipe */
+      int status = tn_splice_end(source);
+      if (status < 0) {
+        return status;
+      }
     }
     if (tn_scratch_busy(source->reactor) && lua_gc(L, LUA_GCCOUNT) >= 0) {
       int status = tn_scratch_rescue(source->reactor); /* Lua had no memory for the last read */

@@ -139,6 +139,12 @@ static int process_id(lua_State *L) {
   return 1;
 }
 
+/* set_splice(allowed): for tests, which compare both ways of copying. */
+static int set_splice(lua_State *L) {
+  tn_reactor_set_splice(tn_runtime_of(L)->reactor, lua_toboolean(L, 1));
+  return 0;
+}
+
 /* environment() → list of "NAME=value". */
 static int environment(lua_State *L) {
   lua_newtable(L);
@@ -227,6 +233,7 @@ static const luaL_Reg private_functions[] = {
     {"new_pipe", tn_pipe_new},
     {"spawn_child", tn_child_new},
     {"environment", environment},
+    {"set_splice", set_splice},
     {"open_fifo", tn_pipe_open_fifo},
     {"is_socket_file", is_socket_file},
     {"option_problem", tn_option_problem},

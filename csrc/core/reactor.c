@@ -288,6 +288,10 @@ void tn_reactor_set_spin(struct tn_reactor *reactor, uint64_t spin_ns) {
   reactor->spin_ns = spin_ns;
 }
 
+void tn_reactor_set_splice(struct tn_reactor *reactor, bool allowed) {
+  reactor->no_splice = !allowed;
+}
+
 int tn_reactor_backend_fd(const struct tn_reactor *reactor) {
   return uv_backend_fd(&reactor->loop);
 }

@@ -74,6 +74,9 @@ void tn_reactor_set_spin(struct tn_reactor *reactor, uint64_t spin_ns);
 int tn_reactor_backend_fd(const struct tn_reactor *reactor);
 double tn_reactor_backend_timeout(struct tn_reactor *reactor);
 
+/* May a copy move bytes inside the kernel? */
+void tn_reactor_set_splice(struct tn_reactor *reactor, bool allowed);
+
 /* Listens for SIGINT where the host program handles it, until told to leave. */
 void tn_reactor_watch_interrupt(struct tn_reactor *reactor);
 /* Puts the host's handler back; was there an interrupt? */

@@ -25,7 +25,8 @@ struct tn_reactor {
   uint64_t armed_ns; /* what the uv_timer_t is set to; UINT64_MAX: not */
   uint64_t spin_ns;
   uint64_t turn;
-  bool turning; /* inside uv_run */
+  bool turning;   /* inside uv_run */
+  bool no_splice; /* for tests: read and write serve for every copy */
   bool interrupted;
   struct tn_interrupt *interrupt;
   int interrupts_taken;         /* by Signal objects: SIGINT is theirs */

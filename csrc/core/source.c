@@ -7,6 +7,7 @@
 
 #include "core/option.h"
 #include "core/reactor_private.h"
+#include "core/splice.h"
 #include "core/status.h"
 
 #include <stdlib.h>
@@ -175,6 +176,7 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   leave_selector(source);
   source->fd = TN_NO_FD;
   tn_bytes_free(&source->input);
+  tn_splice_drop(source);
   tn_rights_free(source->rights);
   source->rights = NULL;
   tn_option_values_free(source->accept_options);
@@ -446,6 +448,17 @@ ptrdiff_t tn_source_recv_message(struct tn_source *source, struct tn_message *me
   return note_received(source, tn_socket_recv_message(source->fd, message, flags), 0);
 }
 
+ptrdiff_t tn_source_splice_in(struct tn_source *source, tn_fd pipe, size_t count) {
+  if (is_drained(source, TN_READABLE)) {
+    return TN_EAGAIN;
+  }
+  return note_received(source, tn_splice_move(source->fd, pipe, count), 0);
+}
+
+size_t tn_source_buffered(const struct tn_source *source) {
+  return source->input.length + tn_splice_held(source);
+}
+
 static int type_of(struct tn_source *source) {
   socklen_t length = sizeof source->type;
   if (source->type == 0 && source->fd != TN_NO_FD) {
@@ -550,6 +563,13 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
   }
   return (int)note(source, tn_socket_recv_messages(source->fd, messages, count, lengths), 0,
                    TN_READABLE);
+}
+
+ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t count) {
+  if (is_drained(source, TN_WRITABLE)) {
+    return TN_EAGAIN;
+  }
+  return note_sent(source, tn_splice_move(pipe, source->fd, count), 0);
 }
 
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count) {

@@ -43,6 +43,8 @@ struct tn_source {
   struct tn_claim writing;
   struct tn_bytes input;
   struct tn_rights *rights;     /* NULL until one came */
+  struct tn_splice *splice;     /* a copy's pipe, NULL without one */
+  bool no_splice;               /* it was tried, and cannot be done */
   struct tn_selector *selector; /* its own, of a Poll, or the one that it is registered with */
   bool is_selector;
   socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
@@ -104,6 +106,11 @@ int tn_source_send_messages(struct tn_source *source, struct tn_message *message
                             size_t *lengths);
 int tn_source_recv_messages(struct tn_source *source, struct tn_message *messages, int count,
                             size_t *lengths);
+/* Bytes to, or from, an end of a pipe (core/splice.h). */
+ptrdiff_t tn_source_splice_in(struct tn_source *source, tn_fd pipe, size_t count);
+ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t count);
+/* Bytes that have left the kernel's socket and are not given out yet, wherever they lie. */
+size_t tn_source_buffered(const struct tn_source *source);
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count);
 /* A stream of bytes, not messages. */
 bool tn_source_is_stream(struct tn_source *source);

@@ -92,6 +92,10 @@ int tn_fifo_open(const char *path, int ends, bool unchecked);
 int tn_pipe_check(tn_fd fd, enum tn_pipe_end end);
 ptrdiff_t tn_pipe_recv(tn_fd fd, const struct tn_slice *slices, int count);
 ptrdiff_t tn_pipe_send(tn_fd fd, const struct tn_slice *slices, int count);
+/* A pipe for splicing, of about that size; bytes from or to one of its ends without passing through
+ * this program. -ENOTSUP, -EINVAL: that cannot be done. */
+int tn_splice_open(tn_fd fds[2], size_t size);
+ptrdiff_t tn_splice_move(tn_fd from, tn_fd to, size_t count);
 /* For a descriptor that is given to a program that does not expect another. */
 int tn_fd_set_blocking(tn_fd fd);
 

@@ -422,6 +422,38 @@ ptrdiff_t tn_pipe_send(tn_fd fd, const struct tn_slice *slices, int count) {
   return result;
 }
 
+#ifdef SPLICE_F_MOVE
+int tn_splice_open(tn_fd fds[2], size_t size) {
+  int status = tn_pipe_open(fds);
+  if (status == 0) {
+    fcntl(fds[1], F_SETPIPE_SZ, (int)size); /* the system may allow less */
+  }
+  return status;
+}
+
+ptrdiff_t tn_splice_move(tn_fd from, tn_fd to, size_t count) {
+  sigset_t before;
+  ssize_t moved;
+  hold_sigpipe(&before);
+  do {
+    moved = splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (moved < 0 && errno == EINTR);
+  ptrdiff_t result = moved < 0 ? -errno : moved;
+  drop_sigpipe(&before, result == -EPIPE);
+  return result;
+}
+#else
+int tn_splice_open(tn_fd fds[2], size_t size) {
+  (void)fds, (void)size;
+  return -ENOTSUP;
+}
+
+ptrdiff_t tn_splice_move(tn_fd from, tn_fd to, size_t count) {
+  (void)from, (void)to, (void)count;
+  return -ENOTSUP;
+}
+#endif
+
 int tn_fd_set_blocking(tn_fd fd) {
   int flags = fcntl(fd, F_GETFL);
   return flags < 0 ? -errno : status_of(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
