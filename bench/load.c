@@ -1,9 +1,13 @@
 /* load: the load generator.
  *
- *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] rtt HOST PORT CONNS SIZE SECS
- *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] conn HOST PORT CONNS SIZE SECS
- *   load [-p PID] stream HOST PORT SECONDSs|BYTES          "2s", or "1073741824"
- *   load idle HOST PORT N
+ *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] rtt ADDRESS CONNS SIZE SECS
+ *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] conn ADDRESS CONNS SIZE SECS
+ *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] dgram ADDRESS COUNT SIZE SECS
+ *   load [-p PID] stream ADDRESS SECONDSs|BYTES            "2s", or "1073741824"
+ *   load idle ADDRESS N
+ *
+ * ADDRESS is 127.x.y.z:PORT or @NAME, a Unix socket in the abstract namespace. dgram keeps COUNT
+ * datagrams under way through one UDP socket; one that does not come back is sent again.
  *
  * It spins instead of sleeping, so that the server never pays for waking it. With -p it reads the
  * server's CPU time while the server rests, before the first request and after the last answer:
@@ -17,6 +21,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,16 +29,35 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { BATCH = 512, MAX_SIZE = 65536, CHUNK = 262144, SUB_BITS = 6, BUCKETS = 64 << SUB_BITS };
+enum { MAX_DATAGRAM = 1400, LOST_NS = 200000000 };
 enum { PINNED_CPUS = 2 }; /* the runner pins the server to cpu 0 and this program to cpu 1 */
 
 struct conn {
   int fd;
   size_t received;
   uint64_t started_ns;
+};
+
+/* What a datagram begins with. A turn that is not its slot's is of one given up as lost. */
+struct stamp {
+  uint32_t slot;
+  uint32_t turn;
+};
+
+struct datagram {
+  struct stamp stamp;
+  char rest[MAX_DATAGRAM - sizeof(struct stamp)];
+};
+
+struct slot {
+  uint32_t turn;
+  bool waiting;
+  uint64_t sent_ns;
 };
 
 struct usage {
@@ -43,18 +67,25 @@ struct usage {
   uint64_t machine_ns; /* all that ran on the pinned CPUs, by tick */
 };
 
-static struct sockaddr_in server;
+static union {
+  struct sockaddr any;
+  struct sockaddr_in ip;
+  struct sockaddr_un local;
+} server;
+static socklen_t server_length;
 static int server_pid;
 static double warm_secs = 0.2;
 static uint64_t max_ops = UINT64_MAX;
 static uint64_t gap_ns;
 static bool redial; /* conn: a new connection for every request */
 static int epoll_fd;
+static struct conn *conns;
 static size_t size;
 static char buffer[CHUNK];
 
 static uint64_t started;
 static uint64_t ops;
+static uint64_t lost;
 static int active;
 static uint64_t latencies[BUCKETS]; /* log-linear, 1.6 % wide */
 
@@ -203,17 +234,19 @@ static void bind_next_source(int fd) {
 /* Blocking: on loopback the handshake is over before connect would sleep. */
 static int dial(void) {
   int on = 1;
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int fd = socket(server.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) {
     die("socket");
   }
   if (redial) {
     bind_next_source(fd);
   }
-  if (connect(fd, (struct sockaddr *)&server, sizeof server) < 0) {
+  if (connect(fd, &server.any, server_length) < 0) {
     die("connect");
   }
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (server.any.sa_family == AF_INET) {
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
   return fd;
 }
 
@@ -276,12 +309,19 @@ static void finish(struct conn *conn, bool again) {
   }
 }
 
+static void open_conns(int count) {
+  conns = calloc((size_t)count, sizeof *conns);
+  if (conns == NULL) {
+    die("calloc");
+  }
+  for (int i = 0; i < count && !redial; i++) {
+    dial_watched(&conns[i]);
+  }
+}
+
 /* Requests until the time is up or there are enough, then waits for what is under way. */
-static void run_phase(struct conn *conns, int count, double secs) {
+static void run_conns(int count, uint64_t end_ns) {
   struct epoll_event events[BATCH];
-  uint64_t end_ns = now_ns() + (uint64_t)(secs * 1e9);
-  started = ops = 0;
-  memset(latencies, 0, sizeof latencies);
   for (int i = 0; i < count; i++) {
     request(&conns[i]);
   }
@@ -298,26 +338,128 @@ static void run_phase(struct conn *conns, int count, double secs) {
   }
 }
 
-static void measure_requests(int count, double secs) {
-  struct conn *conns = calloc((size_t)count, sizeof *conns);
-  if (conns == NULL) {
-    die("calloc");
+/* ---- dgram ---- */
+
+static int datagram_fd;
+static struct slot slots[BATCH];
+static struct datagram outgoing[BATCH]; /* by slot */
+static struct mmsghdr sending[BATCH];
+static unsigned sending_count;
+static struct datagram incoming[BATCH];
+static struct mmsghdr receiving[BATCH];
+
+static void open_datagrams(int count) {
+  static struct iovec out[BATCH];
+  static struct iovec in[BATCH];
+  datagram_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (datagram_fd < 0 || connect(datagram_fd, &server.any, server_length) < 0) {
+    die("connect");
   }
-  for (int i = 0; i < count && !redial; i++) {
-    dial_watched(&conns[i]);
+  for (int i = 0; i < count; i++) {
+    in[i] = (struct iovec){&incoming[i], sizeof incoming[i]};
+    receiving[i].msg_hdr = (struct msghdr){.msg_iov = &in[i], .msg_iovlen = 1};
+    sending[i].msg_hdr = (struct msghdr){.msg_iov = &out[i], .msg_iovlen = 1};
   }
+}
+
+/* Goes out with the others at the next flush. */
+static void post(uint32_t number, uint64_t now) {
+  struct slot *slot = &slots[number];
+  *slot = (struct slot){.turn = slot->turn + 1, .waiting = true, .sent_ns = now};
+  outgoing[number].stamp = (struct stamp){number, slot->turn};
+  *sending[sending_count++].msg_hdr.msg_iov = (struct iovec){&outgoing[number], size};
+}
+
+static void flush_posted(void) {
+  for (unsigned sent = 0; sent < sending_count;) {
+    int now = sendmmsg(datagram_fd, sending + sent, sending_count - sent, MSG_DONTWAIT);
+    if (now < 0 && errno != EAGAIN) {
+      die("sendmmsg");
+    }
+    sent += now < 0 ? 0 : (unsigned)now;
+  }
+  sending_count = 0;
+}
+
+/* Its slot, where it answers what was sent last from there; NULL: it came too late. */
+static struct slot *slot_of(const struct mmsghdr *message, const struct stamp *stamp, int count) {
+  if (message->msg_len != size || stamp->slot >= (uint32_t)count) {
+    fputs("load: a datagram came back changed\n", stderr);
+    exit(1);
+  }
+  struct slot *slot = &slots[stamp->slot];
+  return slot->waiting && slot->turn == stamp->turn ? slot : NULL;
+}
+
+static void post_lost_again(int count, uint64_t now) {
+  for (int i = 0; i < count; i++) {
+    if (slots[i].waiting && now - slots[i].sent_ns >= LOST_NS) {
+      lost++;
+      post((uint32_t)i, now);
+    }
+  }
+}
+
+static void run_datagrams(int count, uint64_t end_ns) {
+  uint64_t look_ns = 0;
+  for (int i = 0; i < count; i++) {
+    post((uint32_t)i, now_ns());
+    started++;
+    active++;
+  }
+  flush_posted();
+  while (active > 0) {
+    int came = recvmmsg(datagram_fd, receiving, (unsigned)count, MSG_DONTWAIT, NULL);
+    uint64_t now = now_ns();
+    if (came < 0 && errno != EAGAIN) {
+      die("recvmmsg");
+    }
+    for (int i = 0; i < came; i++) {
+      struct slot *slot = slot_of(&receiving[i], &incoming[i].stamp, count);
+      if (slot == NULL) {
+        continue;
+      }
+      latencies[bucket_of(now - slot->sent_ns)]++;
+      ops++;
+      if (now < end_ns && started < max_ops) {
+        started++;
+        post(incoming[i].stamp.slot, now);
+      } else {
+        slot->waiting = false;
+        active--;
+      }
+    }
+    if (now >= look_ns) {
+      look_ns = now + LOST_NS / 10;
+      post_lost_again(count, now);
+    }
+    flush_posted();
+  }
+}
+
+/* ---- rtt, conn and dgram: phases ---- */
+
+typedef void run(int count, uint64_t end_ns);
+
+static void run_phase(run *run, int count, double secs) {
+  started = ops = lost = 0;
+  memset(latencies, 0, sizeof latencies);
+  run(count, now_ns() + (uint64_t)(secs * 1e9));
+}
+
+static void measure_requests(run *run, int count, double secs) {
   if (warm_secs > 0) {
-    run_phase(conns, count, warm_secs);
+    run_phase(run, count, warm_secs);
   }
   struct usage before = usage_now();
   uint64_t start_ns = now_ns();
-  run_phase(conns, count, secs);
-  printf("{\"ops\":%llu,\"secs\":%.6f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f",
-         (unsigned long long)ops, (double)(now_ns() - start_ns) / 1e9, percentile_us(.5),
-         percentile_us(.99), percentile_us(.999));
+  run_phase(run, count, secs);
+  printf("{\"ops\":%llu,\"lost\":%llu,\"secs\":%.6f", (unsigned long long)ops,
+         (unsigned long long)lost, (double)(now_ns() - start_ns) / 1e9);
+  printf(",\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f", percentile_us(.5), percentile_us(.99),
+         percentile_us(.999));
   print_usage_since(&before);
   puts("}");
-  free(conns);
 }
 
 /* ---- stream ---- */
@@ -379,9 +521,10 @@ static void hold_idle(int count) {
 /* ---- command line ---- */
 
 static void refuse(void) {
-  fputs("usage: load [-p PID] [-w WARM] [-n OPS] [-g GAP_US] rtt|conn HOST PORT CONNS SIZE SECS\n"
-        "       load [-p PID] stream HOST PORT SECONDSs|BYTES\n"
-        "       load idle HOST PORT N\n",
+  fputs("usage: load [-p PID] [-w WARM] [-n OPS] [-g GAP_US] rtt|conn ADDRESS CONNS SIZE SECS\n"
+        "       load [-p PID] [-w WARM] [-n OPS] dgram ADDRESS COUNT SIZE SECS\n"
+        "       load [-p PID] stream ADDRESS SECONDSs|BYTES\n"
+        "       load idle ADDRESS N\n",
         stderr);
   exit(2);
 }
@@ -393,12 +536,24 @@ static void raise_descriptor_limit(void) {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void set_server(const char *host, const char *port) {
-  server.sin_family = AF_INET;
-  server.sin_port = htons((uint16_t)atoi(port));
-  if (inet_pton(AF_INET, host, &server.sin_addr) != 1 ||
-      ntohl(server.sin_addr.s_addr) >> 24 != 127) {
-    fputs("load: HOST is an address in 127.0.0.0/8\n", stderr);
+static void set_server(char *address) {
+  char *colon = strrchr(address, ':');
+  size_t length = strlen(address);
+  if (address[0] == '@' && length < sizeof server.local.sun_path) {
+    server.local.sun_family = AF_UNIX;
+    memcpy(server.local.sun_path + 1, address + 1, length - 1);
+    server_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    return;
+  }
+  if (colon != NULL) {
+    *colon = '\0';
+    server.ip.sin_family = AF_INET;
+    server.ip.sin_port = htons((uint16_t)atoi(colon + 1));
+    server_length = sizeof server.ip;
+  }
+  if (colon == NULL || inet_pton(AF_INET, address, &server.ip.sin_addr) != 1 ||
+      ntohl(server.ip.sin_addr.s_addr) >> 24 != 127) {
+    fputs("load: ADDRESS is one in 127.0.0.0/8 with a port, or @NAME\n", stderr);
     exit(2);
   }
 }
@@ -425,31 +580,46 @@ static int options(int argc, char **argv) {
   return optind;
 }
 
-static void requests_main(int count, char **args) {
-  size = count == 6 ? strtoul(args[4], NULL, 10) : 0;
-  if (size < 1 || size > MAX_SIZE || atoi(args[3]) < 1) {
+static void requests_main(int arguments, char **args) {
+  int count = arguments == 5 ? atoi(args[2]) : 0;
+  size = arguments == 5 ? strtoul(args[3], NULL, 10) : 0;
+  if (size < 1 || size > MAX_SIZE || count < 1) {
     refuse();
   }
   redial = strcmp(args[0], "conn") == 0;
-  measure_requests(atoi(args[3]), atof(args[5]));
+  open_conns(count);
+  measure_requests(run_conns, count, atof(args[4]));
+}
+
+static void datagrams_main(int arguments, char **args) {
+  int count = arguments == 5 ? atoi(args[2]) : 0;
+  size = arguments == 5 ? strtoul(args[3], NULL, 10) : 0;
+  if (size < sizeof(struct stamp) || size > MAX_DATAGRAM || count < 1 || count > BATCH ||
+      server.any.sa_family != AF_INET) {
+    refuse();
+  }
+  open_datagrams(count);
+  measure_requests(run_datagrams, count, atof(args[4]));
 }
 
 int main(int argc, char **argv) {
   int first = options(argc, argv);
   int count = argc - first;
   char **args = argv + first;
-  if (count < 4) {
+  if (count < 3) {
     refuse();
   }
   raise_descriptor_limit();
-  set_server(args[1], args[2]);
+  set_server(args[1]);
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (strcmp(args[0], "rtt") == 0 || strcmp(args[0], "conn") == 0) {
     requests_main(count, args);
+  } else if (strcmp(args[0], "dgram") == 0) {
+    datagrams_main(count, args);
   } else if (strcmp(args[0], "stream") == 0) {
-    measure_stream(args[3]);
+    measure_stream(args[2]);
   } else if (strcmp(args[0], "idle") == 0) {
-    hold_idle(atoi(args[3]));
+    hold_idle(atoi(args[2]));
   } else {
     refuse();
   }

@@ -1,12 +1,15 @@
-/* raw_echo PORT [echo|sink|reply1]: the floor that tcpnet is measured against.
+/* raw_echo PORT [echo|sink|reply1|unix|udp|udp32]: the floor that tcpnet is measured against.
  *
  * One thread, level-triggered epoll, one recv and one send per message, no state for a connection
- * unless its peer stops reading. Listens on 127.0.0.1; port 0 picks one, which is printed. */
+ * unless its peer stops reading. On 127.0.0.1; port 0 picks one, and the address is printed. unix
+ * is echo in the abstract namespace, under a name that the kernel picks; udp and udp32 echo
+ * datagrams, one and up to 32 of them in a system call. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +17,13 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-enum { BATCH = 256, CHUNK = 65536, MAX_FD = 1 << 20 };
+enum { BATCH = 256, CHUNK = 65536, MAX_FD = 1 << 20, MANY = 32 };
+enum { STRIDE = CHUNK + 320 }; /* not the same lines of the CPU's cache for all */
 
-enum mode { ECHO, SINK, REPLY1 };
+enum mode { ECHO, SINK, REPLY1, UNIX, UDP, UDP32, MODES };
 
 /* What the kernel did not take at once. */
 struct rest {
@@ -96,7 +101,7 @@ static void serve(int fd) {
   if (mode == SINK) {
     return;
   }
-  ssize_t length = mode == ECHO ? received : 1;
+  ssize_t length = mode == REPLY1 ? 1 : received;
   ssize_t sent = send_some(fd, buffer, (size_t)length);
   if (sent < 0) {
     drop(fd);
@@ -113,22 +118,105 @@ static void welcome(void) {
   }
 }
 
-/* NODELAY on the listener is inherited: a system call less per connection. */
-static int open_listener(int port) {
+/* ---- datagrams: what the kernel does not take at once is lost, as datagrams are ---- */
+
+static void serve_datagrams(void) {
+  struct sockaddr_in peer;
+  for (;;) {
+    socklen_t size = sizeof peer;
+    ssize_t length = recvfrom(listener, buffer, sizeof buffer, 0, (struct sockaddr *)&peer, &size);
+    if (length < 0) {
+      return;
+    }
+    sendto(listener, buffer, (size_t)length, 0, (struct sockaddr *)&peer, size);
+  }
+}
+
+static void serve_batches(void) {
+  static char memory[MANY * STRIDE];
+  static struct sockaddr_in peers[MANY];
+  static struct iovec slices[MANY];
+  static struct mmsghdr messages[MANY];
+  for (;;) {
+    for (int i = 0; i < MANY; i++) {
+      slices[i] = (struct iovec){memory + (size_t)i * STRIDE, CHUNK};
+      messages[i].msg_hdr = (struct msghdr){.msg_name = &peers[i],
+                                            .msg_namelen = sizeof peers[i],
+                                            .msg_iov = &slices[i],
+                                            .msg_iovlen = 1};
+    }
+    int count = recvmmsg(listener, messages, MANY, 0, NULL);
+    if (count < 0) {
+      return;
+    }
+    for (int i = 0; i < count; i++) {
+      slices[i].iov_len = messages[i].msg_len;
+    }
+    for (int sent = 0, now = 1; sent < count && now > 0; sent += now) {
+      now = sendmmsg(listener, messages + sent, (unsigned)(count - sent), 0);
+    }
+  }
+}
+
+/* ---- start ---- */
+
+static int open_socket(int domain, int type) {
+  int fd = socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) {
+    die("socket");
+  }
+  return fd;
+}
+
+static int open_ip(int type, int port) {
   int on = 1;
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   socklen_t size = sizeof address;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
-      bind(fd, (struct sockaddr *)&address, size) < 0 || listen(fd, 1024) < 0 ||
+  int fd = open_socket(AF_INET, type);
+  if ((type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) ||
+      bind(fd, (struct sockaddr *)&address, size) < 0 ||
       getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
-    die("listener");
+    die("bind");
   }
   printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
+  return fd;
+}
+
+/* An address without a name has the kernel pick one. */
+static int open_unix(void) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  socklen_t size = sizeof address;
+  int fd = open_socket(AF_UNIX, SOCK_STREAM);
+  if (bind(fd, (struct sockaddr *)&address, sizeof address.sun_family) < 0 ||
+      getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
+    die("bind");
+  }
+  size_t length = size - offsetof(struct sockaddr_un, sun_path) - 1;
+  printf("listening on @%.*s\n", (int)length, address.sun_path + 1);
+  return fd;
+}
+
+/* NODELAY on the listener is inherited: a system call less per connection. */
+static int open_listener(int port) {
+  int on = 1;
+  int fd = mode == UNIX ? open_unix() : open_ip(mode >= UDP ? SOCK_DGRAM : SOCK_STREAM, port);
+  if ((mode < UNIX && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0) ||
+      (mode < UDP && listen(fd, 1024) < 0)) {
+    die("listen");
+  }
   fflush(stdout);
   return fd;
+}
+
+static void serve_listener(void) {
+  if (mode == UDP) {
+    serve_datagrams();
+  } else if (mode == UDP32) {
+    serve_batches();
+  } else {
+    welcome();
+  }
 }
 
 static void loop(void) {
@@ -138,7 +226,7 @@ static void loop(void) {
     for (int i = 0; i < count; i++) {
       int fd = events[i].data.fd;
       if (fd == listener) {
-        welcome();
+        serve_listener();
       } else if (events[i].events & EPOLLOUT) {
         flush_rest(fd);
       } else {
@@ -149,8 +237,9 @@ static void loop(void) {
 }
 
 static enum mode mode_of(const char *name) {
-  static const char *const names[] = {[ECHO] = "echo", [SINK] = "sink", [REPLY1] = "reply1"};
-  for (int i = 0; i < 3; i++) {
+  static const char *const names[] = {[ECHO] = "echo", [SINK] = "sink", [REPLY1] = "reply1",
+                                      [UNIX] = "unix", [UDP] = "udp",   [UDP32] = "udp32"};
+  for (int i = 0; i < MODES; i++) {
     if (strcmp(name, names[i]) == 0) {
       return (enum mode)i;
     }
@@ -168,7 +257,7 @@ static void raise_descriptor_limit(void) {
 
 int main(int argc, char **argv) {
   if (argc < 2) {
-    fputs("usage: raw_echo PORT [echo|sink|reply1]\n", stderr);
+    fputs("usage: raw_echo PORT [echo|sink|reply1|unix|udp|udp32]\n", stderr);
     return 2;
   }
   mode = mode_of(argc > 2 ? argv[2] : "echo");

@@ -4,7 +4,7 @@ local path = require "pl.path"
 local process = require "spec.support.process"
 local tcpnet = require "tcpnet"
 
-local covered = {}
+local covered = { "fd_passing.lua" } -- run by spec/peers_unix_spec.lua
 
 local function example(name, body)
   covered[#covered + 1] = name
@@ -490,6 +490,97 @@ example("socket_options.lua", function(script)
       local code, output = process.run(process.interpreter, script, table.unpack(arguments))
       assert.equal(1, code)
       assert.is_truthy(output:find(expected, 1, true), output)
+    end
+  end)
+end)
+
+example("dns_responder.lua", function(script)
+  -- A query for one name; `type` is the number of a record's type.
+  local function query(id, name, type)
+    return (">I2I2I2I2I2I2"):pack(id, 0x0100, 1, 0, 0, 0) ..
+      name:gsub("([^.]+)%.?", function(label) return ("s1"):pack(label) end) .. "\0" .. (">I2I2"):pack(type, 1)
+  end
+
+  -- id, response code, list of the answers' bytes
+  local function taken_apart(reply)
+    local id, flags, _, count = (">I2I2I2I2"):unpack(reply)
+    local at = reply:find("\0", 13, true) + 5
+    local answers = {}
+    for i = 1, count do
+      local name, _, _, _, bytes, behind = (">I2I2I2I4s2"):unpack(reply, at)
+      assert.equal(0xC00C, name)
+      answers[i], at = bytes, behind
+    end
+    assert.equal(#reply + 1, at)
+    assert.equal(0x8500, flags & 0xFFF0)
+    return id, flags & 15, answers
+  end
+
+  local server
+  setup(function() server = process.serve(script, 0, "a.test=1.2.3.4", "A.test=5.6.7.8", "a.test=2001:db8::1") end)
+  teardown(function() server:stop() end)
+
+  local function ask_udp(bytes)
+    local socket <close> = assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
+    assert(socket:connect("127.0.0.1", server.port))
+    assert(socket:send(bytes))
+    return socket:set_timeout(5):recv()
+  end
+
+  local function ask_tcp(bytes)
+    local stream <close> = process.connect(server.port)
+    assert(stream:write((">s2"):pack(bytes)))
+    return stream:read_exact((">I2"):unpack(assert(stream:read_exact(2))))
+  end
+
+  for way, ask in pairs { UDP = ask_udp, TCP = ask_tcp } do
+    it("answers over " .. way, function()
+      local id, code, answers = taken_apart(assert(ask(query(7, "a.test", 1))))
+      assert.same({ 7, 0, { "\1\2\3\4", "\5\6\7\8" } }, { id, code, answers })
+      id, code, answers = taken_apart(assert(ask(query(65535, "A.TEST", 28))))
+      assert.same({ 65535, 0, { "\x20\1\x0d\xb8" .. ("\0"):rep(11) .. "\1" } }, { id, code, answers })
+      assert.same({ 8, 0, {} }, { taken_apart(assert(ask(query(8, "a.test", 15)))) })
+      assert.same({ 9, 3, {} }, { taken_apart(assert(ask(query(9, "b.test", 1)))) })
+    end)
+
+    it("says what it cannot answer over " .. way, function()
+      assert.equal("\0\5\x80\1" .. ("\0"):rep(8), ask((">I2I2I2I2I2I2"):pack(5, 0, 0, 0, 0, 0)))
+      assert.equal("\0\5\x80\1" .. ("\0"):rep(8), ask(query(5, "a.test", 1):sub(1, -3):gsub("^(..)..", "%1\0\0")))
+      assert.equal("\0\5\xa0\4" .. ("\0"):rep(8), ask((">I2I2I2I2I2I2"):pack(5, 0x2000, 1, 0, 0, 0)))
+    end)
+  end
+
+  it("outlives what is no query", function()
+    local socket <close> = assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
+    assert(socket:connect("127.0.0.1", server.port))
+    socket:send_many { "", "short", ("\255"):rep(500), (">I2I2I2I2I2I2"):pack(5, 0x8000, 1, 0, 0, 0) }
+    assert(socket:send(query(7, "a.test", 1)))
+    assert.equal(7, (taken_apart(assert(socket:set_timeout(5):recv()))))
+    local stream <close> = process.connect(server.port)
+    stream:write "\0\5short"
+    assert.same({}, { stream:read() })
+    process.connect(server.port):reset()
+    assert.equal(7, (taken_apart(assert(ask_tcp(query(7, "a.test", 1))))))
+  end)
+
+  it("answers many queries on one connection, sent at once", function()
+    local stream <close> = process.connect(server.port)
+    local parts = {}
+    for id = 1, 100 do
+      parts[id] = (">s2"):pack(query(id, "a.test", 1))
+    end
+    assert(stream:write(table.concat(parts)))
+    for id = 1, 100 do
+      assert.equal(id, (taken_apart(stream:read_exact((">I2"):unpack(stream:read_exact(2))))))
+    end
+  end)
+
+  it("wants names with addresses", function()
+    for _, entry in ipairs { "nonsense", "a.test=", "=1.2.3.4", "a.test=b.test" } do
+      local code, output = process.run(process.interpreter, script, 0, entry)
+      assert.equal(1, code, output)
+      assert.is_truthy(output:find("usage: ", 1, true) or output:find("EINVAL", 1, true) or
+        output:find("address", 1, true), output)
     end
   end)
 end)

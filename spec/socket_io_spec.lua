@@ -886,7 +886,7 @@ describe("what a Socket is given", function()
       expect_misuse(text, two.recv_from_vectored, two, list)
     end
     expect_misuse("bad argument #1 to 'shutdown'", function() one:shutdown "all" end)
-    expect_misuse("interest: \"r\", \"w\", \"rw\" or \"p\" expected", one.ready, one, "x")
+    expect_misuse("interest: \"r\", \"w\", \"rw\", \"p\" or an Interest expected", one.ready, one, "x")
     expect_misuse("function", one.try_io, one, "r")
     expect_misuse("bad argument #1 to 'set_timeout'", function() one:set_timeout(-1) end)
     fails("EAGAIN", two:try_recv())

@@ -28,7 +28,14 @@ int tn_argument_error(lua_State *L, int argument, const char *message) {
   if (!lua_getstack(L, level, &called)) {
     return luaL_error(L, "bad argument #%d (%s)", argument, message);
   }
-  while (lua_getstack(L, level + 1, &caller) && tn_is_own_frame(L, &caller)) {
+  bool was_own = false;
+  while (lua_getstack(L, level + 1, &caller)) {
+    bool own = tn_is_own_frame(L, &caller);
+    if (!own &&
+        !(was_own && *caller.what == 'C')) { /* a function of the core may call such a file */
+      break;
+    }
+    was_own = own;
     called = caller;
     level++;
   }

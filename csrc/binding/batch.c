@@ -15,12 +15,27 @@ struct item {
   struct tn_address literal;
 };
 
-/* The first of {value, …} or {name = value}; left on the stack. */
-static void push_part(lua_State *L, int index, int position, const char *name) {
-  if (lua_rawgeti(L, index, position) == LUA_TNIL) {
+/* The keys of an item, on the stack while items are looked at: no metamethod is asked, for it could
+ * make bytes that nobody keeps, or close the socket. */
+struct keys {
+  int data, address;
+};
+
+static struct keys push_keys(lua_State *L) {
+  lua_pushliteral(L, "data");
+  lua_pushliteral(L, "address");
+  return (struct keys){lua_gettop(L) - 1, lua_gettop(L)};
+}
+
+/* item[key], or else item[position]; left on the stack. */
+static int push_part(lua_State *L, int item, int key, int position) {
+  lua_pushvalue(L, key);
+  int type = lua_rawget(L, item);
+  if (type == LUA_TNIL) {
     lua_pop(L, 1);
-    lua_getfield(L, index, name);
+    type = lua_rawgeti(L, item, position);
   }
+  return type;
 }
 
 /* "127.0.0.1:53", or a path for a Unix socket. Names are not looked up here. */
@@ -40,15 +55,16 @@ static bool parse_address(lua_State *L, uint64_t kind, struct tn_address *addres
 }
 
 /* The item on top of the stack, which it leaves there. Returns what is wrong with it, or NULL. */
-static const char *take_item(lua_State *L, uint64_t kind, struct item *item) {
+static const char *take_item(lua_State *L, uint64_t kind, const struct keys *keys,
+                             struct item *item) {
   int top = lua_gettop(L);
   item->address = NULL;
   if (!lua_istable(L, top)) {
     item->bytes = tn_bytes_at(L, top);
   } else {
-    push_part(L, top, 1, "data");
+    push_part(L, top, keys->data, 1);
     item->bytes = tn_bytes_at(L, -1);
-    push_part(L, top, 2, "address");
+    push_part(L, top, keys->address, 2);
     item->address = tn_address_at(L, -1);
     if (!item->address && !lua_isnil(L, -1)) {
       if (!parse_address(L, kind, &item->literal)) {
@@ -65,9 +81,10 @@ static uint64_t kind_of(lua_State *L) {
   return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
 }
 
-static void check_item(lua_State *L, lua_Integer position, struct item *item) {
+static void check_item(lua_State *L, const struct keys *keys, lua_Integer position,
+                       struct item *item) {
   lua_rawgeti(L, 2, position);
-  const char *wrong = take_item(L, kind_of(L), item);
+  const char *wrong = take_item(L, kind_of(L), keys, item);
   if (wrong) {
     luaL_argerror(L, 2, lua_pushfstring(L, "item %I: %s", (LUAI_UACINT)position, wrong));
   }
@@ -79,9 +96,12 @@ static int prepare_send_many(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
-  for (lua_Integer i = 1; i <= count; i++) {
-    check_item(L, i, &item);
+  struct keys keys = push_keys(L);
+  /* what one system call takes is checked when it is gathered, before any of it is sent */
+  for (lua_Integer i = 1; count > CHUNK && i <= count; i++) {
+    check_item(L, &keys, i, &item);
   }
+  lua_settop(L, 3);
   lua_pushinteger(L, 0);
   lua_replace(L, 3);
   return 0;
@@ -93,14 +113,16 @@ static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_
   struct tn_message messages[CHUNK];
   size_t lengths[CHUNK];
   int chunk = (int)(count - sent < CHUNK ? count - sent : CHUNK);
+  struct keys keys = push_keys(L);
   for (int i = 0; i < chunk; i++) {
-    check_item(L, sent + i + 1, &items[i]);
+    check_item(L, &keys, sent + i + 1, &items[i]);
     messages[i] = (struct tn_message){.slices = &items[i].bytes, .count = 1};
     if (items[i].address) {
       messages[i].address = (struct sockaddr *)&items[i].address->any;
       messages[i].address_length = items[i].address->length;
     }
   }
+  lua_settop(L, 3);
   return tn_source_send_messages(call->source, messages, chunk, lengths);
 }
 
@@ -161,16 +183,23 @@ static int receive_chunk(struct tn_call *call, struct arrived *arrived, int coun
   return tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
 }
 
-static void push_datagram(lua_State *L, struct tn_call *call, struct arrived *arrived, int i) {
+static void push_datagram(lua_State *L, struct tn_call *call, const struct keys *keys,
+                          struct arrived *arrived, int i) {
   size_t max = arrived->slices[i].length;
   size_t length = arrived->lengths[i];
+  struct tn_address *address = &arrived->addresses[i];
   lua_createtable(L, 0, length > max ? 3 : 2);
+  lua_pushvalue(L, keys->data);
   lua_pushlstring(L, arrived->slices[i].base, length < max ? length : max);
-  lua_setfield(L, -2, "data");
-  if (arrived->messages[i].address_length > 0) {
-    arrived->addresses[i].length = arrived->messages[i].address_length;
-    tn_address_push_kept(L, call->rt, &arrived->addresses[i]);
-    lua_setfield(L, -2, "address");
+  lua_rawset(L, -3);
+  address->length = arrived->messages[i].address_length;
+  if (address->length == 0 && kind_of(L) == TN_UNIX_DATAGRAM) { /* the sender has no name */
+    tn_address_parse_local("", 0, address);
+  }
+  if (address->length > 0) {
+    lua_pushvalue(L, keys->address);
+    tn_address_push_kept(L, call->rt, address);
+    lua_rawset(L, -3);
   }
   if (length > max) { /* it was cut */
     lua_pushinteger(L, (lua_Integer)length);
@@ -183,20 +212,23 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
   int wanted = (int)lua_tointeger(L, 2);
   size_t max = (size_t)lua_tointeger(L, 3);
   int total = 0;
+  struct keys keys = push_keys(L);
   for (int came = CHUNK; came == CHUNK && total < wanted; total += came) {
     int room = wanted - total < CHUNK ? wanted - total : CHUNK;
     came = receive_chunk(call, &arrived, room, max);
     if (came < 0) {
       if (total == 0) {
+        lua_settop(L, 3);
         return came;
       }
+      call->source->owed = came == TN_EAGAIN || came == TN_ENOMEM ? 0 : came;
       break; /* a failure is told to the next call */
     }
     if (total == 0) {
       lua_createtable(L, came, 0);
     }
     for (int i = 0; i < came; i++) {
-      push_datagram(L, call, &arrived, i);
+      push_datagram(L, call, &keys, &arrived, i);
       lua_rawseti(L, -2, total + i + 1);
     }
   }

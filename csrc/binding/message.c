@@ -247,6 +247,20 @@ static void hold(struct tn_source *source, const char *bytes, size_t count, int 
   }
 }
 
+/* Whom a message is from: nil on a stream, an address without a name where the sender has none. */
+static void push_sender(lua_State *L, struct tn_call *call, struct tn_address *address,
+                        socklen_t length) {
+  address->length = length;
+  if (length == 0 && ((const struct tn_object *)call->self)->header.kind == TN_UNIX_DATAGRAM) {
+    tn_address_parse_local("", 0, address);
+  }
+  if (address->length > 0) {
+    tn_address_push_kept(L, call->rt, address);
+  } else {
+    lua_pushnil(L);
+  }
+}
+
 /* data[, address or nil[, real length]] */
 static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with_address) {
   struct tn_source *source = call->source;
@@ -254,7 +268,7 @@ static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with
   size_t max = (size_t)lua_tointeger(L, 2);
   flags |= (int)lua_tointeger(L, 3);
   struct tn_slice slice = {memory_for(L, call, max), max};
-  struct tn_message message = {.slices = &slice, .count = 1};
+  struct tn_message message = {.slices = &slice, .count = 1, .plain = true};
   if (with_address) {
     message.address = &address.any;
     message.address_length = sizeof address.storage;
@@ -271,9 +285,8 @@ static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with
   hold(source, slice.base, given, flags);
   lua_pushlstring(L, slice.base, given); /* before anything else of Lua's: the memory is shared */
   tn_scratch_take(call->rt->reactor);
-  if (with_address && message.address_length > 0) {
-    address.length = message.address_length;
-    tn_address_push_kept(L, call->rt, &address);
+  if (with_address) {
+    push_sender(L, call, &address, message.address_length);
   } else {
     lua_pushnil(L);
   }
@@ -317,18 +330,14 @@ static int attempt_peek_sender(lua_State *L, struct tn_call *call) {
   struct tn_slice slice = {&byte, 1};
   struct tn_message message = {.slices = &slice,
                                .count = 1,
+                               .plain = true,
                                .address = &address.any,
                                .address_length = sizeof address.storage};
   ptrdiff_t count = tn_source_recv_message(call->source, &message, MSG_PEEK);
   if (count < 0) {
     return (int)count;
   }
-  address.length = message.address_length;
-  if (address.length > 0) {
-    tn_address_push_kept(L, call->rt, &address);
-  } else {
-    lua_pushnil(L);
-  }
+  push_sender(L, call, &address, message.address_length);
   return 1;
 }
 
@@ -362,11 +371,8 @@ static int receive_vectored(lua_State *L, struct tn_call *call, bool with_addres
   size_t given = (size_t)count < room ? (size_t)count : room;
   tn_rooms_fill(L, 2, given);
   lua_pushinteger(L, (lua_Integer)given);
-  if (with_address && message.address_length > 0) {
-    address.length = message.address_length;
-    tn_address_push_kept(L, call->rt, &address);
-  } else if (with_address) {
-    lua_pushnil(L);
+  if (with_address) {
+    push_sender(L, call, &address, message.address_length);
   }
   push_flags(L, message.flags);
   return with_address ? 3 : 2;
@@ -475,11 +481,8 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   set_value(L, "data");
   lua_pushinteger(L, count);
   set_value(L, "length");
-  if (message.address_length > 0) {
-    address.length = message.address_length;
-    tn_address_push_kept(L, call->rt, &address);
-    set_value(L, "address");
-  }
+  push_sender(L, call, &address, message.address_length);
+  set_value(L, "address");
   push_flags(L, message.flags);
   set_value(L, "flags");
   tn_control_push(L, call->rt, &control);
@@ -503,7 +506,7 @@ static int push_sent(lua_State *L, ptrdiff_t count) {
 static int send_bytes(lua_State *L, struct tn_call *call, int address_at, int flags_at) {
   struct tn_slice slice = tn_bytes_at(L, 2);
   const struct tn_address *address = address_at ? tn_address_at(L, address_at) : NULL;
-  struct tn_message message = {.slices = &slice, .count = 1};
+  struct tn_message message = {.slices = &slice, .count = 1, .plain = true};
   if (address) {
     message.address = (struct sockaddr *)&address->any;
     message.address_length = address->length;
@@ -692,10 +695,10 @@ const struct tn_method tn_message_methods[] = {
   {.name = "send_out_of_band", .kinds = TN_SOCKET, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES | TN_HAS_TRY,
    .prepare = prepare_send_out_of_band, .attempt = attempt_send},
   SEND(send_vectored, 3, attempt_send_vectored),
-  {.name = "send_to", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4, .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE,
+  {.name = "send_to", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4, .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES,
    .address_at = 3, .prepare = prepare_send_to, .attempt = attempt_send_to},
   {.name = "send_to_vectored", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
-   .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_send_to_vectored,
+   .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3, .prepare = prepare_send_to_vectored,
    .attempt = attempt_send_to_vectored},
   {.name = "sendmsg", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
    .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_sendmsg, .attempt = attempt_sendmsg},

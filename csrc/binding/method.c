@@ -150,7 +150,7 @@ static int wait(lua_State *L, struct tn_call *call) {
     return status;
   }
   int interest = call->wait_interest ? call->wait_interest : method->interest;
-  if (call->only_yield) {
+  if (call->only_yield || is_late(waiter)) { /* events alone must not keep it from being late */
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
   } else if (call->queue || !source) {
     waiter->interest = (uint8_t)interest;
@@ -267,11 +267,45 @@ static inline void check_arguments(lua_State *L, struct tn_runtime *rt,
   }
 }
 
+int tn_method_on_name(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TSTRING);
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, tn_runtime_of(L)->by_name);
+  lua_insert(L, 1);
+  lua_settop(L, 3);
+  lua_rawset(L, 1);
+  return 0;
+}
+
+static int named(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  (void)context;
+  return lua_gettop(L);
+}
+
+/* The same call by way of the Lua function that knows names. */
+static int call_by_name(lua_State *L, const struct bound *bound, const char *prefix) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, bound->rt->by_name);
+  lua_pushfstring(L, "%s%s", prefix, bound->method->name);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  lua_insert(L, 1);
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, named);
+  return lua_gettop(L);
+}
+
+static bool wants_name(lua_State *L, const struct tn_method *method) {
+  return (method->flags & TN_NAMES) && !tn_address_at(L, method->address_at);
+}
+
 static int call_method(lua_State *L) {
   const struct bound *bound = bound_of(L);
   struct tn_runtime *rt = bound->rt;
   const struct tn_method *method = bound->method;
   void *self = check_receiver(L, method);
+  if (wants_name(L, method)) {
+    return call_by_name(L, bound, "");
+  }
   check_arguments(L, rt, method);
   struct tn_waiter *waiter = NULL;
   if (method->flags & TN_NEVER_WAITS) {
@@ -293,6 +327,9 @@ static int call_method(lua_State *L) {
 static int call_try(lua_State *L) {
   const struct bound *bound = bound_of(L);
   struct tn_object *self = check_receiver(L, bound->method);
+  if (wants_name(L, bound->method)) {
+    return call_by_name(L, bound, "try_");
+  }
   check_arguments(L, bound->rt, bound->method);
   tn_runtime_check(L, bound->rt, bound->method->name);
   if (self->source) {

@@ -20,6 +20,7 @@ enum tn_method_flags {
   TN_ONLY_TRY = 8, /* there is no other */
   TN_NEVER_WAITS = 16,
   TN_OWN_TIMEOUT = 32, /* running out of time is for the attempt to judge */
+  TN_NAMES = 256,      /* an address that is no SocketAddr is for a Lua function to look up */
   TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
 };
@@ -72,6 +73,10 @@ struct tn_method {
   int (*attempt)(lua_State *L, struct tn_call *call);
   int (*extras)(lua_State *L, struct tn_call *call); /* results behind `nil, err` */
 };
+
+/* on_name(method, function): the Lua function that a method hands its arguments to where the
+ * address among them is none yet. */
+int tn_method_on_name(lua_State *L);
 
 /* Adds the rows that objects of that kind have (0: functions) to the table on top; private ones, or
  * only those. */

@@ -121,6 +121,7 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->tasks = new_table(L, NULL);
   lua_createtable(L, TN_POOL_MAX, 0); /* a thread that goes back needs no memory */
   rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
+  rt->by_name = new_table(L, NULL);
   rt->addresses = new_table(L, NULL);
   rt->waiting = new_table(L, "k");
   rt->sets = new_table(L, "v");
@@ -234,6 +235,7 @@ static const luaL_Reg private_functions[] = {
     {"spawn_child", tn_child_new},
     {"environment", environment},
     {"set_splice", set_splice},
+    {"on_name", tn_method_on_name},
     {"open_fifo", tn_pipe_open_fifo},
     {"is_socket_file", is_socket_file},
     {"option_problem", tn_option_problem},

@@ -484,7 +484,7 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
     if (status < 0) {
       continue;
     }
-    if (value.option->access & TN_OPTION_INHERITED) {
+    if ((value.option->access & TN_OPTION_INHERITED) && kind_of(L) == TN_TCP_LISTENER) {
       status = tn_option_set(call->source->fd, &value);
       continue;
     }

@@ -5,7 +5,10 @@
 #include "binding/control.h"
 #include "binding/object.h"
 
+#include <errno.h>
 #include <limits.h>
+
+enum { FILL = 4096 }; /* the system stops at the end of the message that has descriptors */
 
 static int stream_pair(lua_State *L) {
   return tn_object_open_pair(L, TN_UNIX_STREAM, SOCK_STREAM);
@@ -51,6 +54,10 @@ static int attempt_recv_fd(lua_State *L, struct tn_call *call) {
       if (carried) {
         tn_bytes_consume(&source->input, 1);
       }
+      if (fd == TN_LOST_FD) {
+        call->message = "a descriptor came, and was lost: this process has too many open";
+        return -EMFILE;
+      }
       lua_pushinteger(L, fd);
       return 1;
     }
@@ -58,7 +65,7 @@ static int attempt_recv_fd(lua_State *L, struct tn_call *call) {
       call->message = "bytes that carry no descriptor come first";
       return TN_EBUSY;
     }
-    ptrdiff_t count = tn_source_fill(source, 1);
+    ptrdiff_t count = tn_source_fill(source, FILL);
     if (count == 0) {
       lua_pushnil(L);
       return 1;

@@ -30,10 +30,10 @@ static void close_all(const struct tn_control *control) {
   }
 }
 
-void tn_rights_note(struct tn_rights **queue, const struct tn_control *control, size_t count,
-                    size_t buffered) {
+void tn_rights_note(struct tn_rights **queue, const struct tn_control *control, bool cut,
+                    size_t count, size_t buffered) {
   struct tn_rights *rights = *queue;
-  if (!rights && !has_rights(control)) {
+  if (!rights && !cut && !has_rights(control)) {
     return;
   }
   if (!rights) {
@@ -55,6 +55,9 @@ void tn_rights_note(struct tn_rights **queue, const struct tn_control *control, 
     } else {
       rights->list[rights->count++] = (struct right){fds[i], rights->received - 1};
     }
+  }
+  if (cut && rights->count < RIGHTS_MAX) {
+    rights->list[rights->count++] = (struct right){TN_LOST_FD, rights->received - 1};
   }
 }
 
@@ -81,7 +84,9 @@ int tn_rights_count(const struct tn_rights *queue) {
 
 void tn_rights_free(struct tn_rights *queue) {
   while (queue && queue->count > 0) {
-    tn_socket_close(queue->list[--queue->count].fd);
+    if (queue->list[--queue->count].fd != TN_LOST_FD) {
+      tn_socket_close(queue->list[queue->count].fd);
+    }
   }
   free(queue);
 }

@@ -399,9 +399,10 @@ static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *
                                .control = control.bytes,
                                .control_length = sizeof control.bytes};
   ptrdiff_t received = tn_socket_recv_message(source->fd, &message, 0);
-  if (received > 0 && (message.control_length > 0 || source->rights)) {
+  bool cut = message.flags & MSG_CTRUNC;
+  if (received > 0 && (message.control_length > 0 || cut || source->rights)) {
     control.length = message.control_length;
-    tn_rights_note(&source->rights, &control, (size_t)received, source->input.length);
+    tn_rights_note(&source->rights, &control, cut, (size_t)received, source->input.length);
   }
   return received;
 }
@@ -435,8 +436,18 @@ ptrdiff_t tn_source_recv_slices(struct tn_source *source, const struct tn_slice 
   return tn_source_recv_message(source, &message, 0);
 }
 
+/* The failure that is owed. */
+static int pay(struct tn_source *source) {
+  int status = source->owed;
+  source->owed = 0;
+  return status;
+}
+
 /* Urgent data and the error queue are apart from what the readable event is about. */
 ptrdiff_t tn_source_recv_message(struct tn_source *source, struct tn_message *message, int flags) {
+  if (source->owed < 0) {
+    return pay(source);
+  }
   if (flags & (MSG_OOB | MSG_ERRQUEUE)) {
     ptrdiff_t received = tn_socket_recv_message(source->fd, message, flags);
     source->noise = received == TN_EAGAIN ? source->noise : 0;
@@ -539,12 +550,25 @@ ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice 
                    asked);
 }
 
+/* The queue of the receiver is full, not that of this socket, whose event would fire again and
+ * again (unix(7)): nothing tells of room, so the next attempt is after a pause. */
+static ptrdiff_t note_full(struct tn_source *source, const struct tn_message *message,
+                           ptrdiff_t count) {
+  if (count == TN_EAGAIN && message->address_length > 0 &&
+      (tn_socket_poll(source->fd, TN_WRITABLE) & TN_WRITABLE)) {
+    source->drained &= (uint8_t)~TN_WRITABLE;
+    source->noise = NOISE_MAX;
+  }
+  return count;
+}
+
 ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_message *message,
                                  int flags) {
   if (is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
-  return note_sent(source, tn_socket_send_message(source->fd, message, flags), 0);
+  ptrdiff_t sent = tn_socket_send_message(source->fd, message, flags);
+  return note_full(source, message, note_sent(source, sent, 0));
 }
 
 int tn_source_send_messages(struct tn_source *source, struct tn_message *messages, int count,
@@ -552,12 +576,15 @@ int tn_source_send_messages(struct tn_source *source, struct tn_message *message
   if (is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
-  return (int)note(source, tn_socket_send_messages(source->fd, messages, count, lengths), 0,
-                   TN_WRITABLE);
+  int sent = tn_socket_send_messages(source->fd, messages, count, lengths);
+  return (int)note_full(source, messages, note(source, sent, 0, TN_WRITABLE));
 }
 
 int tn_source_recv_messages(struct tn_source *source, struct tn_message *messages, int count,
                             size_t *lengths) {
+  if (source->owed < 0) {
+    return pay(source);
+  }
   if (is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }

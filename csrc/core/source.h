@@ -32,6 +32,7 @@ struct tn_source {
   bool in_grave;
   struct tn_source *next_grave;
   uint8_t noise; /* events of an error queue in a row that nobody could do anything with */
+  int owed;      /* a failure in the middle of a batch, which the system tells once */
   int type;      /* SOCK_STREAM and so on; 0: not asked yet */
   bool reset;    /* the peer's RST was seen: there is no end of stream any more */
   uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */

@@ -69,6 +69,7 @@ struct tn_message {
   void *control;
   size_t control_length;
   int flags;
+  bool plain; /* one slice, nothing but its bytes and address: the system has less to copy */
 };
 
 ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int flags);

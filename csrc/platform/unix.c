@@ -215,8 +215,15 @@ static struct msghdr header_of(const struct tn_message *message) {
 }
 
 ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int flags) {
-  struct msghdr header = header_of(message);
   ssize_t sent;
+  if (message->plain) {
+    do {
+      sent = sendto(fd, message->slices->base, message->slices->length, flags | MSG_NOSIGNAL,
+                    message->address, message->address_length);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
+  }
+  struct msghdr header = header_of(message);
   do {
     sent = sendmsg(fd, &header, flags | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
@@ -226,6 +233,15 @@ ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int
 ptrdiff_t tn_socket_recv_message(tn_fd fd, struct tn_message *message, int flags) {
   struct msghdr header;
   ssize_t received;
+  if (message->plain) {
+    const socklen_t room = message->address_length;
+    do {
+      message->address_length = room;
+      received = recvfrom(fd, message->slices->base, message->slices->length, flags,
+                          message->address, message->address ? &message->address_length : NULL);
+    } while (received < 0 && errno == EINTR);
+    return received < 0 ? -errno : received;
+  }
   int cloexec = message->control_length > 0 ? MSG_CMSG_CLOEXEC : 0;
   for (;;) {
     header = header_of(message);

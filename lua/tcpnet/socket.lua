@@ -28,23 +28,22 @@ function Socket:connect_timeout(address, port, seconds)
   return connect("connect_timeout", self, address, port, seconds)
 end
 
--- (addr, flags) or (host, port, flags) → a sending function that takes a SocketAddr, for every address.
-local function sender(name, class)
-  local send, classes = private[name], { [class] = true }
+-- (data, host, port, flags) or (data, "host:port", flags) → the same call with a SocketAddr.
+local function by_name(name)
   return function(self, data, address, port, flags)
     if type(port) ~= "number" then
       port, flags = nil, port
     end
-    if private.kind(address) == "SocketAddr" and not port then
-      return send(self, data, address, flags)
-    end
-    check.receiver(self, classes, class, name)
     local addr, err = resolve.first(name, self, address, port, nil, 1)
     if not addr then
       return nil, err
     end
-    return send(self, data, addr, flags)
+    return self[name](self, data, addr, flags)
   end
+end
+
+for _, name in ipairs { "send_to", "try_send_to", "send_to_vectored", "try_send_to_vectored" } do
+  private.on_name(name, by_name(name))
 end
 
 -- sendmsg{data =, address =, control =, flags =} → count
@@ -67,9 +66,6 @@ end
 -- What every class has that is used message by message: addresses by name or path.
 for _, class in ipairs { "Socket", "UdpSocket", "UnixDatagram" } do
   local methods = core[class]
-  for _, name in ipairs { "send_to", "try_send_to", "send_to_vectored", "try_send_to_vectored" } do
-    methods[name] = sender(name, class)
-  end
   for _, name in ipairs { "sendmsg", "try_sendmsg" } do
     methods[name] = message_sender(name, class)
   end

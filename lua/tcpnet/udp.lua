@@ -2,6 +2,7 @@
 local core = require "tcpnet.core"
 local resolve = require "tcpnet.resolve"
 
+local private = core.private
 local UdpSocket = core.UdpSocket
 
 local function bind_one(addr, options)
@@ -9,8 +10,20 @@ local function bind_one(addr, options)
   return resolve.prepared(socket, err, options, addr)
 end
 
+-- socket:bind(addr) → socket, for one of new_v4 or new_v6.
+local function bind_made(socket, address, port)
+  local addr, err = resolve.first("bind", socket, address, port)
+  if not addr then
+    return nil, err
+  end
+  return private.bind(socket, addr)
+end
+
 -- UdpSocket.bind(addr[, opts]) → UdpSocket on the first address of the name that can be bound. opts: options by name.
 function UdpSocket.bind(...)
+  if private.kind((...)) == "UdpSocket" then
+    return bind_made(...)
+  end
   local address, port, opts, position = resolve.split_arguments("bind", ...)
   local options = resolve.take("UdpSocket", "bind", opts, position)
   local addresses, err = resolve.all("bind", address, port)

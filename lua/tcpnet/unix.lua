@@ -215,12 +215,15 @@ local function fifo(name, sends)
 end
 
 -- end:into_blocking_fd() → integer: for a program that expects an ordinary descriptor, as a child's standard output.
-local function into_blocking_fd(self)
+local function into_blocking_fd(self, take)
+  if not take and self.buffered and (self:buffered() or 0) > 0 then
+    return self:into_fd() -- refused, and left as it is
+  end
   local ok, err = private.set_blocking(self)
   if not ok then
     return nil, err
   end
-  return self:into_fd()
+  return self:into_fd(take)
 end
 
 core.PipeSender.into_blocking_fd = into_blocking_fd
