@@ -123,6 +123,39 @@ function tasks.sleep_cancel(n)
   end
 end
 
+-- A value goes over: by a resume and the yield that waits for it, and by a channel's send and recv.
+function plain.channel(n)
+  local receiver = create(function()
+    while true do
+      yield()
+    end
+  end)
+  resume(receiver)
+  for i = 1, n do
+    resume(receiver, i)
+  end
+end
+
+function tasks.channel(n, capacity)
+  local sender, receiver = tcpnet.sync.channel(capacity or 64)
+  local task = tcpnet.spawn(function()
+    for i = 1, n do
+      sender:send(i)
+    end
+    sender:close()
+  end)
+  for _ in receiver do -- luacheck: ignore 542
+  end
+  assert(task:join())
+end
+
+plain.channel_1 = plain.channel
+
+-- With room for one message only: each has to wait for the other.
+function tasks.channel_1(n)
+  tasks.channel(n, 1)
+end
+
 local function nanoseconds_each(fn, n)
   collectgarbage()
   local start = os.clock()
@@ -144,4 +177,6 @@ for round = 1, rounds do
   measure("sleep_0", 200000, round)
   measure("timeout", 200000, round)
   measure("sleep_cancel", 100000, round)
+  measure("channel", 400000, round)
+  measure("channel_1", 200000, round)
 end

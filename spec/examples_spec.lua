@@ -585,6 +585,70 @@ example("dns_responder.lua", function(script)
   end)
 end)
 
+example("worker_pool.lua", function(script)
+  it("does every job once, whatever the number of workers", function()
+    for _, workers in ipairs { 1, 3, 40 } do
+      local code, output = process.run(process.interpreter, script, workers, 30)
+      assert.equal(0, code, output)
+      local steps, count = {}, 0
+      for worker, n, taken in output:gmatch "worker (%d+): (%d+) takes (%d+) steps\n" do
+        assert.is_true(tonumber(worker) <= workers)
+        assert.is_nil(steps[tonumber(n)])
+        steps[tonumber(n)] = tonumber(taken)
+        count = count + 1
+      end
+      assert.equal(30, count)
+      assert.same({ 0, 1, 7, 2, 5, 8, 16 }, { table.unpack(steps, 1, 7) })
+      assert.equal(111, steps[27])
+      assert.is_truthy(output:find(("\n30 jobs done by %d workers\n$"):format(workers)), output)
+    end
+  end)
+
+  it("ends at once without a job", function()
+    local code, output = process.run(process.interpreter, script, 2, 0)
+    assert.equal(0, code)
+    assert.equal("0 jobs done by 2 workers\n", output)
+  end)
+end)
+
+example("graceful_server.lua", function(script)
+  it("answers until one says shutdown, then tells everybody and ends", function()
+    local server <close> = process.serve(script, 0)
+    local ada, bob = process.connect(server.port), process.connect(server.port)
+    for _, stream in ipairs { ada, bob } do
+      stream:write "hello\nagain\n"
+      assert.equal("HELLO", stream:read_line())
+      assert.equal("AGAIN", stream:read_line())
+    end
+    ada:write "half a li"
+    bob:write "shutdown\n"
+    for _, stream in ipairs { ada, bob } do
+      assert.equal("goodbye", stream:read_line())
+      local line, err = stream:read_line()
+      assert.is_nil(line)
+      assert.is_nil(err)
+      stream:close()
+    end
+    local code, rest = server:wait()
+    assert.equal(0, code, rest)
+    assert.equal("shutting down\neverybody has gone\n", rest)
+    local _, err = tcpnet.TcpStream.connect("127.0.0.1", server.port)
+    assert.equal("ECONNREFUSED", err.code)
+  end)
+
+  it("outlives clients that leave, and resets", function()
+    local server <close> = process.serve(script, 0)
+    process.connect(server.port):close()
+    process.connect(server.port):reset()
+    local stream <close> = process.connect(server.port)
+    stream:write "still here\nshutdown\n"
+    assert.equal("STILL HERE", stream:read_line())
+    assert.equal("goodbye", stream:read_line())
+    stream:close()
+    assert.equal(0, (server:wait()))
+  end)
+end)
+
 describe("examples/", function()
   local scripts = dir.getfiles("examples", "*.lua")
 

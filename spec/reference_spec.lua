@@ -1,5 +1,6 @@
--- docs/reference.md and the module know the same names, and the Lua in the documents compiles. The names of options are
--- the business of docs/options.md: here they count as documented where the table of options has them.
+-- docs/reference.md and the module, tcpnet.sync included, know the same names, and the Lua in the documents compiles.
+-- The names of options are the business of docs/options.md: here they count as documented where the table of options
+-- has them.
 local file = require "pl.file"
 local tcpnet = require "tcpnet"
 local private = require "tcpnet.core".private
@@ -34,31 +35,90 @@ local function class_of_objects()
   return { Interval = getmetatable(tcpnet.interval(1)), Scope = scope }
 end
 
+-- Objects of every class of tcpnet.sync, by the function or class that they come from.
+local sync = tcpnet.sync
+local sync_samples = {
+  channel = function()
+    local sender, receiver = sync.channel(1)
+    return sender, receiver, sender:reserve()
+  end,
+  unbounded = sync.unbounded,
+  oneshot = sync.oneshot,
+  broadcast = function()
+    local sender = sync.broadcast(1)
+    return sender, sender:subscribe()
+  end,
+  watch = function() return sync.watch(1) end,
+  Notify = sync.Notify.new,
+  Semaphore = function()
+    local semaphore = sync.Semaphore.new(1)
+    return semaphore, semaphore:acquire()
+  end,
+  Mutex = function()
+    local mutex = sync.Mutex.new()
+    return mutex, mutex:lock()
+  end,
+  Barrier = function() return sync.Barrier.new(1) end,
+  CancellationToken = function()
+    local token = sync.CancellationToken.new()
+    return token, token:drop_guard()
+  end,
+}
+
 local classes = class_of_objects()
 for name, value in pairs(tcpnet) do
   if type(value) == "table" and name:find "^%u" then
     classes[name] = value
   end
 end
+for _, sample in pairs(sync_samples) do
+  for _, object in ipairs { sample() } do
+    classes[getmetatable(object).__name] = getmetatable(object)
+  end
+end
 
 -- How the reference calls objects of a class; the first is its own name.
 local receivers = {
+  Barrier = { "barrier" },
+  BroadcastReceiver = { "subscriber" },
+  BroadcastSender = { "broadcaster" },
   Buffer = { "buffer" },
+  CancellationToken = { "token" },
+  ChannelPermit = { "reserved" },
+  DropGuard = { "drop_guard" },
   Error = { "err" },
   Interval = { "interval" },
   JoinSet = { "set" },
   Message = { "message" },
+  Mutex = { "mutex" },
+  MutexGuard = { "guard" },
+  Notify = { "notify" },
+  OneshotReceiver = { "answer" },
+  OneshotSender = { "promise" },
   OwnedReadHalf = { "read_half", "stream", "object" },
   OwnedWriteHalf = { "write_half", "stream", "object" },
+  Permit = { "permit" },
+  PipeReceiver = { "pipe_receiver", "stream", "object" },
+  PipeSender = { "pipe_sender", "stream", "object" },
   ReadHalf = { "stream", "object" },
   Ready = { "ready" },
+  Receiver = { "receiver" },
   Scope = { "scope" },
+  Semaphore = { "semaphore" },
+  Sender = { "sender" },
   Socket = { "sock", "object" },
   SocketAddr = { "addr" },
   Task = { "task" },
   TcpListener = { "listener", "object" },
   TcpSocket = { "socket", "object" },
   TcpStream = { "stream", "object" },
+  UdpSocket = { "udp", "object" },
+  UnixDatagram = { "datagram", "udp", "object" },
+  UnixListener = { "unix_listener", "listener", "object" },
+  UnixSocket = { "unix_socket", "object" },
+  UnixStream = { "unix_stream", "stream", "object" },
+  WatchReceiver = { "watcher" },
+  WatchSender = { "publisher" },
   WriteHalf = { "stream", "object" },
 }
 
@@ -91,7 +151,7 @@ local function is_documented(class, method)
       return true
     end
   end
-  return mentioned(("tcpnet.%s.%s"):format(class, method))
+  return mentioned(("tcpnet.%s.%s"):format(class, method)) or mentioned(("tcpnet.sync.%s.%s"):format(class, method))
 end
 
 local function functions_of(class)
@@ -113,9 +173,12 @@ describe("the reference", function()
         missing[#missing + 1] = name
       end
     end
-    for _, name in ipairs(functions_of(tcpnet.coroutine)) do
-      if not mentioned("tcpnet.coroutine." .. name) then
-        missing[#missing + 1] = "coroutine." .. name
+    for _, part in ipairs { "coroutine", "pipe", "sync" } do
+      assert.is_true(mentioned("tcpnet." .. part))
+      for _, name in ipairs(functions_of(tcpnet[part])) do
+        if not mentioned(("tcpnet.%s.%s"):format(part, name)) then
+          missing[#missing + 1] = part .. "." .. name
+        end
       end
     end
     assert.same({}, missing)
@@ -132,6 +195,43 @@ describe("the reference", function()
       end
     end
     assert.same({}, missing)
+  end)
+
+  it("has every class of tcpnet.sync", function()
+    for name in pairs(sync) do
+      assert.is_function(sync_samples[name], "no samples of what there is in tcpnet.sync: " .. name)
+    end
+    for name, class in pairs(sync_samples) do
+      assert.is_truthy(sync[name], name)
+      for _, object in ipairs { class() } do
+        assert.equal(getmetatable(object), getmetatable(object).__index)
+      end
+    end
+  end)
+
+  -- Options apart: those are the business of their table.
+  it("says truly which classes share their methods", function()
+    local function only_in(class, other)
+      local names = {}
+      for _, name in ipairs(functions_of(classes[class])) do
+        if not classes[other][name] and not accessors[name] then
+          names[#names + 1] = name
+        end
+      end
+      return names
+    end
+    assert.same({ "reset", "set_tcp_keepalive" }, only_in("TcpStream", "UnixStream"))
+    assert.same({ "pair", "recv_fd", "send_fd" }, only_in("UnixStream", "TcpStream"))
+    assert.same({ "set_tcp_keepalive" }, only_in("TcpListener", "UnixListener"))
+    assert.same({}, only_in("UnixListener", "TcpListener"))
+    assert.same({ "new_v4", "new_v6" }, only_in("UdpSocket", "UnixDatagram"))
+    assert.same({ "pair", "unbound" }, only_in("UnixDatagram", "UdpSocket"))
+    assert.same({ "new_v4", "new_v6" }, only_in("UdpSocket", "Socket"))
+    assert.same({ "local_addr", "peer_addr" }, only_in("ReadHalf", "PipeReceiver"))
+    assert.same({ "local_addr", "peer_addr", "sendfile", "shutdown" }, only_in("WriteHalf", "PipeSender"))
+    local of_both = { "from_fd", "into_blocking_fd", "into_fd", "set_timeout", "timeout" }
+    assert.same(of_both, only_in("PipeReceiver", "ReadHalf"))
+    assert.same(of_both, only_in("PipeSender", "WriteHalf"))
   end)
 
   it("has every setting and every number of metrics", function()

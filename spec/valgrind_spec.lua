@@ -72,11 +72,102 @@ local script = [[
     udp:close()
   end
 
+  local function talk_in_messages()
+    local a, b = assert(tcpnet.Socket.pair("unix", "dgram"))
+    assert(a:set_passcred(true) and b:set_passcred(true))
+    assert(a:sendmsg { data = { "x", "y" }, control = { { type = "fds", fds = { a, b } } } })
+    local message = assert(b:recvmsg())
+    tostring(message)
+    assert(message:find "fds" and message:find "credentials")
+    for _, fd in ipairs(message:take_fds()) do assert(tcpnet.Socket.from_fd(fd)):close() end
+    assert(a:sendmsg { data = "dropped", control = { { type = "fds", fds = { a, b } } } })
+    assert(b:recvmsg()) -- collected with its descriptors
+    assert(a:sendmsg { data = "cut", control = { { type = "fds", fds = { a, b } } } })
+    assert(b:recvmsg { data = 1, control = 20 })
+    assert(a:send_vectored { "v", "w" })
+    local buffer = tcpnet.Buffer.new(8)
+    assert(b:recv_vectored { buffer })
+    a:send "peeked"
+    assert(b:peek_from() and b:recv(2147483647))
+    pcall(a.sendmsg, a, { data = {} })
+    pcall(a.send, a, "x", { "nonsense" })
+    assert(a:try_clone()):close()
+    a:close()
+    b:close()
+    local raw = assert(tcpnet.Socket.new("inet", "dgram"))
+    raw:attach_filter { { 0x06, 0, 0, 0xffff } }
+    raw:detach_filter()
+    assert(raw:options() and raw:set_tos_v4(1) and raw:get "SO_TYPE" and raw:get(1, 3))
+    tostring(assert(raw:into_udp_socket()))
+    collectgarbage()
+  end
+
+  local function talk_in_batches()
+    local a, b = assert(tcpnet.UdpSocket.bind "127.0.0.1:0"), assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
+    local list = {}
+    for i = 1, 100 do list[i] = i % 2 == 0 and ("d" .. i) or { "d" .. i, b:local_addr() } end
+    assert(a:connect(b:local_addr()))
+    local sent = assert(a:send_many(list))
+    local came = 0
+    while came < sent do came = came + #assert(b:recv_many(70, 2)) end
+    assert(b:set_recv_pktinfo_v4(true))
+    assert(a:send_to("to", b:local_addr()))
+    assert(b:peek_sender() and assert(b:recvmsg()):find "pktinfo")
+    local waiting = tcpnet.spawn(b.recv_many, b, 1024)
+    tcpnet.yield()
+    assert(b:as_socket():options())
+    b:close()
+    waiting:join()
+    a:close()
+    for _ in pairs(tcpnet.features()) do break end
+  end
+
+  local function talk_locally()
+    local path = os.tmpname()
+    local unix = assert(tcpnet.UnixListener.bind(path .. ".socket"))
+    local one = assert(tcpnet.UnixStream.connect(path .. ".socket"))
+    local other = assert(unix:accept())
+    assert(tcpnet.UnixListener.bind(path .. ".socket", { unlink = true }) == nil)
+    unix:close()
+    assert(tcpnet.UnixListener.bind(path .. ".socket", { unlink = true })):close()
+    os.remove(path)
+    os.remove(path .. ".socket")
+    assert(one:send_fd(other))
+    assert(one:write "text" and one:send_fd(0))
+    assert(tcpnet.UnixStream.from_fd((assert(other:recv_fd())))):close()
+    assert(other:read_exact(4) == "text" and other:read(1)) -- a descriptor is left in the queue
+    assert(one:peer_cred())
+    tcpnet.timeout(0.001, other.recv_fd, other)
+    local file = assert(io.tmpfile())
+    file:write(("f"):rep(100000))
+    local sending = tcpnet.spawn(one.sendfile, one, file)
+    assert(#other:read_exact(100000) == 100000 and sending:join())
+    file:close()
+    local view = assert(one:as_socket())
+    one:close()
+    tostring(view)
+    other:close()
+    local sender, receiver = assert(tcpnet.pipe())
+    local writing = tcpnet.spawn(sender.write, sender, ("p"):rep(200000), "q")
+    assert(#receiver:read_exact(200001) == 200001 and writing:join())
+    local reading = tcpnet.spawn(receiver.read_line, receiver)
+    tcpnet.yield()
+    receiver:close()
+    reading:join()
+    sender:write "to nobody"
+    assert(tcpnet.PipeSender.from_fd(sender:into_fd())):close()
+    assert(tcpnet.UnixSocket.new_datagram()):datagram():close()
+  end
+
   tcpnet.run(function()
     exchange()
+    talk_in_messages()
+    talk_in_batches()
+    talk_locally()
     tcpnet.spawn(serve)
     local one = assert(tcpnet.TcpStream.connect(address, { timeout = 5, recv_buffer_size = 8192 }))
     talk(one)
+    assert(one:tcp_info().state == "established" and one:options().nodelay ~= nil)
     assert(one:finish(5))
     local socket = assert(tcpnet.TcpSocket.new_v4())
     if address:is_ipv6() then socket:close() socket = assert(tcpnet.TcpSocket.new_v6()) end
@@ -120,6 +211,10 @@ local script = [[
   pcall(tcpnet.run, error, err)
   kept_open = assert(tcpnet.TcpStream.connect(address))
   tcpnet.spawn(kept_open.read, kept_open)
+  kept_message = assert(tcpnet.Socket.pair("unix", "dgram"))
+  kept_pipe = { assert(tcpnet.pipe()) }
+  tcpnet.spawn(kept_pipe[2].read, kept_pipe[2])
+  tcpnet.spawn(kept_message.recv_many, kept_message, 8)
   tcpnet.step(0)
   print "done"
 ]]

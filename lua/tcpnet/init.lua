@@ -11,6 +11,7 @@ require "tcpnet.udp"
 require "tcpnet.unix"
 require "tcpnet.io"
 require "tcpnet.sync"
+require "tcpnet.codec"
 require "tcpnet.process"
 
 core._VERSION = "tcpnet scm"

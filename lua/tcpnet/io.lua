@@ -1,7 +1,12 @@
--- Readers and writers: iterators, the orderly end of a stream, copying both ways.
+-- Readers and writers: iterators, the orderly end of a stream, copying from any to any.
 local core = require "tcpnet.core"
+local adapters = require "tcpnet.adapters"
 local check = require "tcpnet.check"
+local generic = require "tcpnet.copy"
 local outside = require "tcpnet.outside"
+local reader = require "tcpnet.reader"
+
+require "tcpnet.duplex"
 
 -- The classes by what they are good for.
 local function classes_of(...)
@@ -18,19 +23,8 @@ local messagers = classes_of("Socket", "UdpSocket", "UnixDatagram")
 local streams = classes_of("TcpStream", "UnixStream")
 local listeners = classes_of("TcpListener", "UnixListener")
 
--- An iterator over one kind of read; it ends at the end of the stream and raises on an error.
-local function iterator(name, read)
-  return function(self, max)
-    check.receiver(self, readers, "TcpStream", name)
-    check.optional_size(max, 2, name, "max")
-    return function()
-      local bytes, err = read(self, max)
-      if err then
-        error(err, 0)
-      end
-      return bytes
-    end
-  end
+local function check_reader(self, name)
+  check.receiver(self, readers, "TcpStream", name)
 end
 
 local directions = { r = readers, p = readers, w = writers }
@@ -58,8 +52,8 @@ end
 
 for name in pairs(readers) do
   local class = core[name]
-  class.lines = iterator("lines", class.read_line)
-  class.chunks = iterator("chunks", class.read)
+  class.lines = reader.iterator("lines", class.read_line, check_reader, 2)
+  class.chunks = reader.iterator("chunks", class.read, check_reader, 2)
 end
 for _, classes in ipairs { readers, writers, messagers } do
   for name in pairs(classes) do
@@ -96,8 +90,15 @@ local function read_away(stream)
   end
 end
 
+local function is_stream(value)
+  local kind = core.private.kind(value)
+  return kind and streams[kind] or getmetatable(value) == core.DuplexStream
+end
+
+-- finish([seconds]) → true: says that no more will be written, reads until the peer says so too, then closes.
 local function finish(self, seconds)
-  check.receiver(self, streams, "TcpStream", "finish")
+  check.that(is_stream(self), 1, "finish",
+    ("TcpStream expected, got %s"):format(core.private.kind(self) or type(self)))
   check.optional_seconds(seconds, 2, "finish", "timeout")
   local stream <close> = self
   local ok, err = stream:shutdown("write")
@@ -117,9 +118,24 @@ local function finish(self, seconds)
   return true
 end
 
--- finish([seconds]) → true: says that no more will be written, reads until the peer says so too, then closes.
-core.TcpStream.finish = finish
-core.UnixStream.finish = finish
+for _, class in ipairs { core.TcpStream, core.UnixStream, core.DuplexStream } do
+  class.finish = finish
+end
+
+-- copy --------------------------------------------------------------------------------------------
+
+local copy_descriptors = core.copy
+local copy_any = outside(generic.copy)
+
+-- copy(reader, writer[, max]) → bytes copied, at the end or at `max` | nil, err, copied. In C where both have a
+-- descriptor.
+function core.copy(from, to, max)
+  generic.check(from, to, max)
+  if readers[core.private.kind(from) or ""] and writers[core.private.kind(to) or ""] then
+    return copy_descriptors(from, to, max)
+  end
+  return copy_any(from, to, max)
+end
 
 -- What one direction of copy_bidirectional does: bytes, then the end of the stream.
 local function forward(from, to)
@@ -157,13 +173,23 @@ end
 
 local run_both_ways = outside(both_ways)
 
+local function check_stream(value, position)
+  check.that(is_stream(value) or adapters.can(value, "read") and adapters.can(value, "shutdown"), position,
+    "copy_bidirectional", ("TcpStream expected, got %s"):format(core.private.kind(value) or type(value)))
+end
+
 -- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an
 -- error of either ends both.
 function core.copy_bidirectional(a, b)
-  for position, stream in ipairs { a or false, b or false } do
-    local kind = core.private.kind(stream)
-    check.that(streams[kind or ""], position, "copy_bidirectional",
-      ("TcpStream expected, got %s"):format(kind or type(stream)))
-  end
+  check_stream(a, 1)
+  check_stream(b, 2)
   return run_both_ways(a, b)
 end
+
+core.io = {
+  chain = adapters.chain,
+  copy = core.copy,
+  copy_bidirectional = core.copy_bidirectional,
+  duplex = core.duplex,
+  take = adapters.take,
+}

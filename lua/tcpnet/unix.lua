@@ -100,9 +100,14 @@ end
 -- socket:bind(path[, {unlink =}]) → socket
 function UnixSocket:bind(path, opts)
   check.receiver(self, UNIX_SOCKET, "UnixSocket", "bind")
-  local _, unlink = options_of("UnixSocket", "bind", opts, "unlink")
+  local options, unlink = options_of("UnixSocket", "bind", opts, "unlink")
   local addr, err = address_of("bind", path)
   if not addr then
+    return nil, err
+  end
+  local ok
+  ok, err = private.set_options(self, options)
+  if not ok then
     return nil, err
   end
   return bind(self, addr, take_unlink("bind", unlink))

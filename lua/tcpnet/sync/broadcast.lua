@@ -35,10 +35,16 @@ end
 
 -- subscribe() → receiver of all that is sent from now on.
 function Sender:subscribe()
+  if self.done then
+    return nil, errors.closed("subscribe", "the sender is closed")
+  end
   return subscribe(self.state, self.state.tail + 1)
 end
 
 function Sender:clone()
+  if self.done then
+    return nil, errors.closed("clone", "the sender is closed")
+  end
   self.state.senders = self.state.senders + 1
   return setmetatable({ state = self.state }, Sender)
 end

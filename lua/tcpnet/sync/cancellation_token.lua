@@ -56,15 +56,21 @@ end
 -- run_until_cancelled(fn, ...) ⏳ → results of fn | nil, err (CANCELED): fn is cancelled with the token.
 function CancellationToken:run_until_cancelled(fn, ...)
   check.value(fn, "function", 1, "run_until_cancelled")
+  local function cancelled()
+    return nil, core.private.new_error("CANCELED", "run_until_cancelled", nil, "the token was cancelled")
+  end
+  if self.is_over then
+    return cancelled()
+  end
   local arguments = table.pack(...)
   local function outcome(key, ...)
     if key == "token" then
-      return nil, core.private.new_error("CANCELED", "run_until_cancelled", nil, "the token was cancelled")
+      return cancelled()
     end
     return ...
   end
   return outcome(core.select {
-    function() -- the first to run, and so preferred, as Tokio prefers the token
+    function()
       return fn(table.unpack(arguments, 1, arguments.n))
     end,
     token = function()

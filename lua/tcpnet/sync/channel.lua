@@ -23,10 +23,10 @@ end
 
 -- What both ends share: messages `head` to `tail`; `room`, which an unbounded channel lacks.
 local function new_state(capacity)
-  local state = { head = 1, tail = 0, senders = 1, closed = false }
+  local state = { head = 1, tail = 0, senders = 1, permits = 0, closed = false }
   state.room = capacity and Semaphore.new(capacity)
   state.receivers = Waiters.new(function()
-    if state.tail >= state.head or state.senders == 0 then -- the next may take what this one was woken for
+    if state.tail >= state.head or state.senders == 0 or state.closed then -- the next may take what it was woken for
       state.receivers:grant(true)
     end
   end)
@@ -53,6 +53,11 @@ local function pop(state)
   return value
 end
 
+-- No message will come any more.
+local function is_over(state)
+  return (state.senders == 0 or state.closed) and state.permits == 0
+end
+
 local function is_closed(sender)
   return sender.done or sender.state.closed
 end
@@ -66,7 +71,9 @@ end
 -- send(v) ⏳ → true | nil, err (CLOSED). Waits for room. Cancelled, it has sent nothing.
 function Sender:send(value)
   check_message(value, "send")
-  coop()
+  if self.state.room then -- an unbounded channel never waits, not even to be fair
+    coop()
+  end
   local state = self.state
   if is_closed(self) then
     return nil, refusal(self, "send")
@@ -95,8 +102,9 @@ function Sender:try_send(value)
   return true
 end
 
--- reserve() ⏳ → permit with send(v): a place that is kept until it is used or released.
+-- reserve() ⏳ → permit with send(v): a place that is kept until it is used or released, whatever closes meanwhile.
 function Sender:reserve()
+  coop()
   if is_closed(self) then
     return nil, refusal(self, "reserve")
   end
@@ -106,26 +114,36 @@ function Sender:reserve()
       return nil, err.code == "CLOSED" and refusal(self, "reserve") or err
     end
   end
-  return setmetatable({ sender = self }, Permit)
+  self.state.permits = self.state.permits + 1
+  return setmetatable({ state = self.state }, Permit)
 end
 
+-- A permit is gone: where it was the last that could still send, the receivers have come to the end.
+local function take_back(permit)
+  local state = permit.state
+  permit.state = nil
+  state.permits = state.permits - 1
+  return state
+end
+
+-- send(v) → true; never waits.
 function Permit:send(value)
   check_message(value, "send")
-  local sender = self.sender
-  check.that(sender, 1, "send", "the permit was used or released")
-  self.sender = nil
-  if is_closed(sender) then
-    return nil, refusal(sender, "send")
-  end
-  push(sender.state, value)
+  check.that(self.state, 1, "send", "the permit was used or released")
+  push(take_back(self), value)
   return true
 end
 
 function Permit:release()
-  local sender = self.sender
-  self.sender = nil
-  if sender and sender.state.room then
-    sender.state.room:add_permits(1)
+  if not self.state then
+    return
+  end
+  local state = take_back(self)
+  if state.room then
+    state.room:add_permits(1)
+  end
+  if is_over(state) then
+    state.receivers:grant_all(true)
   end
 end
 
@@ -172,7 +190,7 @@ function Receiver:recv()
   coop()
   local state = self.state
   while state.tail < state.head do
-    if state.senders == 0 or state.closed then
+    if is_over(state) then
       return nil
     end
     local ok, err = state.receivers:wait()
@@ -188,7 +206,7 @@ function Receiver:try_recv()
   local state = self.state
   if state.tail >= state.head then
     return pop(state)
-  elseif state.senders == 0 or state.closed then
+  elseif is_over(state) then
     return nil
   end
   return nil, errors.again("try_recv")

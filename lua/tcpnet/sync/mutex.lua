@@ -20,7 +20,7 @@ end
 
 -- lock() ⏳ → guard; in the order of asking.
 function Mutex:lock()
-  local ok, err = self.semaphore:take(1)
+  local ok, err = self.semaphore:take(1, "lock")
   if not ok then
     return nil, err
   end
@@ -29,7 +29,7 @@ end
 
 -- try_lock() → guard | nil, err (EAGAIN)
 function Mutex:try_lock()
-  local ok, err = self.semaphore:try_take(1)
+  local ok, err = self.semaphore:try_take(1, "try_lock")
   if not ok then
     return nil, err
   end

@@ -1,4 +1,5 @@
 -- Notify: wakes one task or all that wait; one wake-up is kept for who comes next.
+local coop = require "tcpnet.sync.coop"
 local Waiters = require "tcpnet.sync.waiters"
 
 local Notify = {}
@@ -30,6 +31,7 @@ end
 
 -- notified() ⏳ → true
 function Notify:notified()
+  coop()
   if self.kept then
     self.kept = false
     return true

@@ -1,5 +1,6 @@
 -- Semaphore: permits, given out in the order in which they were asked for.
 local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
 local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
 
@@ -40,9 +41,10 @@ function Semaphore.new(n)
 end
 
 -- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these three.
-function Semaphore:take(n)
+function Semaphore:take(n, op)
+  coop()
   if self.closed then
-    return nil, errors.closed("acquire", "the semaphore is closed")
+    return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
   if not self.line.first and self.permits >= n then
     self.permits = self.permits - n
@@ -52,16 +54,16 @@ function Semaphore:take(n)
   if not ok then
     return nil, granted
   elseif not granted then
-    return nil, errors.closed("acquire", "the semaphore is closed")
+    return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
   return true
 end
 
-function Semaphore:try_take(n)
+function Semaphore:try_take(n, op)
   if self.closed then
-    return nil, errors.closed("try_acquire", "the semaphore is closed")
+    return nil, errors.closed(op or "try_acquire", "the semaphore is closed")
   elseif self.line.first or self.permits < n then
-    return nil, errors.again("try_acquire")
+    return nil, errors.again(op or "try_acquire")
   end
   self.permits = self.permits - n
   return true

@@ -1,5 +1,6 @@
 -- watch: one value that changes; receivers see the latest, and may miss those in between.
 local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
 local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
 
@@ -80,6 +81,7 @@ end
 
 -- changed() ⏳ → true once there is a value not seen yet, which then counts as seen | nil, err (CLOSED). Cancel safe.
 function Receiver:changed()
+  coop()
   local state = self.state
   while self.seen == state.version do
     if state.closed or self.done then

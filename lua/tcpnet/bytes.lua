@@ -1,0 +1,111 @@
+-- Bytes: what was read and not yet given out, as the pieces in which it came, small ones joined. The rest is joined
+-- only for a result that spans several, so that neither many small pieces nor a long line cost more than their length.
+local SMALL = 4096
+
+local Bytes = {}
+Bytes.__index = Bytes
+
+function Bytes.new()
+  return setmetatable({ first = 1, last = 0, skip = 0, length = 0 }, Bytes)
+end
+
+function Bytes:append(bytes)
+  if #bytes > 0 then
+    local last = self[self.last]
+    if last and self.last > self.first and #last + #bytes <= SMALL then
+      self[self.last] = last .. bytes
+    else
+      self.last = self.last + 1
+      self[self.last] = bytes
+    end
+    self.length = self.length + #bytes
+  end
+end
+
+-- The bytes from the first to the last of these positions, which must be there.
+function Bytes:sub(from, to)
+  local pieces, at = {}, 0
+  for i = self.first, self.last do
+    local skip = i == self.first and self.skip or 0
+    local size = #self[i] - skip
+    if at + size >= from then
+      pieces[#pieces + 1] = self[i]:sub(skip + math.max(from - at, 1), skip + math.min(to - at, size))
+    end
+    at = at + size
+    if at >= to then
+      break
+    end
+  end
+  return #pieces == 1 and pieces[1] or table.concat(pieces)
+end
+
+function Bytes:consume(count)
+  self.length = self.length - count
+  while count > 0 do
+    local piece = self[self.first]
+    local size = #piece - self.skip
+    if count < size then
+      self.skip = self.skip + count
+      return
+    end
+    count = count - size
+    self[self.first] = nil
+    self.first, self.skip = self.first + 1, 0
+  end
+  if self.length == 0 then
+    self.first, self.last = 1, 0
+  end
+end
+
+-- The first bytes, or all where there are fewer; they are gone then.
+function Bytes:take(count)
+  count = math.min(count, self.length)
+  local bytes = self:sub(1, count)
+  self:consume(count)
+  return bytes
+end
+
+-- All of them as one piece → a string, and where in it they begin. There must be some.
+function Bytes:joined()
+  if self.first < self.last then
+    self:append(self:take(self.length))
+  end
+  return self[self.first], self.skip + 1
+end
+
+function Bytes:clear()
+  self:consume(self.length)
+end
+
+-- Where the first match of a pattern of `width` bytes begins, or nil. `known`: so many bytes hold no beginning of one.
+function Bytes:find(pattern, width, known, plain)
+  local from, at = self.last, self.length -- the piece that has the first byte not known, and what lies before it
+  while from >= self.first do
+    at = at - (#self[from] - (from == self.first and self.skip or 0))
+    if at <= known then
+      break
+    end
+    from = from - 1
+  end
+  for i = math.max(from, self.first), self.last do
+    local piece, skip = self[i], i == self.first and self.skip or 0
+    local size = #piece - skip
+    if at + size > known then
+      if width > 1 and at > 0 then -- one that begins before this piece
+        local lead = math.min(at, width - 1)
+        local seam = self:sub(at - lead + 1, math.min(at + width - 1, self.length))
+        local hit = seam:find(pattern, 1, plain)
+        if hit and hit <= lead then
+          return at - lead + hit
+        end
+      end
+      local hit = piece:find(pattern, skip + math.max(known - at, 0) + 1, plain)
+      if hit then
+        return at + hit - skip
+      end
+    end
+    at = at + size
+  end
+end
+
+return Bytes

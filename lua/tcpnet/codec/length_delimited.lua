@@ -1,0 +1,113 @@
+-- Frames behind a field that says how long they are.
+local check = require "tcpnet.check"
+local codec = require "tcpnet.codec.framed"
+local encoding = require "tcpnet.codec.encoding"
+local waiting = require "tcpnet.waiting"
+
+local Decoder = {}
+Decoder.__index = Decoder
+
+-- The length of the frame behind what is skipped | nil, err, how much of it would have to be skipped
+local function frame_length(self, head)
+  local length = self.format:unpack(head, self.offset + 1)
+  if math.ult(self.max, length) then
+    -- as far as one can count; a length like that has no end anyway
+    local size = length < 0 and math.maxinteger or length
+    return nil, waiting.failure("LIMIT", "next"), math.max(size + math.min(self.adjustment, math.maxinteger - size), 0)
+  end
+  local adjusted = length + self.adjustment
+  if adjusted < 0 then
+    return nil, waiting.failure("EINVAL", "next", "the length of the frame, adjusted, is negative"), 0
+  end
+  return adjusted
+end
+
+-- A frame that is refused stays where it is until skip(), which lets the next calls discard it.
+function Decoder:decode(bytes)
+  if self.discard > 0 then
+    local count = math.min(self.discard, bytes.length)
+    bytes:consume(count)
+    self.discard = self.discard - count
+  end
+  if self.discard > 0 or bytes.length < self.head then
+    return nil
+  end
+  local length, err, refused = frame_length(self, bytes:sub(1, self.head))
+  if not length then
+    self.refused = math.max(refused, 0)
+    return nil, err
+  end
+  if bytes.length < self.skipped + length then
+    return nil
+  end
+  bytes:consume(self.skipped)
+  return bytes:take(length)
+end
+
+function Decoder:skip()
+  if self.refused then
+    local whole = self.skipped + math.min(self.refused, math.maxinteger - self.skipped)
+    self.discard = math.max(whole, self.head)
+    self.refused = nil
+  end
+end
+
+-- Bytes that are no whole frame are an error.
+function Decoder:finish(bytes)
+  if bytes.length == 0 and self.discard == 0 then
+    return nil
+  end
+  return nil, waiting.failure("EOF", "next", "the reader ended inside a frame")
+end
+
+local function integer(opts, key, default, least, most)
+  local value = opts[key]
+  if value == nil then
+    return default
+  end
+  check.that(math.type(value) == "integer" and value >= least and value <= most, 1, "length_delimited",
+    ("%s: integer from %d to %d expected, got %s"):format(key, least, most, tostring(value)))
+  return value
+end
+
+local ENDIAN = { big = ">", little = "<", native = "=" }
+local FAR = 1 << 40 -- more than any offset or adjustment is
+
+-- The largest frame whose length, adjusted, the field can hold.
+local function largest(width, adjustment)
+  local field = width == 8 and math.maxinteger or (1 << 8 * width) - 1
+  return field + math.min(adjustment, math.maxinteger - field)
+end
+
+-- length_delimited{length_field_offset = 0, length_field_length = 4, length_adjustment = 0, num_skip =, endian = "big",
+-- max_frame_length = 8 MiB} → codec. A frame begins `num_skip` bytes from where its head does, by default behind the
+-- length field, and is as long as the field says plus `length_adjustment`. Writes the field and the frame.
+return function(opts)
+  opts = encoding.options(opts, "length_delimited", "length_field_offset", "length_field_length", "length_adjustment",
+    "num_skip", "endian", "max_frame_length")
+  local width = integer(opts, "length_field_length", 4, 1, 8)
+  local offset = integer(opts, "length_field_offset", 0, 0, FAR)
+  local adjustment = integer(opts, "length_adjustment", 0, -FAR, FAR)
+  local skipped = integer(opts, "num_skip", offset + width, 0, FAR)
+  local endian = opts.endian == nil and "big" or opts.endian
+  check.that(ENDIAN[endian], 1, "length_delimited",
+    ("endian: 'big', 'little' or 'native' expected, got %s"):format(tostring(endian)))
+  local max = math.min(integer(opts, "max_frame_length", 8 << 20, 0, math.maxinteger),
+    math.max(largest(width, adjustment), 0))
+  local format = ENDIAN[endian] .. "I" .. width
+  return codec {
+    decoder = function()
+      return setmetatable({
+        format = format, offset = offset, adjustment = adjustment, skipped = skipped, max = max,
+        head = math.max(offset + width, skipped), discard = 0,
+      }, Decoder)
+    end,
+    encode = function(frame, name)
+      local bytes = encoding.bytes(frame, name)
+      check.that(#bytes <= max, 1, name, ("frame: at most %d bytes expected, got %d"):format(max, #bytes))
+      local length = #bytes - adjustment
+      check.that(length >= 0, 1, name, ("frame: at least %d bytes expected, got %d"):format(adjustment, #bytes))
+      return format:pack(length) .. bytes
+    end,
+  }
+end

@@ -1,0 +1,135 @@
+-- copy where one side at least is written in Lua. What the writer did not take stays readable at the reader: nothing is
+-- taken from it before the writer has taken the same, or surely will, without a wait in between.
+local core = require "tcpnet.core"
+local adapters = require "tcpnet.adapters"
+local check = require "tcpnet.check"
+local reader = require "tcpnet.reader"
+local waiting = require "tcpnet.waiting"
+local writer = require "tcpnet.writer"
+
+local private = core.private
+local CHUNK = 65536
+
+local generic = {}
+
+-- The stream that a half is of stands for it.
+local function whole(value)
+  return type(value) == "table" and rawget(value, "whole") or value
+end
+
+-- Has the table the mechanism of reader.lua, or of writer.lua?
+local function is_own(value, field)
+  return type(value) == "table" and value[field] ~= nil
+end
+
+function generic.check(from, to, max)
+  check.that(adapters.can(from, "try_read"), 1, "copy",
+    ("reader expected, got %s"):format(private.kind(from) or type(from)))
+  check.that(adapters.can(to, "write_some"), 2, "copy",
+    ("writer expected, got %s"):format(private.kind(to) or type(to)))
+  from, to = whole(from), whole(to)
+  check.that(is_own(to, "sink") or adapters.can(from, "peek") or private.kind(to), 1, "copy",
+    "a reader that has peek expected")
+  check.that(not (is_own(from, "source") and from.claim.holder), 1, "copy", "another task is reading from the reader")
+  check.that(max == nil or math.type(max) == "integer" and max >= 0, 3, "copy",
+    ("max: integer from 0 to %d expected, got %s"):format(math.maxinteger,
+      type(max) == "number" and tostring(max) or private.kind(max) or type(max)))
+end
+
+-- Takes from the reader what it has shown → true | nil, err
+local function drop(from, count)
+  while count > 0 do
+    local bytes, err = from:try_read(count)
+    if not bytes then
+      return nil, err
+    end
+    count = count - #bytes
+  end
+  return true
+end
+
+-- A step to any writer: looks, writes, and takes what was written.
+local function step_by_peek(from, to, most)
+  local bytes, err = from:peek(most)
+  if not bytes then
+    return nil, err
+  end
+  local count
+  count, err = to:write_some(bytes)
+  if not count then
+    return nil, err
+  end
+  local ok
+  ok, err = drop(from, count)
+  if not ok then
+    return nil, err
+  end
+  return count
+end
+
+-- Waits until there is something to read, taking nothing → true | nil at the end | nil, err. A pipe has no peek, but
+-- refuses to read more than nothing to its end once there is something.
+local function await_bytes(from)
+  if from.peek then
+    local bytes, err = from:peek(1)
+    return bytes and true, err
+  end
+  local _, err = from:read_to_end(0)
+  if err and err.code == "LIMIT" then
+    return true
+  end
+  return nil, err
+end
+
+-- A step to a writer that tells its room: reads as much as it will take.
+local function step_by_room(from, to, most)
+  while true do
+    local ok, err = await_bytes(from)
+    if not ok then
+      return nil, err
+    end
+    local room
+    room, err = to.sink.room(to, "copy", waiting.deadline(to.write_seconds))
+    if not room then
+      return nil, err
+    end
+    local bytes
+    bytes, err = from:try_read(math.min(room, most))
+    if bytes then
+      return to.sink.push(to, bytes, 1, "copy")
+    elseif not (err and err.code == "EAGAIN") then -- else somebody took it while this waited for room
+      return nil, err
+    end
+  end
+end
+
+-- copy(reader, writer, max) ⏳ → bytes | nil, err, bytes
+function generic.copy(from, to, max)
+  from, to, max = whole(from), whole(to), max or math.maxinteger
+  waiting.begin()
+  local step, turn = step_by_peek, nil
+  if is_own(to, "sink") then
+    local err
+    turn, err = writer.hold(to, "copy", waiting.deadline(to.write_seconds))
+    if not turn then
+      return nil, err, 0
+    end
+    step = step_by_room
+  end
+  local _turn <close> = turn
+  local _held <close> = is_own(from, "source") and reader.hold(from) or nil
+  local copied = 0
+  while copied < max do
+    local count, err = step(from, to, math.min(max - copied, CHUNK))
+    if count then
+      copied = copied + count
+    elseif err then
+      return nil, private.new_error(err.code, "copy", err.address, err.message), copied
+    else
+      break
+    end
+  end
+  return copied
+end
+
+return generic

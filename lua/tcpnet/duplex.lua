@@ -1,0 +1,294 @@
+-- duplex: two streams in memory, each of which reads what the other writes. Two pipes of bytes under the methods of
+-- reader.lua and writer.lua; a write waits while `capacity` bytes are unread.
+local core = require "tcpnet.core"
+local Bytes = require "tcpnet.bytes"
+local check = require "tcpnet.check"
+local reader = require "tcpnet.reader"
+local Waiters = require "tcpnet.sync.waiters"
+local waiting = require "tcpnet.waiting"
+local writer = require "tcpnet.writer"
+
+-- One direction: `ended`, nothing more is written; `broken`, nobody reads any more.
+local function new_pipe(capacity)
+  return {
+    bytes = Bytes.new(),
+    capacity = capacity,
+    ended = false,
+    broken = false,
+    readers = Waiters.new(),
+    writers = Waiters.new(),
+  }
+end
+
+local function wake(line)
+  if line.first then
+    line:grant_all(true)
+  end
+end
+
+local function wake_both(pipe)
+  wake(pipe.readers)
+  wake(pipe.writers)
+end
+
+local DuplexStream = { __name = "DuplexStream" }
+DuplexStream.__index = DuplexStream
+
+local function check_stream(self, name)
+  waiting.check_receiver(self, "from", "DuplexStream", name)
+end
+
+-- the primitives of reading and writing -----------------------------------------------------------
+
+local function closed(self, op)
+  return self.done and waiting.failure("CLOSED", op, "the DuplexStream is closed") or nil
+end
+
+local source, sink = { least = 16384, ended = closed }, { ended = closed }
+
+function source.look(self, max)
+  local bytes = self.from.bytes
+  return bytes:sub(1, math.min(max, bytes.length))
+end
+
+function source.try_fill(self, max)
+  local pipe = self.from
+  if pipe.bytes.length > 0 then
+    self.input:append(pipe.bytes:take(max))
+    wake(pipe.writers)
+    return true
+  elseif pipe.ended or pipe.broken then
+    return nil
+  end
+  return nil, waiting.again
+end
+
+local function can_fill(self)
+  local pipe = self.from
+  return self.done or pipe.bytes.length > 0 or pipe.ended or pipe.broken
+end
+
+function source.await(self, op, deadline)
+  local ok, err = waiting.until_true(self.from.readers, self, can_fill, op, deadline)
+  if not ok then
+    return nil, err
+  end
+  err = closed(self, op)
+  return not err or nil, err
+end
+
+function source.fill(self, max, op, deadline)
+  local ok, err = source.await(self, op, deadline)
+  if not ok then
+    return nil, err
+  end
+  return source.try_fill(self, max)
+end
+
+local function refusal(self, op)
+  return closed(self, op) or (self.to.broken or self.to.ended) and waiting.failure("EPIPE", op) or nil
+end
+
+function sink.push(self, bytes, from, op)
+  local pipe = self.to
+  local err = refusal(self, op)
+  if err then
+    return nil, err
+  end
+  local room = pipe.capacity - pipe.bytes.length
+  if room == 0 then
+    return nil, waiting.again
+  end
+  local piece = bytes:sub(from, from + room - 1)
+  pipe.bytes:append(piece)
+  wake(pipe.readers)
+  return #piece
+end
+
+local function can_push(self)
+  local pipe = self.to
+  return self.done or pipe.broken or pipe.ended or pipe.bytes.length < pipe.capacity
+end
+
+function sink.room(self, op, deadline)
+  local ok, err = waiting.until_true(self.to.writers, self, can_push, op, deadline)
+  if not ok then
+    return nil, err
+  end
+  err = refusal(self, op)
+  if err then
+    return nil, err
+  end
+  return self.to.capacity - self.to.bytes.length
+end
+
+reader.extend(DuplexStream, source)
+writer.extend(DuplexStream, sink)
+
+-- writable() ⏳ → true: a write would not wait | nil, err
+function DuplexStream:writable()
+  check_stream(self, "writable")
+  waiting.begin()
+  local deadline = waiting.deadline(self.write_seconds)
+  local ok, err = waiting.until_true(self.to.writers, self, can_push, "writable", deadline)
+  if not ok then
+    return nil, err
+  end
+  err = closed(self, "writable")
+  return not err or nil, err
+end
+
+-- the end -----------------------------------------------------------------------------------------
+
+local directions = { read = true, write = true, both = true }
+
+-- shutdown([how = "write"]) → stream: "write" is the end of what the peer reads, after "read" the peer's writes fail.
+function DuplexStream:shutdown(how)
+  check_stream(self, "shutdown")
+  if how == nil then
+    how = "write"
+  end
+  check.that(directions[how], 1, "shutdown",
+    ('"read", "write" or "both" expected, got %s'):format(tostring(how)))
+  local err = closed(self, "shutdown")
+  if err then
+    return nil, err
+  end
+  if how ~= "read" then
+    self.to.ended = true
+    wake_both(self.to)
+  end
+  if how ~= "write" then
+    self.from.broken = true
+    wake_both(self.from)
+  end
+  return self
+end
+
+-- close(): the peer reads what was written and then the end; its writes fail. Collected, a stream closes too.
+function DuplexStream:close()
+  check_stream(self, "close")
+  if self.done then
+    return
+  end
+  self.done = true
+  self.to.ended, self.from.broken = true, true
+  self.from.bytes:clear()
+  self.input:clear()
+  wake_both(self.to)
+  wake_both(self.from)
+  self.turn:close()
+end
+
+DuplexStream.__close = DuplexStream.close
+DuplexStream.__gc = DuplexStream.close
+
+function DuplexStream:closed()
+  check_stream(self, "closed")
+  return self.done
+end
+
+function DuplexStream:__tostring()
+  if self.done then
+    return "DuplexStream (closed)"
+  end
+  return ("DuplexStream (%d to read, %d of %d unread by the peer)"):format(self.input.length + self.from.bytes.length,
+    self.to.bytes.length, self.to.capacity)
+end
+
+-- timeouts ----------------------------------------------------------------------------------------
+
+local function setter(name, reading, writing)
+  return function(self, seconds)
+    check_stream(self, name)
+    seconds = waiting.kept_seconds(seconds, name)
+    local err = closed(self, name)
+    if err then
+      return nil, err
+    end
+    if reading then
+      self.read_seconds = seconds
+    end
+    if writing then
+      self.write_seconds = seconds
+    end
+    return self
+  end
+end
+
+local function getter(name, field)
+  return function(self)
+    check_stream(self, name)
+    local err = closed(self, name)
+    if err then
+      return nil, err
+    end
+    return self[field]
+  end
+end
+
+DuplexStream.set_timeout = setter("set_timeout", true, true)
+DuplexStream.set_read_timeout = setter("set_read_timeout", true, false)
+DuplexStream.set_write_timeout = setter("set_write_timeout", false, true)
+DuplexStream.timeout = getter("timeout", "read_seconds")
+DuplexStream.read_timeout = getter("read_timeout", "read_seconds")
+DuplexStream.write_timeout = getter("write_timeout", "write_seconds")
+
+-- halves ------------------------------------------------------------------------------------------
+
+-- A half has some of the stream's methods and nothing of its own.
+local function half_class(name, ...)
+  local class = { __name = name }
+  class.__index = class
+  for _, methods in ipairs { ... } do
+    for method in pairs(methods) do
+      class[method] = function(self, ...)
+        waiting.check_receiver(self, "whole", name, method)
+        return self.whole[method](self.whole, ...)
+      end
+    end
+  end
+  return class
+end
+
+local ReadHalf = half_class("DuplexReadHalf", reader.methods,
+  { closed = true, set_read_timeout = true, read_timeout = true })
+local WriteHalf = half_class("DuplexWriteHalf", writer.methods,
+  { closed = true, set_write_timeout = true, write_timeout = true, writable = true })
+
+function WriteHalf:shutdown(how)
+  waiting.check_receiver(self, "whole", "DuplexWriteHalf", "shutdown")
+  check.that(how == nil or how == "write", 1, "shutdown",
+    '"write" expected: the writing half cannot shut down reading')
+  local ok, err = self.whole:shutdown "write"
+  if not ok then
+    return nil, err
+  end
+  return self
+end
+
+-- split() → reading half, writing half; the stream stays valid.
+function DuplexStream:split()
+  check_stream(self, "split")
+  local err = closed(self, "split")
+  if err then
+    return nil, err
+  end
+  return setmetatable({ whole = self }, ReadHalf), setmetatable({ whole = self }, WriteHalf)
+end
+
+local function new_stream(from, to)
+  return setmetatable(writer.init(reader.init { from = from, to = to, done = false }), DuplexStream)
+end
+
+-- duplex(capacity) → two streams
+function core.duplex(capacity)
+  check.that(math.type(capacity) == "integer" and capacity >= 1, 1, "duplex",
+    ("capacity: integer from 1 expected, got %s"):format(tostring(capacity)))
+  local there, back = new_pipe(capacity), new_pipe(capacity)
+  return new_stream(there, back), new_stream(back, there)
+end
+
+core.DuplexStream = DuplexStream
+
+return core.duplex

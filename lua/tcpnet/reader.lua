@@ -1,0 +1,476 @@
+-- Reading, for readers that are written in Lua: every kind of read once, over one primitive.
+--
+-- A reader is a table with `input` (Bytes: read and not yet given out), `claim`, and `source`, these of its class:
+--   least                            how many bytes a read asks for at least where it may keep those that are too many
+--   fill(self, max, op, deadline) ⏳  → true: up to `max` bytes were appended to `input` | nil at the end | nil, err
+--   try_fill(self, max)              the same without waiting: EAGAIN
+-- and, where bytes can be seen before they are taken,
+--   look(self, max)                  what could be read at once after `input`; "" for nothing
+--   await(self, op, deadline) ⏳      waits until fill would not, taking nothing
+--   ended(self, op)                  the error of a reader that is closed, or nil
+-- Bytes leave `input` only as the results of a call, so that whatever ends a call early has lost none.
+local core = require "tcpnet.core"
+local Bytes = require "tcpnet.bytes"
+local check = require "tcpnet.check"
+local waiting = require "tcpnet.waiting"
+
+local private = core.private
+local MAX = 65536
+
+local reader = {}
+
+-- One task reads at a time: the claim is held while a read waits.
+local Claim = {}
+
+function Claim.__close(claim)
+  claim.holder = nil
+end
+
+local function holder()
+  return core.current() or Claim
+end
+
+-- To be kept in a to-be-closed variable; held already by this task, it stays so.
+function reader.hold(self)
+  if self.claim.holder then
+    return nil
+  end
+  self.claim.holder = holder()
+  return self.claim
+end
+
+-- Gives a new object what every reader has.
+function reader.init(self)
+  self.input = Bytes.new()
+  self.claim = setmetatable({}, Claim)
+  return self
+end
+
+-- error level 4: user, method, begin, this
+local function refuse_second(self, op)
+  local other = self.claim.holder
+  if other and other ~= holder() then
+    error(("%s: another task is reading from this %s"):format(op, self.__name), 4)
+  end
+end
+
+local function begin(self, op)
+  waiting.check_receiver(self, "input", "reader", op)
+  waiting.begin()
+  refuse_second(self, op)
+  return self.source.ended and self.source.ended(self, op)
+end
+
+local function begin_try(self, op)
+  waiting.check_receiver(self, "input", "reader", op)
+  refuse_second(self, op)
+  return self.source.ended and self.source.ended(self, op)
+end
+
+local function fill(self, max, op, deadline)
+  local ok, err
+  if self.source.look then
+    ok, err = self.source.try_fill(self, max)
+    if ok or not err or err.code ~= "EAGAIN" then
+      return ok, err
+    end
+  end
+  local _held <close> = reader.hold(self)
+  return self.source.fill(self, max, op, deadline)
+end
+
+-- Reads until `want` bytes are there → true | nil at the end | nil, err
+local function fill_to(self, want, op, deadline)
+  while self.input.length < want do
+    local missing = want - self.input.length
+    local ok, err = fill(self, math.min(math.max(missing, self.source.least), MAX), op, deadline)
+    if not ok then
+      return nil, err
+    end
+  end
+  return true
+end
+
+local function check_size(value, least, most, position, name, what)
+  check.that(math.type(value) == "integer" and value >= least and value <= most, position, name,
+    ("%s: integer from %d to %d expected, got %s"):format(what, least, most,
+      type(value) == "number" and tostring(value) or private.kind(value) or type(value)))
+end
+
+local function size_or(value, default, position, name)
+  if value == nil then
+    return default
+  end
+  check_size(value, 1, 0x7fffffff, position, name, "max")
+  return value
+end
+
+local function default_max()
+  return core.configure().buffer_size
+end
+
+local methods = {}
+reader.methods = methods
+
+-- read([max]) ⏳ → 1..max bytes | nil at the end | nil, err
+function methods:read(max)
+  max = size_or(max, nil, 1, "read") or default_max()
+  local err = begin(self, "read")
+  if err then
+    return nil, err
+  end
+  if self.input.length == 0 then
+    local ok
+    ok, err = fill(self, max, "read", waiting.deadline(self.read_seconds))
+    if not ok then
+      return nil, err
+    end
+  end
+  return self.input:take(max)
+end
+
+-- try_read([max]): the same at once, or EAGAIN.
+function methods:try_read(max)
+  max = size_or(max, nil, 1, "try_read") or default_max()
+  local err = begin_try(self, "read")
+  if err then
+    return nil, err
+  end
+  if self.input.length == 0 then
+    local ok
+    ok, err = self.source.try_fill(self, max)
+    if not ok then
+      return nil, err
+    end
+  end
+  return self.input:take(max)
+end
+
+-- read_exact(n) ⏳ → n bytes | nil, err (EOF), the bytes that did come, which stay readable
+function methods:read_exact(n)
+  check_size(n, 0, 1 << 40, 1, "read_exact", "n")
+  local err = begin(self, "read_exact")
+  if err then
+    return nil, err
+  end
+  local ok
+  ok, err = fill_to(self, n, "read_exact", waiting.deadline(self.read_seconds))
+  if ok then
+    return self.input:take(n)
+  elseif err then
+    return nil, err
+  end
+  return nil, waiting.failure("EOF", "read_exact"), self.input:sub(1, self.input.length)
+end
+
+-- The length of the prefix that ends with the delimiter; 0: the reader ended without one | nil, err
+local function fill_to_delimiter(self, delimiter, max, op)
+  local input, known = self.input, 0
+  local deadline = waiting.deadline(self.read_seconds)
+  while true do
+    local found = input:find(delimiter, #delimiter, known, true)
+    if found then
+      found = found + #delimiter - 1
+    end
+    if (found or input.length + 1) > max then
+      return nil, waiting.failure("LIMIT", op)
+    elseif found then
+      return found
+    end
+    known = math.max(input.length - #delimiter + 1, 0)
+    local ok, err = fill(self, 16384, op, deadline)
+    if not ok then
+      return not err and 0 or nil, err
+    end
+  end
+end
+
+-- read_line([max]) ⏳ → line without its ending, "\n" or "\r\n" | nil at the end | nil, err (LIMIT: nothing is lost)
+function methods:read_line(max)
+  max = size_or(max, MAX, 1, "read_line")
+  local err = begin(self, "read_line")
+  if err then
+    return nil, err
+  end
+  local found
+  found, err = fill_to_delimiter(self, "\n", max + 2, "read_line")
+  if not found then
+    return nil, err
+  end
+  local total = found > 0 and found or self.input.length
+  if total == 0 then
+    return nil
+  end
+  local length = found > 0 and total - 1 or total
+  if found > 0 and length > 0 and self.input:sub(length, length) == "\r" then
+    length = length - 1
+  end
+  if length > max then
+    return nil, waiting.failure("LIMIT", "read_line")
+  end
+  local line = self.input:sub(1, length)
+  self.input:consume(total)
+  return line
+end
+
+-- read_until(delimiter[, max]) ⏳ → bytes up to and including it | nil at the end | nil, err (LIMIT)
+function methods:read_until(delimiter, max)
+  check.value(delimiter, "string", 1, "read_until")
+  check.that(#delimiter > 0, 1, "read_until", "delimiter: at least one byte expected")
+  max = size_or(max, MAX, 2, "read_until")
+  local err = begin(self, "read_until")
+  if err then
+    return nil, err
+  end
+  local found
+  found, err = fill_to_delimiter(self, delimiter, max, "read_until")
+  if not found then
+    return nil, err
+  end
+  if found == 0 then
+    found = self.input.length
+  end
+  return found > 0 and self.input:take(found) or nil
+end
+
+-- read_to_end([max]) ⏳ → all that is left | nil, err (LIMIT)
+function methods:read_to_end(max)
+  if max ~= nil then
+    check_size(max, 0, math.maxinteger, 1, "read_to_end", "max")
+  end
+  local err = begin(self, "read_to_end")
+  if err then
+    return nil, err
+  end
+  local deadline = waiting.deadline(self.read_seconds)
+  while true do
+    if self.input.length > (max or math.maxinteger) then
+      return nil, waiting.failure("LIMIT", "read_to_end")
+    end
+    local ok
+    ok, err = fill(self, MAX, "read_to_end", deadline)
+    if err then
+      return nil, err
+    elseif not ok then
+      return self.input:take(self.input.length)
+    end
+  end
+end
+
+-- into Buffers ------------------------------------------------------------------------------------
+
+local function room_of(buffer)
+  return buffer:capacity() - #buffer
+end
+
+local function check_buffer(buffer, name)
+  check.that(private.kind(buffer) == "Buffer", 1, name,
+    ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
+  check.that(room_of(buffer) > 0, 1, name, "the Buffer is full")
+end
+
+local function max_into(buffer, max, name)
+  check_buffer(buffer, name)
+  if max ~= nil then
+    check_size(max, 1, math.maxinteger, 2, name, "max")
+  end
+  return max or math.maxinteger
+end
+
+local function give_into(self, buffer, max)
+  local bytes = self.input:take(math.min(max, room_of(buffer)))
+  buffer:append(bytes)
+  return #bytes
+end
+
+-- read_into(buffer[, max]) ⏳ → count appended | nil at the end | nil, err
+function methods:read_into(buffer, max)
+  max = max_into(buffer, max, "read_into")
+  local err = begin(self, "read_into")
+  if err then
+    return nil, err
+  end
+  if self.input.length == 0 then
+    local ok
+    ok, err = fill(self, math.min(max, room_of(buffer)), "read_into", waiting.deadline(self.read_seconds))
+    if not ok then
+      return nil, err
+    end
+    check_buffer(buffer, "read_into") -- it may have been filled meanwhile
+  end
+  return give_into(self, buffer, max)
+end
+
+-- try_read_into(buffer[, max]): the same at once, or EAGAIN.
+function methods:try_read_into(buffer, max)
+  max = max_into(buffer, max, "try_read_into")
+  local err = begin_try(self, "read_into")
+  if err then
+    return nil, err
+  end
+  if self.input.length == 0 then
+    local ok
+    ok, err = self.source.try_fill(self, math.min(max, room_of(buffer)))
+    if not ok then
+      return nil, err
+    end
+  end
+  return give_into(self, buffer, max)
+end
+
+local function check_buffers(buffers, name)
+  check.value(buffers, "table", 1, name)
+  check.that(#buffers >= 1 and #buffers <= 64, 1, name, "a list of 1 to 64 Buffers expected")
+  local room, seen = 0, {}
+  for _, buffer in ipairs(buffers) do
+    check.that(private.kind(buffer) == "Buffer", 1, name, "a list of Buffers expected, none with a write waiting")
+    check.that(not seen[buffer], 1, name, "each Buffer once expected")
+    seen[buffer] = true
+    room = room + room_of(buffer)
+  end
+  check.that(room > 0, 1, name, "the Buffers are full")
+  return room
+end
+
+-- try_read_vectored{buffer, …} → count: fills them in order.
+function methods:try_read_vectored(buffers)
+  local room = check_buffers(buffers, "try_read_vectored")
+  local err = begin_try(self, "read_vectored")
+  if err then
+    return nil, err
+  end
+  if self.input.length == 0 then
+    local ok
+    ok, err = self.source.try_fill(self, room)
+    if not ok then
+      return nil, err
+    end
+  end
+  local total = 0
+  for _, buffer in ipairs(buffers) do
+    total = total + give_into(self, buffer, math.maxinteger)
+  end
+  return total
+end
+
+-- looking -----------------------------------------------------------------------------------------
+
+local function peeked(self, max)
+  local bytes = self.input:sub(1, math.min(max, self.input.length))
+  if #bytes < max and self.source.look then
+    bytes = bytes .. self.source.look(self, max - #bytes)
+  end
+  return #bytes > 0 and bytes or nil
+end
+
+-- peek([max]) ⏳ → bytes that stay readable | nil at the end | nil, err
+function methods:peek(max)
+  max = math.min(size_or(max, MAX, 1, "peek"), MAX)
+  local err = begin(self, "peek")
+  if err then
+    return nil, err
+  end
+  local bytes = peeked(self, max)
+  if bytes then
+    return bytes
+  end
+  local ok
+  local _held <close> = reader.hold(self)
+  if self.source.await then
+    ok, err = self.source.await(self, "peek", waiting.deadline(self.read_seconds))
+  else
+    ok, err = self.source.fill(self, max, "peek")
+  end
+  if not ok then
+    return nil, err
+  end
+  return peeked(self, max)
+end
+
+-- try_peek([max]): the same at once, or EAGAIN.
+function methods:try_peek(max)
+  max = math.min(size_or(max, MAX, 1, "try_peek"), MAX)
+  local err = begin_try(self, "peek")
+  if err then
+    return nil, err
+  end
+  local bytes = peeked(self, max)
+  if bytes then
+    return bytes
+  end
+  local ok
+  ok, err = self.source.try_fill(self, max)
+  if not ok then
+    return nil, err
+  end
+  return peeked(self, max)
+end
+
+-- readable() ⏳ → true: a read would not wait | nil, err
+function methods:readable()
+  waiting.check_receiver(self, "input", "reader", "readable")
+  waiting.begin()
+  local err = self.source.ended and self.source.ended(self, "readable")
+  if err then
+    return nil, err
+  end
+  if self.input.length > 0 then
+    return true
+  end
+  if self.source.await then
+    return self.source.await(self, "readable", waiting.deadline(self.read_seconds))
+  end
+  refuse_second(self, "readable")
+  local _held <close> = reader.hold(self)
+  local _
+  _, err = self.source.fill(self, MAX, "readable")
+  if err then
+    return nil, err
+  end
+  return true
+end
+
+-- buffered() → bytes taken from where they come and not yet given out
+function methods:buffered()
+  waiting.check_receiver(self, "input", "reader", "buffered")
+  local err = self.source.ended and self.source.ended(self, "buffered")
+  if err then
+    return nil, err
+  end
+  return self.input.length
+end
+
+-- iterators ---------------------------------------------------------------------------------------
+
+-- An iterator over one kind of read; it ends at the end of the reader and raises on an error. check_self(self, name):
+-- raises on what is no such reader.
+function reader.iterator(name, read, check_self, position)
+  return function(self, max)
+    check_self(self, name)
+    check.optional_size(max, position, name, "max")
+    return function()
+      local bytes, err = read(self, max)
+      if err then
+        error(err, 0)
+      end
+      return bytes
+    end
+  end
+end
+
+local function check_self(self, name)
+  waiting.check_receiver(self, "input", "reader", name)
+end
+
+methods.lines = reader.iterator("lines", methods.read_line, check_self, 1)
+methods.chunks = reader.iterator("chunks", methods.read, check_self, 1)
+
+-- Adds the methods of reading to a class.
+function reader.extend(class, source)
+  for name, method in pairs(methods) do
+    class[name] = method
+  end
+  class.source = source
+end
+
+return reader

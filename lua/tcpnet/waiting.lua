@@ -1,0 +1,85 @@
+-- What readers and writers that are written in Lua share: the beginning of a call, waits with a deadline, errors.
+local core = require "tcpnet.core"
+local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
+
+local private = core.private
+local waiting = {}
+
+waiting.again = private.new_error "EAGAIN"
+
+function waiting.failure(code, op, message)
+  return private.new_error(code, op, nil, message)
+end
+
+-- What a call that may wait begins with, wherever it is made.
+function waiting.begin()
+  private.enter()
+  coop()
+end
+
+-- The receiver of a method must be an object that has `field`.
+function waiting.check_receiver(self, field, expected, name)
+  check.that(type(self) == "table" and rawget(self, field) ~= nil, 1, name,
+    ("%s expected, got %s"):format(expected, private.kind(self) or type(self)))
+end
+
+-- When a call that may take so many seconds must be over; nil: no limit.
+function waiting.deadline(seconds)
+  return seconds and core.now() + seconds
+end
+
+local function limited(op, deadline, fn, ...)
+  if not deadline then
+    return fn(...)
+  end
+  local ok, err = core.timeout(math.max(deadline - core.now(), 0), fn, ...)
+  if not ok and err.code == "TIMEOUT" and err.op == "timeout" then
+    return nil, waiting.failure("TIMEOUT", op)
+  end
+  return ok, err
+end
+
+-- A wait inside a __close that a cancel runs is refused; the error bears the name of the call.
+local function named(op, ok, err)
+  if not ok and err.code == "CANCELED" then
+    return nil, waiting.failure("CANCELED", op)
+  end
+  return ok, err
+end
+
+local function until_true(line, subject, condition)
+  while not condition(subject) do
+    local ok, err = line:wait()
+    if not ok then
+      return nil, err
+    end
+  end
+  return true
+end
+
+-- Waits in line ⏳ until condition(subject) → true | nil, err. It is looked at again by the task that waits: between
+-- a look from outside every task and the wait others run.
+function waiting.until_true(line, subject, condition, op, deadline)
+  return named(op, limited(op, deadline, until_true, line, subject, condition))
+end
+
+local function take(semaphore)
+  return semaphore:take(1)
+end
+
+-- A permit of a semaphore ⏳ → true | nil, err.
+function waiting.permit(semaphore, op, deadline)
+  if semaphore:available_permits() > 0 then
+    return semaphore:take(1)
+  end
+  return named(op, limited(op, deadline, take, semaphore))
+end
+
+-- Seconds as a timeout is kept: math.huge and its like are none.
+function waiting.kept_seconds(seconds, name)
+  check.optional_seconds(seconds, 1, name, "timeout")
+  return seconds and seconds < 3.2e9 and seconds + 0.0 or nil
+end
+
+return waiting

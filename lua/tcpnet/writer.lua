@@ -1,0 +1,239 @@
+-- Writing, for writers that are written in Lua: every kind of write once, over two primitives.
+--
+-- A writer is a table with `turn` (a Semaphore of one permit: writes queue up) and `sink`, these of its class:
+--   push(self, bytes, from, op)  → how many bytes from that position on were taken | nil, err (EAGAIN, EPIPE)
+--   room(self, op, deadline) ⏳   → how many bytes would be taken, 1 or more | nil, err
+--   ended(self, op)              the error of a writer that is closed, or nil
+local core = require "tcpnet.core"
+local check = require "tcpnet.check"
+local Semaphore = require "tcpnet.sync.semaphore"
+local waiting = require "tcpnet.waiting"
+
+local private = core.private
+local CHUNK = 65536 -- of a Buffer at once
+
+local writer = {}
+
+-- The turn to write, while a call has it.
+local Turn = {}
+
+function Turn.__close(turn)
+  turn.semaphore:add_permits(1)
+end
+
+-- Gives a new object what every writer has.
+function writer.init(self)
+  self.turn = Semaphore.new(1)
+  self.my_turn = setmetatable({ semaphore = self.turn }, Turn)
+  return self
+end
+
+-- The turn ⏳, to be kept in a to-be-closed variable | nil, err
+function writer.hold(self, op, deadline)
+  local err = self.sink.ended(self, op)
+  if err then
+    return nil, err
+  end
+  local ok
+  ok, err = waiting.permit(self.turn, op, deadline)
+  if not ok then
+    return nil, self.sink.ended(self, op) or err
+  end
+  return self.my_turn
+end
+
+local function begin(self, op, deadline)
+  waiting.begin()
+  return writer.hold(self, op, deadline)
+end
+
+local function begin_try(self, op)
+  local err = self.sink.ended(self, op)
+  if err then
+    return nil, err
+  end
+  if not self.turn:try_take(1) then
+    return nil, waiting.again
+  end
+  return self.my_turn
+end
+
+local function bytes_of(value, position, name)
+  local kind = private.kind(value)
+  check.that(type(value) == "string" or type(value) == "number" or kind == "Buffer", position, name,
+    ("string, number or Buffer expected, got %s"):format(kind or type(value)))
+  return tostring(value)
+end
+
+-- Writes the bytes from a position on ⏳ → position after the last one that was taken | nil, err, that position
+local function push_all(self, bytes, from, op, deadline)
+  while from <= #bytes do
+    local count, err = self.sink.push(self, bytes, from, op)
+    if not count and err.code == "EAGAIN" then
+      count, err = self.sink.room(self, op, deadline)
+      if count then
+        count, err = self.sink.push(self, bytes, from, op)
+      end
+    end
+    if not count then
+      return nil, err, from
+    end
+    from = from + count
+  end
+  return from
+end
+
+local methods = {}
+
+local function check_self(self, name)
+  waiting.check_receiver(self, "turn", "writer", name)
+end
+
+-- write(...) ⏳ → count of all the bytes of its strings, numbers and Buffers | nil, err, sent
+function methods:write(...)
+  check_self(self, "write")
+  local pieces = { ... }
+  for i = 1, select("#", ...) do
+    pieces[i] = bytes_of(pieces[i], i, "write")
+  end
+  local deadline = waiting.deadline(self.write_seconds)
+  local turn, err = begin(self, "write", deadline)
+  if not turn then
+    return nil, err, 0
+  end
+  local _turn <close> = turn
+  local sent = 0
+  for _, bytes in ipairs(pieces) do
+    local next, failure, at = push_all(self, bytes, 1, "write", deadline)
+    if not next then
+      return nil, failure, sent + at - 1
+    end
+    sent = sent + #bytes
+  end
+  return sent
+end
+
+-- write_from(buffer) ⏳ → count; consumes the Buffer's bytes as they go | nil, err, sent
+function methods:write_from(buffer)
+  check_self(self, "write_from")
+  check.that(private.kind(buffer) == "Buffer", 1, "write_from",
+    ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
+  local deadline = waiting.deadline(self.write_seconds)
+  local turn, err = begin(self, "write_from", deadline)
+  if not turn then
+    return nil, err, 0
+  end
+  local _turn <close> = turn
+  local sent = 0
+  while #buffer > 0 do
+    local count
+    count, err = self.sink.push(self, buffer:sub(1, CHUNK), 1, "write_from")
+    if count then
+      buffer:consume(count)
+      sent = sent + count
+    elseif err.code == "EAGAIN" then
+      count, err = self.sink.room(self, "write_from", deadline)
+    end
+    if not count then
+      return nil, err, sent
+    end
+  end
+  return sent
+end
+
+local function check_some(bytes, from, name)
+  bytes = bytes_of(bytes, 1, name)
+  check.that(from == nil or math.type(from) == "integer" and from >= 1 and from <= #bytes + 1, 2, name,
+    ("i: integer from 1 to %d expected, got %s"):format(#bytes + 1, tostring(from)))
+  return bytes, from or 1
+end
+
+local function push_some(self, bytes, from, op, deadline)
+  if from > #bytes then
+    return 0
+  end
+  local count, err = self.sink.push(self, bytes, from, op)
+  if count or not deadline or err.code ~= "EAGAIN" then
+    return count, err
+  end
+  count, err = self.sink.room(self, op, deadline ~= true and deadline or nil)
+  if not count then
+    return nil, err
+  end
+  return self.sink.push(self, bytes, from, op)
+end
+
+-- write_some(s[, i]) ⏳ → count of the bytes that were taken, from position i on
+function methods:write_some(bytes, from)
+  check_self(self, "write_some")
+  bytes, from = check_some(bytes, from, "write_some")
+  local deadline = waiting.deadline(self.write_seconds)
+  local turn, err = begin(self, "write_some", deadline)
+  if not turn then
+    return nil, err
+  end
+  local _turn <close> = turn
+  return push_some(self, bytes, from, "write_some", deadline or true)
+end
+
+-- try_write(s[, i]): the same at once, or EAGAIN.
+function methods:try_write(bytes, from)
+  check_self(self, "try_write")
+  bytes, from = check_some(bytes, from, "try_write")
+  local turn, err = begin_try(self, "write")
+  if not turn then
+    return nil, err
+  end
+  local _turn <close> = turn
+  return push_some(self, bytes, from, "write")
+end
+
+local function joined(list, name)
+  check.value(list, "table", 1, name)
+  check.that(#list > 0, 1, name, "a list of at least one string or Buffer expected")
+  local pieces = {}
+  for i = 1, #list do
+    local value = list[i]
+    check.that(type(value) == "string" or type(value) == "number" or private.kind(value) == "Buffer", 1, name,
+      "a list of strings, numbers or Buffers expected")
+    pieces[i] = tostring(value)
+  end
+  return table.concat(pieces)
+end
+
+-- write_vectored(list) ⏳ → count of the bytes that were taken
+function methods:write_vectored(list)
+  check_self(self, "write_vectored")
+  local bytes = joined(list, "write_vectored")
+  local deadline = waiting.deadline(self.write_seconds)
+  local turn, err = begin(self, "write_vectored", deadline)
+  if not turn then
+    return nil, err
+  end
+  local _turn <close> = turn
+  return push_some(self, bytes, 1, "write_vectored", deadline or true)
+end
+
+-- try_write_vectored(list): the same at once, or EAGAIN.
+function methods:try_write_vectored(list)
+  check_self(self, "try_write_vectored")
+  local bytes = joined(list, "try_write_vectored")
+  local turn, err = begin_try(self, "write_vectored")
+  if not turn then
+    return nil, err
+  end
+  local _turn <close> = turn
+  return push_some(self, bytes, 1, "write_vectored")
+end
+
+-- Adds the methods of writing to a class.
+function writer.extend(class, sink)
+  for name, method in pairs(methods) do
+    class[name] = method
+  end
+  class.sink = sink
+end
+
+writer.methods = methods
+
+return writer
