@@ -1,5 +1,5 @@
--- A pool of workers that take jobs from one channel and give results to another. The channels are short, so that whoever
--- makes jobs is held up while all workers are busy; closing them is what ends everything, in order.
+-- A pool of workers that take jobs from one channel and give results to another. The channels are short, so that who
+-- makes the jobs is held up while all workers are busy; closing them is what ends everything, in order.
 -- Run:  ./dev lua examples/worker_pool.lua [WORKERS [JOBS]]
 local tcpnet = require "tcpnet"
 local workers, jobs = tonumber(arg[1] or 4), tonumber(arg[2] or 20)

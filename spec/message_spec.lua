@@ -346,29 +346,11 @@ describe("sendmsg and recvmsg", function()
       assert.matches("data: string, Buffer or a list of them expected", tostring(err), 1, true)
     end)
 
-    it_in_task("may close the socket from a metamethod, whenever that is asked", function()
-      for _, field in ipairs { "address", "data", "control" } do
-        for nth = 1, 5 do
-          local a, b, _guard <close> = pair()
-          local asked = 0
-          local message = setmetatable({}, {
-            __index = function(_, key)
-              asked = asked + (key == field and 1 or 0)
-              if key == field and asked == nth then
-                a:close()
-              end
-              return key == "data" and "x" or nil
-            end,
-          })
-          local sent, err = a:sendmsg(message)
-          if a:closed() then
-            assert.equal("CLOSED", fails("CLOSED", sent, err).code)
-            fails("EAGAIN ECONNRESET", b:try_recvmsg())
-          else
-            assert.equal(1, sent)
-          end
-        end
-      end
+    it_in_task("asks no metamethod, which could close the socket in the middle", function()
+      local a, b, _guard <close> = pair()
+      local message = setmetatable({ data = "x" }, { __index = function() a:close() end })
+      assert.equal(1, a:sendmsg(message))
+      assert.equal("x", b:recv())
     end)
   end)
 
@@ -419,16 +401,12 @@ describe("sendmsg and recvmsg", function()
       assert.has_error(function() message.find({}, "fds") end)
     end)
 
-    it_in_task("stands it that its fields are changed", function()
+    it_in_task("gives pairs its fields, and not the table that holds them", function()
       local message = message_of "abc"
-      local _, fields = pairs(message)
-      for _, wrong in ipairs { 5, "x", false, { 5 }, { { type = 5 } } } do
-        fields.control = wrong
-        assert.is_nil(message:find "fds")
-      end
-      fields.control = nil
+      local _, state = pairs(message)
+      assert.equal(message, state)
+      assert.has_error(function() state.control = 5 end)
       assert.is_nil(message:find "fds")
-      fields.length = nil
       assert.equal("string", type(tostring(message)))
     end)
 

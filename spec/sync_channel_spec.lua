@@ -410,7 +410,7 @@ for kind, new in pairs(kinds) do
       local used, released, collected = sender:reserve(), sender:reserve(), sender:reserve() -- luacheck: ignore
       receiver:close()
       is_again(receiver:try_recv())
-      local task = waiting(function() return receiver:recv() end)
+      local task = waiting(receiver.recv, receiver)
       assert.is_true(used:send "promised")
       assert.equal("promised", result(task))
       task = waiting(function() return "end", receiver:recv() end)
@@ -420,6 +420,16 @@ for kind, new in pairs(kinds) do
       collected = nil -- luacheck: ignore
       collectgarbage()
       assert.same({ n = 2, "end" }, table.pack(result(task)))
+    end))
+
+    it("tells every receiver of the end that comes with the last permit", in_task(function()
+      local sender, receiver = new()
+      local permit = sender:reserve()
+      sender:close()
+      local first, second = waiting(receiver.recv, receiver), waiting(receiver.recv, receiver)
+      permit:send "last"
+      assert.equal("last", result(first))
+      assert.is_nil(result(second))
     end))
 
     it("keeps what a permit promises when its sender closes", in_task(function()

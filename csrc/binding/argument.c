@@ -96,3 +96,9 @@ double tn_check_seconds(lua_State *L, int index) {
 double tn_opt_seconds(lua_State *L, int index) {
   return lua_isnoneornil(L, index) ? HUGE_VAL : tn_check_seconds(L, index);
 }
+
+int tn_raw_field(lua_State *L, int index, const char *name) {
+  index = lua_absindex(L, index);
+  lua_pushstring(L, name);
+  return lua_rawget(L, index);
+}

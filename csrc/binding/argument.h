@@ -33,4 +33,8 @@ lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Intege
 double tn_opt_seconds(lua_State *L, int index);
 double tn_check_seconds(lua_State *L, int index);
 
+/* Pushes t[name] without metamethods, and returns its type: what a call reads twice must not run a
+ * program in between, which might close what the call is about. */
+int tn_raw_field(lua_State *L, int index, const char *name);
+
 #endif

@@ -167,8 +167,10 @@ struct arrived {
   size_t lengths[CHUNK];
 };
 
-static int receive_chunk(struct tn_call *call, struct arrived *arrived, int count, size_t max) {
-  char *memory = tn_reactor_batch(call->rt->reactor, count);
+/* `own`: memory for them, or NULL for the reactor's. */
+static int receive_chunk(struct tn_call *call, char *own, struct arrived *arrived, int count,
+                         size_t max) {
+  char *memory = own ? own : tn_reactor_batch(call->rt->reactor, count);
   if (!memory) {
     return TN_ENOMEM;
   }
@@ -212,10 +214,14 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
   int wanted = (int)lua_tointeger(L, 2);
   size_t max = (size_t)lua_tointeger(L, 3);
   int total = 0;
+  char *own = NULL;
   struct keys keys = push_keys(L);
+  if (lua_gc(L, LUA_GCCOUNT) < 0) { /* a finalizer: others' datagrams may be on their way to Lua */
+    own = lua_newuserdatauv(L, (size_t)(wanted < CHUNK ? wanted : CHUNK) * TN_BATCH_STRIDE, 0);
+  }
   for (int came = CHUNK; came == CHUNK && total < wanted; total += came) {
     int room = wanted - total < CHUNK ? wanted - total : CHUNK;
-    came = receive_chunk(call, &arrived, room, max);
+    came = receive_chunk(call, own, &arrived, room, max);
     if (came < 0) {
       if (total == 0) {
         lua_settop(L, 3);

@@ -34,7 +34,7 @@ static void append(lua_State *L, const struct taking *taking, int level, int num
 static lua_Integer take_integer(lua_State *L, const struct taking *taking, const char *field,
                                 lua_Integer least, lua_Integer most) {
   int is_integer;
-  lua_getfield(L, taking->entry, field);
+  tn_raw_field(L, taking->entry, field);
   lua_Integer number = lua_tointegerx(L, -1, &is_integer);
   if (!is_integer || lua_type(L, -1) != LUA_TNUMBER || number < least || number > most) {
     refuse(L, taking,
@@ -83,7 +83,7 @@ int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
 
 static int take_fds(lua_State *L, const struct taking *taking, const struct tn_control_row *row) {
   tn_fd fds[TN_FDS_MAX];
-  if (lua_getfield(L, taking->entry, "fds") != LUA_TTABLE) {
+  if (tn_raw_field(L, taking->entry, "fds") != LUA_TTABLE) {
     refuse(L, taking, "fds: list of objects or descriptors");
   }
   lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
@@ -119,7 +119,7 @@ static void take_credentials(lua_State *L, const struct taking *taking,
 /* nil, an index or a name. */
 static unsigned take_interface(lua_State *L, const struct taking *taking) {
   unsigned number = 0;
-  int type = lua_getfield(L, taking->entry, "interface");
+  int type = tn_raw_field(L, taking->entry, "interface");
   if (type == LUA_TNUMBER) {
     number = (unsigned)take_integer(L, taking, "interface", 0, INT_MAX);
   } else if (type == LUA_TSTRING) {
@@ -136,7 +136,7 @@ static unsigned take_interface(lua_State *L, const struct taking *taking) {
 static void take_pktinfo(lua_State *L, const struct taking *taking) {
   struct tn_address source = {.length = sizeof source.storage};
   bool literal;
-  int type = lua_getfield(L, taking->entry, "address");
+  int type = tn_raw_field(L, taking->entry, "address");
   if (type == LUA_TSTRING) {
     size_t length;
     const char *text = lua_tolstring(L, -1, &length);
@@ -165,7 +165,7 @@ static void take_raw(lua_State *L, const struct taking *taking) {
   int level = (int)take_integer(L, taking, "level", INT_MIN, INT_MAX);
   int number = (int)take_integer(L, taking, "number", INT_MIN, INT_MAX);
   size_t length;
-  if (lua_getfield(L, taking->entry, "data") != LUA_TSTRING) {
+  if (tn_raw_field(L, taking->entry, "data") != LUA_TSTRING) {
     refuse(L, taking, "data: string");
   }
   const char *data = lua_tolstring(L, -1, &length);
@@ -185,7 +185,7 @@ static int take_entry(lua_State *L, const struct taking *taking) {
   if (!lua_istable(L, taking->entry)) {
     return refuse(L, taking, "list of tables with a type");
   }
-  if (lua_getfield(L, taking->entry, "type") != LUA_TSTRING) {
+  if (tn_raw_field(L, taking->entry, "type") != LUA_TSTRING) {
     return refuse(L, taking, "type: string");
   }
   const char *type = lua_tostring(L, -1);

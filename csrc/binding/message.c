@@ -22,16 +22,18 @@ static struct message *check_message(lua_State *L) {
 }
 
 static int message_next(lua_State *L) {
-  luaL_checktype(L, 1, LUA_TTABLE);
+  check_message(L);
   lua_settop(L, 2);
-  return lua_next(L, 1) ? 2 : (lua_pushnil(L), 1);
+  lua_getiuservalue(L, 1, 1);
+  lua_insert(L, 2);
+  return lua_next(L, 2) ? 2 : (lua_pushnil(L), 1);
 }
 
-/* pairs(message) goes through its fields. */
+/* pairs(message) goes through its fields; the table itself is nobody else's. */
 static int message_pairs(lua_State *L) {
   check_message(L);
   lua_pushcfunction(L, message_next);
-  lua_getiuservalue(L, 1, 1);
+  lua_pushvalue(L, 1);
   lua_pushnil(L);
   return 3;
 }
@@ -204,11 +206,13 @@ static ptrdiff_t receive(struct tn_source *source, struct tn_message *message, i
     flags |= MSG_TRUNC; /* the real length of a message that is cut */
   }
   ptrdiff_t count = tn_source_recv_message(source, message, flags);
-  if (count == TN_EINVAL && (flags & MSG_OOB)) {
+  bool no_urgent = count == TN_EINVAL && (flags & MSG_OOB);
+  bool is_over = count == TN_EAGAIN && plain && source->read_shut; /* Linux would say so for ever */
+  if (no_urgent || is_over) {
     message->address_length = 0; /* nothing was filled in */
     message->control_length = 0;
     message->flags = 0;
-    count = no_urgent_byte(source);
+    count = no_urgent ? no_urgent_byte(source) : 0;
   }
   return count;
 }
@@ -228,7 +232,7 @@ static bool is_end(struct tn_source *source, ptrdiff_t count, const struct tn_me
   if (count != 0 || room_of(message) == 0 || (flags & MSG_ERRQUEUE)) {
     return false;
   }
-  return (flags & MSG_OOB) || tn_source_is_stream(source) ||
+  return (flags & MSG_OOB) || source->read_shut || tn_source_is_stream(source) ||
          (message->control_length == 0 && tn_source_has_end(source));
 }
 
@@ -406,7 +410,7 @@ static void check_keys(lua_State *L, int index, const char *const *known) {
 static lua_Integer size_field(lua_State *L, int index, const char *name, lua_Integer most,
                               lua_Integer otherwise) {
   int is_integer;
-  if (lua_getfield(L, index, name) == LUA_TNIL) {
+  if (tn_raw_field(L, index, name) == LUA_TNIL) {
     lua_pop(L, 1);
     return otherwise;
   }
@@ -432,7 +436,7 @@ static int prepare_recvmsg(lua_State *L, struct tn_runtime *rt) {
   lua_replace(L, 3);
   lua_pushinteger(L, size_field(L, 2, "control", TN_CONTROL_MAX, 2048));
   lua_replace(L, 4);
-  lua_getfield(L, 2, "flags");
+  tn_raw_field(L, 2, "flags");
   lua_pushinteger(L, check_flags(L, lua_gettop(L), 2, false));
   lua_replace(L, 5);
   lua_settop(L, 5);
@@ -593,7 +597,7 @@ static int attempt_send_to_vectored(lua_State *L, struct tn_call *call) {
 static int take_message(lua_State *L, const struct tn_object *object, struct tn_slice *slices,
                         struct tn_message *message, struct tn_control *control,
                         const char **problem) {
-  int type = lua_getfield(L, 2, "data");
+  int type = tn_raw_field(L, 2, "data");
   if (type == LUA_TTABLE) {
     int list = lua_gettop(L);
     luaL_argcheck(L, lua_rawlen(L, list) > 0 && lua_rawlen(L, list) <= TN_SLICES_MAX, 2,
@@ -611,7 +615,7 @@ static int take_message(lua_State *L, const struct tn_object *object, struct tn_
     message->count = 1;
   }
   message->slices = slices;
-  type = lua_getfield(L, 2, "control");
+  type = tn_raw_field(L, 2, "control");
   if (type == LUA_TNIL) {
     return 0;
   }
@@ -632,7 +636,7 @@ static int prepare_sendmsg(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   luaL_checktype(L, 2, LUA_TTABLE);
   check_keys(L, 2, known);
-  lua_getfield(L, 2, "flags");
+  tn_raw_field(L, 2, "flags");
   lua_pushinteger(L, check_flags(L, lua_gettop(L), 2, true));
   lua_replace(L, 4);
   if (!lua_isnil(L, 3)) {

@@ -305,12 +305,12 @@ static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *
   if (!lua_istable(L, index)) {
     return problem(L, value->option, index, "table {address =, key =}");
   }
-  lua_getfield(L, index, "address");
+  tn_raw_field(L, index, "address");
   if (!take_ip(L, lua_gettop(L), AF_INET, &address) &&
       !take_ip(L, lua_gettop(L), AF_INET6, &address)) {
     return problem(L, value->option, lua_gettop(L), "address: an IP address");
   }
-  if (lua_getfield(L, index, "key") != LUA_TNIL) {
+  if (tn_raw_field(L, index, "key") != LUA_TNIL) {
     const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &length) : NULL;
     if (!key || length > sizeof signature.tcpm_key) {
       return problem(L, value->option, lua_gettop(L), "key: string of at most 80 bytes, or nil,");
@@ -319,7 +319,7 @@ static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *
     signature.tcpm_keylen = (uint16_t)length;
   }
   lua_Integer most = address.any.sa_family == AF_INET ? 32 : 128;
-  if (lua_getfield(L, index, "prefix") != LUA_TNIL) {
+  if (tn_raw_field(L, index, "prefix") != LUA_TNIL) {
     if (!take_integer(L, lua_gettop(L), 0, most, &prefix)) {
       int given = lua_gettop(L);
       return problem(L, value->option, given,
@@ -467,7 +467,7 @@ static void push_interface_v4(lua_State *L, const struct tn_option_value *value)
 }
 
 static void push_address(lua_State *L, struct tn_runtime *rt, const struct tn_option_value *value) {
-  struct tn_address address;
+  struct tn_address address = {.length = 0};
   decode(value, &address.storage, sizeof address.storage);
   /* the firewall that answers leaves the length as it was */
   address.length = address.any.sa_family == AF_INET6 ? sizeof address.v6 : sizeof address.v4;

@@ -186,14 +186,16 @@ static int prepare_get(lua_State *L, struct tn_runtime *rt) {
 
 /* get(level, number[, size]) → the system's bytes */
 static int get_raw(lua_State *L, struct tn_call *call) {
-  char bytes[TN_OPTION_VALUE_MAX];
+  /* Linux counts the length of SO_GET_FILTER in instructions of 8 bytes, and takes some structures
+   * for input too: how many entries, or to which address */
+  char bytes[TN_OPTION_VALUE_MAX * 8] = {0};
   socklen_t length = (socklen_t)(lua_isnil(L, 4) ? TN_OPTION_VALUE_MAX : lua_tointeger(L, 4));
   int status = tn_socket_get_option(call->source->fd, (int)lua_tointeger(L, 2),
                                     (int)lua_tointeger(L, 3), bytes, &length);
   if (status < 0) {
     return status;
   }
-  lua_pushlstring(L, bytes, length);
+  lua_pushlstring(L, bytes, length < sizeof bytes ? length : sizeof bytes);
   return 1;
 }
 
@@ -463,7 +465,10 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     struct tn_option_value value;
     int status;
-    take_entry(L, kind, &value, &status);
+    const char *wrong = take_entry(L, kind, &value, &status);
+    if (wrong) { /* a finalizer has changed the table */
+      return luaL_argerror(L, 2, wrong);
+    }
     status = status < 0 ? status : tn_option_set(call->source->fd, &value);
     if (status < 0) {
       return fail_entry(L, call, value.option, status);
@@ -480,7 +485,11 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   struct tn_option_value value = {0};
   int status = 0;
   for (lua_pushnil(L); status >= 0 && lua_next(L, 2); lua_pop(L, 1)) {
-    take_entry(L, accepted_kind(L), &value, &status);
+    const char *wrong = take_entry(L, accepted_kind(L), &value, &status);
+    if (wrong || !value.option) { /* the table was changed meanwhile */
+      tn_option_values_free(first);
+      return luaL_argerror(L, 2, wrong);
+    }
     if (status < 0) {
       continue;
     }

@@ -28,6 +28,7 @@ static int attempt_shutdown(lua_State *L, struct tn_call *call) {
     return status;
   }
   call->source->write_shut |= direction != TN_SHUT_READ;
+  call->source->read_shut |= direction != TN_SHUT_WRITE;
   lua_settop(L, 1);
   return 1;
 }

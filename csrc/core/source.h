@@ -26,6 +26,7 @@ struct tn_source {
   uint8_t drained; /* directions known to be exhausted until the next event */
   bool connecting;
   bool write_shut;
+  bool read_shut;
   bool is_pipe;
   bool takes_fds;   /* descriptors that come with its bytes are kept for it */
   bool close_later; /* in the graveyard, to be closed whoever else holds it */

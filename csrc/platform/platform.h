@@ -63,11 +63,11 @@ ptrdiff_t tn_socket_send(tn_fd fd, const void *bytes, size_t length);
  * that arrive are close-on-exec. */
 struct tn_message {
   struct sockaddr *address;
-  socklen_t address_length;
   const struct tn_slice *slices;
-  int count;
   void *control;
   size_t control_length;
+  socklen_t address_length;
+  int count;
   int flags;
   bool plain; /* one slice, nothing but its bytes and address: the system has less to copy */
 };

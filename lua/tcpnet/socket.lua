@@ -53,8 +53,9 @@ local function message_sender(name, class)
     check.receiver(self, { [class] = true }, class, name)
     check.value(message, "table", 1, name)
     local addr, err
-    if message.address ~= nil then
-      addr, err = resolve.first(name, self, message.address)
+    local address = rawget(message, "address") -- a metamethod could close the socket in the middle
+    if address ~= nil then
+      addr, err = resolve.first(name, self, address)
       if not addr then
         return nil, err
       end

@@ -219,8 +219,11 @@ local function fifo(name, sends)
   end
 end
 
+local PIPES = { PipeSender = true, PipeReceiver = true }
+
 -- end:into_blocking_fd() → integer: for a program that expects an ordinary descriptor, as a child's standard output.
 local function into_blocking_fd(self, take)
+  check.receiver(self, PIPES, "PipeSender", "into_blocking_fd")
   if not take and self.buffered and (self:buffered() or 0) > 0 then
     return self:into_fd() -- refused, and left as it is
   end
