@@ -586,7 +586,7 @@ describe("UnixStream", function()
       local cpu = os.clock()
       local waiting = tcpnet.spawn(UnixStream.connect, path)
       tcpnet.sleep(0.3)
-      assert.equal("waiting", waiting:status())
+      assert.matches("^[wr]", waiting:status()) -- waiting, or ready to try again
       assert.is_true(os.clock() - cpu < 0.2, "it spins")
       local one <close> = assert(listener:accept())
       local ok, second = waiting:join(5)

@@ -44,6 +44,20 @@ function check.receiver(value, classes, first, name)
   end
 end
 
+-- Makes every method of a class that is a plain table refuse another receiver, or none (a dot for a colon).
+function check.methods(class)
+  for name, method in pairs(class) do
+    if name:find "^%l" and name ~= "new" then
+      class[name] = function(self, ...)
+        if getmetatable(self) ~= class then
+          refuse(1, name, ("%s expected, got %s"):format(class.__name, kind(self)))
+        end
+        return method(self, ...)
+      end
+    end
+  end
+end
+
 function check.optional_size(value, position, name, what)
   if value ~= nil and not (math.type(value) == "integer" and value >= 1 and value <= 0x7fffffff) then
     local given = type(value) == "number" and tostring(value) or kind(value)

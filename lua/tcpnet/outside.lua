@@ -16,6 +16,7 @@ return function(fn)
       return fn(...)
     end
     core.private.enter()
-    return outcome(core.spawn(fn, ...):join())
+    local task <close> = core.spawn(fn, ...) -- not left behind where join raises: a deadlock, an interrupt
+    return outcome(task:join())
   end
 end

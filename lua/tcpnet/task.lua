@@ -17,16 +17,38 @@ local function first_of(branches)
   local set <close> = JoinSet.new()
   local keys = {}
   local length = #branches
+  local first
+  -- The others are cancelled by the winner itself: until the caller runs they could go on and take what is lost then.
+  local ending = setmetatable({}, { __close = function()
+    if not first then
+      first = core.current()
+      for task in pairs(keys) do
+        if task ~= first then
+          task:cancel()
+        end
+      end
+    end
+  end })
+  local function run(branch)
+    local _ending <close> = ending
+    return branch()
+  end
   for i = 1, length do
-    keys[set:spawn(branches[i])] = i
+    keys[set:spawn(run, branches[i])] = i
   end
   for key, branch in pairs(branches) do
     if not (math.type(key) == "integer" and key >= 1 and key <= length) then
-      keys[set:spawn(branch)] = key
+      keys[set:spawn(run, branch)] = key
     end
   end
   local function winner(task, ...)
+    if task and first and task ~= first then -- cancelled, it ended before the winner did
+      return winner(set:join_next())
+    end
     set:abort_all()
+    if not task then -- a __close run by a cancel may not wait
+      return nil, (...)
+    end
     return keys[task], results(...)
   end
   return winner(set:join_next())

@@ -1,5 +1,6 @@
 -- Barrier: tasks wait until so many are there, again and again.
 local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
 local Waiters = require "tcpnet.sync.waiters"
 
 local Barrier = {}
@@ -19,6 +20,7 @@ end
 
 -- wait() ⏳ → is this the leader: the one that came last. Who is cancelled does not count.
 function Barrier:wait()
+  coop()
   if self.waiting + 1 >= self.size then
     self.waiting = 0
     self.line:grant_all(true)
@@ -31,5 +33,7 @@ function Barrier:wait()
   end
   return false
 end
+
+check.methods(Barrier)
 
 return Barrier

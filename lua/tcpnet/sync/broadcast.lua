@@ -13,7 +13,15 @@ local Receiver = {}
 Receiver.__index = Receiver
 Receiver.__name = "BroadcastReceiver"
 
--- The last `capacity` messages lie at state[n] for n up to state.tail.
+-- The last `capacity` messages lie at state[n] for n up to state.tail, each until all who are owed it have had it.
+local function settle_one(state, n)
+  local owed = state.owed[n] - 1
+  state.owed[n] = owed
+  if owed == 0 then
+    state[n], state.owed[n] = nil, nil
+  end
+end
+
 local function subscribe(state, from)
   state.receivers = state.receivers + 1
   return setmetatable({ state = state, next = from }, Receiver)
@@ -28,7 +36,9 @@ function Sender:send(value)
   end
   state.tail = state.tail + 1
   state[state.tail] = value
-  state[state.tail - state.capacity] = nil
+  state.owed[state.tail] = state.receivers
+  local oldest = state.tail - state.capacity
+  state[oldest], state.owed[oldest] = nil, nil
   state.line:grant_all(true)
   return state.receivers
 end
@@ -81,10 +91,20 @@ local function take(receiver)
     receiver.next = oldest
     return true, nil, lagged(missed)
   elseif receiver.next <= state.tail then
-    receiver.next = receiver.next + 1
-    return true, state[receiver.next - 1]
+    local n = receiver.next
+    local value = state[n]
+    receiver.next = n + 1
+    settle_one(state, n)
+    return true, value
   end
   return state.senders == 0 or receiver.done
+end
+
+local function look_again(receiver)
+  local state = receiver.state
+  if receiver.next <= state.tail or state.senders == 0 or receiver.done then
+    state.line:grant_all(true, receiver)
+  end
 end
 
 -- recv() ⏳ → v | nil at the end | nil, err (LAGGED with err.missed; the next call goes on). Cancel safe.
@@ -96,7 +116,7 @@ function Receiver:recv()
       return value, err
     end
     local ok
-    ok, err = self.state.line:wait()
+    ok, err = self.state.line:wait(nil, self, look_again, self)
     if not ok then
       return nil, err
     end
@@ -120,9 +140,13 @@ end
 function Receiver:close()
   if not self.done then
     self.done = true
+    local state = self.state
+    for n = math.max(self.next, state.tail - state.capacity + 1), state.tail do
+      settle_one(state, n)
+    end
     self.next = math.huge
     self.state.receivers = self.state.receivers - 1
-    self.state.line:grant_all(true)
+    self.state.line:grant_all(true, self)
   end
 end
 
@@ -144,6 +168,9 @@ end
 Receiver.__close = Receiver.close
 Receiver.__gc = Receiver.close
 
+check.methods(Sender)
+check.methods(Receiver)
+
 -- broadcast(capacity) → sender. The capacity is rounded up to a power of two, as Tokio's.
 return function(capacity)
   check.that(math.type(capacity) == "integer" and capacity >= 1 and capacity <= 1 << 30, 1, "broadcast",
@@ -152,6 +179,6 @@ return function(capacity)
   while size < capacity do
     size = size * 2
   end
-  local state = { capacity = size, tail = 0, senders = 1, receivers = 0, line = Waiters.new() }
+  local state = { capacity = size, tail = 0, senders = 1, receivers = 0, owed = {}, line = Waiters.new() }
   return setmetatable({ state = state }, Sender)
 end

@@ -1,6 +1,7 @@
 -- CancellationToken: says to many tasks that they should end; its children hear it too.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
 local Waiters = require "tcpnet.sync.waiters"
 
 local CancellationToken = {}
@@ -19,13 +20,19 @@ end
 
 -- cancel(): this token and all below it, for good.
 function CancellationToken:cancel()
-  if self.is_over then
-    return
-  end
-  self.is_over = true
-  self.line:grant_all(true)
-  for child in pairs(self.children) do
-    child:cancel()
+  local todo, count = { self }, 1 -- not by recursion: they may be deep
+  while count > 0 do
+    local token = todo[count]
+    todo[count] = nil
+    count = count - 1
+    if not token.is_over then
+      token.is_over = true
+      token.line:grant_all(true)
+      for child in pairs(token.children) do
+        count = count + 1
+        todo[count] = child
+      end
+    end
   end
 end
 
@@ -33,10 +40,17 @@ function CancellationToken:is_cancelled()
   return self.is_over == true
 end
 
+local function look_again(token)
+  if token.is_over then
+    token.line:grant_all(true)
+  end
+end
+
 -- cancelled() ⏳ → true once it is.
 function CancellationToken:cancelled()
+  coop()
   while not self.is_over do
-    local ok, err = self.line:wait()
+    local ok, err = self.line:wait(nil, nil, look_again, self)
     if not ok then
       return nil, err
     end
@@ -53,24 +67,28 @@ function CancellationToken:child_token()
   return child
 end
 
+local function was_cancelled()
+  return nil, core.private.new_error("CANCELED", "run_until_cancelled", nil, "the token was cancelled")
+end
+
 -- run_until_cancelled(fn, ...) ⏳ → results of fn | nil, err (CANCELED): fn is cancelled with the token.
 function CancellationToken:run_until_cancelled(fn, ...)
   check.value(fn, "function", 1, "run_until_cancelled")
-  local function cancelled()
-    return nil, core.private.new_error("CANCELED", "run_until_cancelled", nil, "the token was cancelled")
-  end
+  coop()
   if self.is_over then
-    return cancelled()
+    return was_cancelled()
   end
   local arguments = table.pack(...)
   local function outcome(key, ...)
     if key == "token" then
-      return cancelled()
+      return was_cancelled()
+    elseif not key then -- a __close run by a cancel may not wait
+      return nil, ...
     end
     return ...
   end
   return outcome(core.select {
-    function()
+    function() -- the first to run, and so preferred where both are done, as in Tokio
       return fn(table.unpack(arguments, 1, arguments.n))
     end,
     token = function()
@@ -98,5 +116,8 @@ end
 
 DropGuard.__close = DropGuard.close
 DropGuard.__gc = DropGuard.close
+
+check.methods(CancellationToken)
+check.methods(DropGuard)
 
 return CancellationToken

@@ -18,17 +18,31 @@ Permit.__index = Permit
 Permit.__name = "ChannelPermit"
 
 local function check_message(value, name)
-  check.that(value ~= nil, 1, name, "a value expected, got nil: that is the end of a channel")
+  if value == nil then
+    check.that(false, 1, name, "a value expected, got nil: that is the end of a channel")
+  end
 end
 
 -- What both ends share: messages `head` to `tail`; `room`, which an unbounded channel lacks.
+local function has_ended(state)
+  return (state.senders == 0 or state.closed) and state.promised == 0
+end
+
+-- For who waits in recv: there may be something for the first, or the end for all.
+local function look_again(state)
+  if state.tail >= state.head then
+    state.receivers:grant(true)
+  elseif has_ended(state) then
+    state.receivers:grant_all(true)
+  end
+end
+
+-- `promised`: permits that are out and may still send.
 local function new_state(capacity)
-  local state = { head = 1, tail = 0, senders = 1, permits = 0, closed = false }
+  local state = { head = 1, tail = 0, senders = 1, closed = false, promised = 0, queue = {} }
   state.room = capacity and Semaphore.new(capacity)
   state.receivers = Waiters.new(function()
-    if state.tail >= state.head or state.senders == 0 or state.closed then -- the next may take what it was woken for
-      state.receivers:grant(true)
-    end
+    look_again(state) -- the next may take what this one was woken for
   end)
   return state
 end
@@ -36,7 +50,7 @@ end
 local function push(state, value)
   local tail = state.tail + 1
   state.tail = tail
-  state[tail] = value
+  state.queue[tail] = value
   if state.receivers.first then
     state.receivers:grant(true)
   end
@@ -44,18 +58,22 @@ end
 
 local function pop(state)
   local head = state.head
-  local value = state[head]
-  state[head] = nil
-  state.head = head + 1
-  if state.room then
-    state.room:add_permits(1)
+  local queue, room = state.queue, state.room
+  local value = queue[head]
+  queue[head] = nil
+  if head == state.tail then -- empty: from the beginning again, so that the queue stays an array
+    state.head, state.tail = 1, 0
+  else
+    state.head = head + 1
+  end
+  if room then
+    if room.line.first then
+      room:give_back(1)
+    else
+      room.permits = room.permits + 1
+    end
   end
   return value
-end
-
--- No message will come any more.
-local function is_over(state)
-  return (state.senders == 0 or state.closed) and state.permits == 0
 end
 
 local function is_closed(sender)
@@ -68,23 +86,52 @@ end
 
 -- sending -----------------------------------------------------------------------------------------
 
--- send(v) ⏳ → true | nil, err (CLOSED). Waits for room. Cancelled, it has sent nothing.
-function Sender:send(value)
-  check_message(value, "send")
-  if self.state.room then -- an unbounded channel never waits, not even to be fair
-    coop()
-  end
-  local state = self.state
-  if is_closed(self) then
-    return nil, refusal(self, "send")
-  end
-  if state.room then
-    local ok, err = state.room:take(1)
+-- Waits for a place. Who is granted one just before the channel closes gives it back.
+local function take_place(sender, op)
+  local room = sender.state.room
+  if room then
+    local ok, err = room:take(1, op, sender)
     if not ok then
-      return nil, err.code == "CLOSED" and refusal(self, "send") or err
+      return nil, err.code == "CLOSED" and refusal(sender, op) or err
+    elseif is_closed(sender) then
+      room:give_back(1)
+      return nil, refusal(sender, op)
     end
   end
-  push(state, value)
+  return true
+end
+
+-- send(v) ⏳ → true | nil, err (CLOSED). Waits for room. Cancelled, it has sent nothing.
+function Sender:send(value)
+  if value == nil then
+    check_message(value, "send")
+  end
+  local state = self.state
+  local room = state.room
+  if room then -- an unbounded channel never waits, not even to be fair
+    coop()
+  end
+  if self.done or state.closed then
+    return nil, refusal(self, "send")
+  end
+  if room then
+    local permits = room.permits
+    if permits > 0 and not room.line.first then
+      room.permits = permits - 1
+    else
+      local ok, err = take_place(self, "send")
+      if not ok then
+        return nil, err
+      end
+    end
+  end
+  local tail = state.tail + 1
+  state.tail = tail
+  state.queue[tail] = value
+  local receivers = state.receivers
+  if receivers.first then
+    receivers:grant(true)
+  end
   return true
 end
 
@@ -102,48 +149,47 @@ function Sender:try_send(value)
   return true
 end
 
--- reserve() ⏳ → permit with send(v): a place that is kept until it is used or released, whatever closes meanwhile.
+-- reserve() ⏳ → permit with send(v): a place that is kept until it is used or released.
 function Sender:reserve()
   coop()
   if is_closed(self) then
     return nil, refusal(self, "reserve")
   end
-  if self.state.room then
-    local ok, err = self.state.room:take(1)
-    if not ok then
-      return nil, err.code == "CLOSED" and refusal(self, "reserve") or err
-    end
+  local ok, err = take_place(self, "reserve")
+  if not ok then
+    return nil, err
   end
-  self.state.permits = self.state.permits + 1
-  return setmetatable({ state = self.state }, Permit)
+  self.state.promised = self.state.promised + 1
+  return setmetatable({ sender = self }, Permit)
 end
 
--- A permit is gone: where it was the last that could still send, the receivers have come to the end.
-local function take_back(permit)
-  local state = permit.state
-  permit.state = nil
-  state.permits = state.permits - 1
-  return state
-end
-
--- send(v) → true; never waits.
+-- send(v) → true, whatever was closed meanwhile: the place was promised.
 function Permit:send(value)
   check_message(value, "send")
-  check.that(self.state, 1, "send", "the permit was used or released")
-  push(take_back(self), value)
+  local sender = self.sender
+  check.that(sender, 1, "send", "the permit was used or released")
+  self.sender = nil
+  local state = sender.state
+  push(state, value)
+  state.promised = state.promised - 1
+  if has_ended(state) then
+    state.receivers:grant_all(true)
+  end
   return true
 end
 
 function Permit:release()
-  if not self.state then
-    return
-  end
-  local state = take_back(self)
-  if state.room then
-    state.room:add_permits(1)
-  end
-  if is_over(state) then
-    state.receivers:grant_all(true)
+  local sender = self.sender
+  self.sender = nil
+  if sender then
+    local state = sender.state
+    state.promised = state.promised - 1
+    if state.room then
+      state.room:give_back(1)
+    end
+    if has_ended(state) then
+      state.receivers:grant_all(true)
+    end
   end
 end
 
@@ -167,7 +213,10 @@ function Sender:close()
   self.done = true
   local state = self.state
   state.senders = state.senders - 1
-  if state.senders == 0 then
+  if state.room then
+    state.room:refuse(self)
+  end
+  if has_ended(state) then
     state.receivers:grant_all(true)
   end
 end
@@ -190,10 +239,10 @@ function Receiver:recv()
   coop()
   local state = self.state
   while state.tail < state.head do
-    if is_over(state) then
+    if has_ended(state) then
       return nil
     end
-    local ok, err = state.receivers:wait()
+    local ok, err = state.receivers:wait(nil, nil, look_again, state)
     if not ok then
       return nil, err
     end
@@ -206,7 +255,7 @@ function Receiver:try_recv()
   local state = self.state
   if state.tail >= state.head then
     return pop(state)
-  elseif is_over(state) then
+  elseif has_ended(state) then
     return nil
   end
   return nil, errors.again("try_recv")
@@ -222,7 +271,9 @@ function Receiver:close()
   if state.room then
     state.room:close()
   end
-  state.receivers:grant_all(true)
+  if has_ended(state) then
+    state.receivers:grant_all(true)
+  end
 end
 
 function Receiver:is_closed()
@@ -264,5 +315,9 @@ end
 function channel.unbounded()
   return new(nil)
 end
+
+check.methods(Sender)
+check.methods(Receiver)
+check.methods(Permit)
 
 return channel

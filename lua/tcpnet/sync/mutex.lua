@@ -1,4 +1,6 @@
 -- Mutex: a lock that belongs to its guard, not to a task, and may be held across waits.
+local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
 local Semaphore = require "tcpnet.sync.semaphore"
 
 local Mutex = {}
@@ -20,6 +22,7 @@ end
 
 -- lock() ⏳ → guard; in the order of asking.
 function Mutex:lock()
+  coop()
   local ok, err = self.semaphore:take(1, "lock")
   if not ok then
     return nil, err
@@ -40,11 +43,14 @@ end
 function Guard:unlock()
   if self.locked then
     self.locked = false
-    self.mutex.semaphore:add_permits(1)
+    self.mutex.semaphore:give_back(1)
   end
 end
 
 Guard.__close = Guard.unlock
 Guard.__gc = Guard.unlock
+
+check.methods(Mutex)
+check.methods(Guard)
 
 return Mutex

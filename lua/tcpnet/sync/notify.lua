@@ -1,4 +1,5 @@
 -- Notify: wakes one task or all that wait; one wake-up is kept for who comes next.
+local check = require "tcpnet.check"
 local coop = require "tcpnet.sync.coop"
 local Waiters = require "tcpnet.sync.waiters"
 
@@ -29,6 +30,12 @@ function Notify:notify_waiters()
   self.line:grant_all("all")
 end
 
+local function give_kept(notify)
+  if notify.kept then
+    notify.kept = not notify.line:grant("one")
+  end
+end
+
 -- notified() ⏳ → true
 function Notify:notified()
   coop()
@@ -36,11 +43,13 @@ function Notify:notified()
     self.kept = false
     return true
   end
-  local ok, err = self.line:wait()
+  local ok, err = self.line:wait(nil, nil, give_kept, self)
   if not ok then
     return nil, err
   end
   return true
 end
+
+check.methods(Notify)
 
 return Notify

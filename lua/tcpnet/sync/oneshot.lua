@@ -1,5 +1,6 @@
 -- oneshot: one value, from one task to another.
 local check = require "tcpnet.check"
+local coop = require "tcpnet.sync.coop"
 local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
 
@@ -24,13 +25,27 @@ function Sender:send(value)
 end
 
 function Sender:is_closed()
-  return self.state.closed
+  return self.state.closed == true
+end
+
+local function look_again(state)
+  if state.dropped or state.closed then
+    state.senders:grant_all(true)
+  end
+  if state.sent or state.dropped or state.closed then
+    state.receivers:grant_all(true)
+  end
 end
 
 -- closed() ⏳ → true once the receiver wants no value any more.
 function Sender:closed()
-  while not self.state.closed do
-    local ok, err = self.state.senders:wait()
+  coop()
+  local state = self.state
+  while not state.closed do
+    if state.dropped then
+      return nil, errors.closed("closed", "the sender is closed")
+    end
+    local ok, err = state.senders:wait(nil, nil, look_again, state)
     if not ok then
       return nil, err
     end
@@ -44,6 +59,7 @@ function Sender:close()
   if not state.dropped then
     state.dropped = true
     state.receivers:grant_all(true)
+    state.senders:grant_all(true)
   end
 end
 
@@ -65,6 +81,7 @@ end
 
 -- recv() ⏳ → v | nil, err (CLOSED: the sender is gone without a value). Cancel safe.
 function Receiver:recv()
+  coop()
   while true do
     local ok, value = take(self.state, "recv")
     if ok then
@@ -72,7 +89,7 @@ function Receiver:recv()
     elseif ok == false then
       return nil, value
     end
-    local granted, err = self.state.receivers:wait()
+    local granted, err = self.state.receivers:wait(nil, nil, look_again, self.state)
     if not granted then
       return nil, err
     end
@@ -100,6 +117,9 @@ end
 
 Receiver.__close = Receiver.close
 Receiver.__gc = Receiver.close
+
+check.methods(Sender)
+check.methods(Receiver)
 
 -- oneshot() → sender, receiver
 return function()

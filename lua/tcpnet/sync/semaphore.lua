@@ -13,8 +13,9 @@ Permit.__index = Permit
 Permit.__name = "Permit"
 
 local function check_count(n, position, name)
-  check.that(math.type(n) == "integer" and n >= 0, position, name,
-    ("permits: integer from 0 expected, got %s"):format(tostring(n)))
+  if math.type(n) ~= "integer" or n < 0 then -- the message is made only where it is needed
+    check.that(false, position, name, ("permits: integer from 0 expected, got %s"):format(tostring(n)))
+  end
 end
 
 -- Whoever is first in line holds up those behind, however little they want.
@@ -32,7 +33,7 @@ function Semaphore.new(n)
   local semaphore = setmetatable({ permits = n, closed = false }, Semaphore)
   semaphore.line = Waiters.new(function(entry)
     if entry.grant then
-      semaphore:add_permits(entry.wish)
+      semaphore:give_back(entry.wish)
     end
   end, function()
     serve(semaphore)
@@ -40,9 +41,8 @@ function Semaphore.new(n)
   return semaphore
 end
 
--- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these three.
-function Semaphore:take(n, op)
-  coop()
+-- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these four.
+function Semaphore:take(n, op, owner)
   if self.closed then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
@@ -50,13 +50,19 @@ function Semaphore:take(n, op)
     self.permits = self.permits - n
     return true
   end
-  local ok, granted = self.line:wait(n)
+  local ok, granted = self.line:wait(n, owner, serve, self)
   if not ok then
     return nil, granted
   elseif not granted then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
   return true
+end
+
+-- Ends the waits of one owner as closing ends them all.
+function Semaphore:refuse(owner)
+  self.line:grant_all(false, owner)
+  serve(self)
 end
 
 function Semaphore:try_take(n, op)
@@ -69,10 +75,17 @@ function Semaphore:try_take(n, op)
   return true
 end
 
+-- Gives back what was taken.
+function Semaphore:give_back(n)
+  self.permits = self.permits + n
+  if self.line.first then
+    serve(self)
+  end
+end
+
 function Semaphore:add_permits(n)
   check_count(n, 1, "add_permits")
-  self.permits = self.permits + n
-  serve(self)
+  self:give_back(n)
 end
 
 local function permit_of(semaphore, n)
@@ -83,6 +96,7 @@ end
 function Semaphore:acquire(n)
   n = n or 1
   check_count(n, 1, "acquire")
+  coop()
   local ok, err = self:take(n)
   if not ok then
     return nil, err
@@ -120,7 +134,7 @@ function Permit:release()
   local n = self.count
   self.count = 0
   if n > 0 then
-    self.semaphore:add_permits(n)
+    self.semaphore:give_back(n)
   end
 end
 
@@ -131,5 +145,8 @@ end
 
 Permit.__close = Permit.release
 Permit.__gc = Permit.release
+
+check.methods(Semaphore)
+check.methods(Permit)
 
 return Semaphore

@@ -5,6 +5,8 @@
 local core = require "tcpnet.core"
 local outside = require "tcpnet.outside"
 
+local current, park, is_error = core.current, core.park, core.is_error
+
 local Waiters = {}
 Waiters.__index = Waiters
 
@@ -15,26 +17,17 @@ function Waiters.new(revoke, left)
   return setmetatable({ revoke = revoke or nothing, left = left or nothing }, Waiters)
 end
 
-local function append(list, entry)
-  entry.list, entry.previous = list, list.last
-  if list.last then
-    list.last.next = entry
-  else
-    list.first = entry
-  end
-  list.last = entry
-end
-
 local function unlink(list, entry)
-  if entry.previous then
-    entry.previous.next = entry.next
+  local previous, next = entry.previous, entry.next
+  if previous then
+    previous.next = next
   else
-    list.first = entry.next
+    list.first = next
   end
-  if entry.next then
-    entry.next.previous = entry.previous
+  if next then
+    next.previous = previous
   else
-    list.last = entry.previous
+    list.last = previous
   end
   entry.list, entry.previous, entry.next = nil, nil, nil
 end
@@ -51,29 +44,59 @@ function Entry.__close(entry)
   end
 end
 
--- Outside every task a task of its own parks; until that runs there is nobody to wake, and no need to.
-local park_until_granted = outside(function(entry)
-  entry.task = core.current()
+-- Only a __close run by a cancel may not wait; what a stranger's unpark brings is nothing to us.
+local function park_until_granted(entry)
   while entry.list do
-    local _, err = core.park()
-    if err then -- a __close run by a cancel may not wait
+    local _, err = park()
+    if err and is_error(err, "CANCELED") then
       return nil, err
     end
   end
   return true
+end
+
+-- Outside every task a task of its own parks; until that runs there is nobody to wake, and no need to.
+local park_outside = outside(function(entry)
+  entry.task = current()
+  return park_until_granted(entry)
 end)
 
--- list:wait([wish]) ⏳ → true, what was granted; in line from the moment of the call. `wish`: for whoever grants, in
--- the entry.
-function Waiters:wait(wish)
-  local entry <close> = setmetatable({ home = self, wish = wish }, Entry)
-  append(self, entry)
-  local ok, err = park_until_granted(entry)
-  if not ok then
-    return nil, err
+-- list:wait([wish[, owner]][, due, arg]) ⏳ → true, what was granted; in line from the moment of the call. `wish` and
+-- `owner`: for whoever grants, in the entry. due(arg) is called once in line: a finalizer that ran while the entry
+-- was made may have granted what was to be had to nobody.
+function Waiters:wait(wish, owner, due, arg)
+  local task = current()
+  -- every field at once: a table that grows costs more than all the rest
+  local entry <close> = setmetatable({ home = self, wish = wish, owner = owner, task = task, list = false,
+    previous = false, next = false, grant = false, taken = false }, Entry)
+  local last = self.last
+  entry.list, entry.previous, entry.next = self, last, nil
+  if last then
+    last.next = entry
+  else
+    self.first = entry
+  end
+  self.last = entry
+  if due then
+    due(arg)
+  end
+  if entry.list then
+    local ok, err = (task and park_until_granted or park_outside)(entry)
+    if not ok then
+      return nil, err
+    end
   end
   entry.taken = true
   return true, entry.grant
+end
+
+local function give(list, entry, grant)
+  unlink(list, entry)
+  entry.grant = grant
+  local task = entry.task
+  if task then
+    task:unpark()
+  end
 end
 
 -- Grants something to the first in line → was there one.
@@ -82,18 +105,19 @@ function Waiters:grant(grant)
   if not entry then
     return false
   end
-  unlink(self, entry)
-  entry.grant = grant
-  if entry.task then
-    entry.task:unpark()
-  end
+  give(self, entry, grant)
   return true
 end
 
-function Waiters:grant_all(grant)
-  local last = self.last
-  while last and last.list do
-    self:grant(grant)
+-- Grants it to all in line, or to those of one owner.
+function Waiters:grant_all(grant, owner)
+  local entry = self.first
+  while entry do
+    local next = entry.next
+    if not owner or entry.owner == owner then
+      give(self, entry, grant)
+    end
+    entry = next
   end
 end
 

@@ -79,6 +79,13 @@ function Receiver:borrow_and_update()
   return self.state.value
 end
 
+local function look_again(receiver)
+  local state = receiver.state
+  if receiver.seen ~= state.version or state.closed or receiver.done then
+    state.line:grant_all(true, receiver)
+  end
+end
+
 -- changed() ⏳ → true once there is a value not seen yet, which then counts as seen | nil, err (CLOSED). Cancel safe.
 function Receiver:changed()
   coop()
@@ -87,7 +94,7 @@ function Receiver:changed()
     if state.closed or self.done then
       return nil, errors.closed("changed", state.closed and "the sender is closed" or "the receiver is closed")
     end
-    local ok, err = state.line:wait()
+    local ok, err = state.line:wait(nil, self, look_again, self)
     if not ok then
       return nil, err
     end
@@ -99,13 +106,16 @@ end
 -- wait_for(fn) ⏳ → the first value, the present one included, for which fn(value) is true | nil, err (CLOSED)
 function Receiver:wait_for(fn)
   check.value(fn, "function", 1, "wait_for")
-  while not fn(self:borrow_and_update()) do
+  coop()
+  local value = self:borrow_and_update()
+  while not fn(value) do
     local ok, err = self:changed()
     if not ok then
       return nil, err
     end
+    value = self.state.value
   end
-  return self.state.value
+  return value
 end
 
 function Receiver:clone()
@@ -118,12 +128,15 @@ function Receiver:close()
   if not self.done then
     self.done = true
     self.state.receivers = self.state.receivers - 1
-    self.state.line:grant_all(true)
+    self.state.line:grant_all(true, self)
   end
 end
 
 Receiver.__close = Receiver.close
 Receiver.__gc = Receiver.close
+
+check.methods(Sender)
+check.methods(Receiver)
 
 -- watch(value) → sender, receiver
 return function(value)
