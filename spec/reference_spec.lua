@@ -65,7 +65,19 @@ local sync_samples = {
   end,
 }
 
+-- Objects of the classes of readers, writers and frames, by what they come from.
+local function stream_samples()
+  local stream, other = tcpnet.duplex(1)
+  local codec = tcpnet.codec.bytes()
+  local read_half, write_half = stream:split()
+  return { read_half, write_half, tcpnet.io.take(other, 1), tcpnet.io.chain(other, other), codec,
+    codec:framed_read(other), codec:framed_write(other) }
+end
+
 local classes = class_of_objects()
+for _, object in ipairs(stream_samples()) do
+  classes[getmetatable(object).__name] = getmetatable(object)
+end
 for name, value in pairs(tcpnet) do
   if type(value) == "table" and name:find "^%u" then
     classes[name] = value
@@ -84,9 +96,20 @@ local receivers = {
   BroadcastSender = { "broadcaster" },
   Buffer = { "buffer" },
   CancellationToken = { "token" },
+  Chain = { "stream" },
   ChannelPermit = { "reserved" },
+  Child = { "child" },
+  Codec = { "codec" },
   DropGuard = { "drop_guard" },
+  DuplexReadHalf = { "stream", "object" },
+  DuplexStream = { "duplex", "stream", "object" },
+  DuplexWriteHalf = { "stream", "object" },
   Error = { "err" },
+  Event = { "event" },
+  Events = { "events" },
+  FramedRead = { "framed" },
+  FramedWrite = { "framer" },
+  Interest = { "interest" },
   Interval = { "interval" },
   JoinSet = { "set" },
   Message = { "message" },
@@ -100,14 +123,19 @@ local receivers = {
   Permit = { "permit" },
   PipeReceiver = { "pipe_receiver", "stream", "object" },
   PipeSender = { "pipe_sender", "stream", "object" },
+  Poll = { "poll", "object" },
   ReadHalf = { "stream", "object" },
   Ready = { "ready" },
   Receiver = { "receiver" },
+  Registry = { "registry" },
   Scope = { "scope" },
   Semaphore = { "semaphore" },
   Sender = { "sender" },
+  Signal = { "signal" },
   Socket = { "sock", "object" },
   SocketAddr = { "addr" },
+  SourceFd = { "source_fd" },
+  Take = { "part", "stream" },
   Task = { "task" },
   TcpListener = { "listener", "object" },
   TcpSocket = { "socket", "object" },
@@ -117,6 +145,7 @@ local receivers = {
   UnixListener = { "unix_listener", "listener", "object" },
   UnixSocket = { "unix_socket", "object" },
   UnixStream = { "unix_stream", "stream", "object" },
+  Waker = { "waker" },
   WatchReceiver = { "watcher" },
   WatchSender = { "publisher" },
   WriteHalf = { "stream", "object" },
@@ -173,7 +202,7 @@ describe("the reference", function()
         missing[#missing + 1] = name
       end
     end
-    for _, part in ipairs { "coroutine", "pipe", "sync" } do
+    for _, part in ipairs { "codec", "coroutine", "io", "pipe", "process", "sync" } do
       assert.is_true(mentioned("tcpnet." .. part))
       for _, name in ipairs(functions_of(tcpnet[part])) do
         if not mentioned(("tcpnet.%s.%s"):format(part, name)) then
@@ -232,6 +261,14 @@ describe("the reference", function()
     local of_both = { "from_fd", "into_blocking_fd", "into_fd", "set_timeout", "timeout" }
     assert.same(of_both, only_in("PipeReceiver", "ReadHalf"))
     assert.same(of_both, only_in("PipeSender", "WriteHalf"))
+    assert.same({}, only_in("DuplexStream", "TcpStream"))
+    assert.same({ "async_io", "close", "fd", "local_addr", "peer_addr", "ready", "try_io" },
+      only_in("ReadHalf", "DuplexReadHalf"))
+    assert.same({}, only_in("DuplexReadHalf", "ReadHalf"))
+    assert.same({}, only_in("DuplexWriteHalf", "WriteHalf"))
+    assert.same({ "closed", "read_timeout", "set_read_timeout" }, only_in("DuplexReadHalf", "Chain"))
+    assert.same({}, only_in("Chain", "DuplexReadHalf"))
+    assert.same({ "limit" }, only_in("Take", "Chain"))
   end)
 
   it("has every setting and every number of metrics", function()

@@ -118,7 +118,7 @@ static int attempt_wait(lua_State *L, struct tn_call *call) {
   int number = self->child->signal;
   lua_createtable(L, 0, 1);
   if (number) {
-    lua_pushstring(L, tn_signal_name(number));
+    tn_signal_push(L, number);
     lua_setfield(L, -2, "signal");
   } else {
     lua_pushinteger(L, code);

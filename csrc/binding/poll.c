@@ -247,6 +247,10 @@ struct source_fd {
 
 static int select_fd(struct source_fd *raw, struct tn_selector *selector, enum tn_selection what,
                      int interest, uint64_t token) {
+  if (raw->selector && raw->selector->fd == TN_NO_FD) {
+    tn_selector_release(raw->selector); /* that Poll is closed */
+    raw->selector = NULL;
+  }
   if (what == TN_SELECT_ADD && raw->selector) {
     return -EEXIST;
   }

@@ -20,6 +20,15 @@ int tn_check_signal(lua_State *L, int index) {
   return number;
 }
 
+void tn_signal_push(lua_State *L, int number) {
+  const char *name = tn_signal_name(number);
+  if (name) {
+    lua_pushstring(L, name);
+  } else {
+    lua_pushinteger(L, number);
+  }
+}
+
 int tn_signal_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   int number = tn_check_signal(L, 1);
@@ -53,7 +62,8 @@ static int method_closed(lua_State *L) {
 
 static int meta_tostring(lua_State *L) {
   const struct signal *self = check_self(L);
-  lua_pushfstring(L, "Signal (%s%s)", tn_signal_name(self->number), self->signal ? "" : ", closed");
+  tn_signal_push(L, self->number);
+  lua_pushfstring(L, "Signal (%s%s)", lua_tostring(L, -1), self->signal ? "" : ", closed");
   return 1;
 }
 
@@ -70,7 +80,7 @@ static int attempt_recv(lua_State *L, struct tn_call *call) {
     return TN_EAGAIN;
   }
   self->signal->pending = false;
-  lua_pushstring(L, tn_signal_name(self->number));
+  tn_signal_push(L, self->number);
   return 1;
 }
 

@@ -6,6 +6,8 @@
 
 /* signal(name) → Signal */
 int tn_signal_new(lua_State *L);
+/* Its name, or its number where it has none. */
+void tn_signal_push(lua_State *L, int number);
 /* The number of a signal given by name or number at `index`; raises. */
 int tn_check_signal(lua_State *L, int index);
 

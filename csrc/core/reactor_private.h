@@ -29,9 +29,10 @@ struct tn_reactor {
   bool no_splice; /* for tests: read and write serve for every copy */
   bool interrupted;
   struct tn_interrupt *interrupt;
-  int interrupts_taken;         /* by Signal objects: SIGINT is theirs */
-  struct tn_resolver *resolver; /* made at the first lookup */
-  struct tn_watch *watches;     /* signals and children */
+  int interrupts_taken;                 /* by Signal objects: SIGINT is theirs */
+  struct tn_interrupt *taken_interrupt; /* the host's handler, to be put back after them */
+  struct tn_resolver *resolver;         /* made at the first lookup */
+  struct tn_watch *watches;             /* signals and children */
   struct tn_source *sources;
   struct tn_source *free_sources;
   struct tn_source *graveyard; /* released by finalizers */

@@ -131,6 +131,10 @@ static void leave_selector(struct tn_source *source) {
 
 int tn_source_select(struct tn_source *source, struct tn_selector *selector, enum tn_selection what,
                      int interest, uint64_t token) {
+  if (source->selector && source->selector->fd == TN_NO_FD && !source->is_selector) {
+    tn_selector_release(source->selector); /* that Poll is closed */
+    source->selector = NULL;
+  }
   if (what == TN_SELECT_ADD && source->selector) {
     return -EEXIST;
   }

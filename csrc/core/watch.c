@@ -79,6 +79,21 @@ static void on_signal(uv_signal_t *handle, int number) {
   tn_wake_all(watch->reactor, &watch->signal.waiters, 0);
 }
 
+/* libuv leaves the default action behind, which is not what the host program had. */
+static void take_interrupt(struct tn_reactor *reactor, int number) {
+  if (number == SIGINT && reactor->interrupts_taken++ == 0) {
+    tn_reactor_unwatch_interrupt(reactor);
+    reactor->taken_interrupt = tn_interrupt_save();
+  }
+}
+
+static void give_interrupt_back(struct tn_reactor *reactor, int number) {
+  if (number == SIGINT && --reactor->interrupts_taken == 0 && reactor->taken_interrupt) {
+    tn_interrupt_restore(reactor->taken_interrupt);
+    reactor->taken_interrupt = NULL;
+  }
+}
+
 int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **holder) {
   struct tn_watch *watch = new_watch(reactor, false, (void **)holder);
   if (!watch) {
@@ -86,13 +101,14 @@ int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **ho
   }
   uv_signal_init(&reactor->loop, &watch->on_signal);
   watch->handle.data = watch;
+  take_interrupt(reactor, number);
   int status = uv_signal_start(&watch->on_signal, on_signal, number);
   if (status < 0) {
+    give_interrupt_back(reactor, number);
     uv_close(&watch->handle, on_close);
     return status;
   }
   watch->signal.number = number;
-  reactor->interrupts_taken += number == SIGINT;
   enter(watch);
   return 0;
 }
@@ -101,8 +117,8 @@ void tn_signal_close(struct tn_signal *signal) {
   struct tn_watch *watch = (struct tn_watch *)signal;
   give_up(watch, &signal->waiters);
   if (!tn_reactor_forked(watch->reactor)) {
-    watch->reactor->interrupts_taken -= signal->number == SIGINT;
     uv_signal_stop(&watch->on_signal);
+    give_interrupt_back(watch->reactor, signal->number);
     leave(watch);
   }
 }

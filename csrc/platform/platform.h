@@ -167,7 +167,7 @@ unsigned tn_interface_with(const struct in_addr *address);
 /* The first address of that interface; false: it has none. */
 bool tn_interface_address(unsigned index, struct in_addr *address);
 
-/* Signals by name ("SIGTERM"); 0 where there is none of that name. */
+/* Signals by name ("SIGTERM"); 0, or NULL, where there is none. */
 int tn_signal_number(const char *name);
 const char *tn_signal_name(int number);
 

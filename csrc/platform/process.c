@@ -47,7 +47,7 @@ const char *tn_signal_name(int number) {
       return signals[i].name;
     }
   }
-  return "unknown signal";
+  return NULL;
 }
 
 int tn_process_id(void) {

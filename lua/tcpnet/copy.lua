@@ -28,7 +28,7 @@ function generic.check(from, to, max)
   check.that(adapters.can(to, "write_some"), 2, "copy",
     ("writer expected, got %s"):format(private.kind(to) or type(to)))
   from, to = whole(from), whole(to)
-  check.that(is_own(to, "sink") or adapters.can(from, "peek") or private.kind(to), 1, "copy",
+  check.that(adapters.can(from, "peek") or private.kind(from) and (is_own(to, "sink") or private.kind(to)), 1, "copy",
     "a reader that has peek expected")
   check.that(not (is_own(from, "source") and from.claim.holder), 1, "copy", "another task is reading from the reader")
   check.that(max == nil or math.type(max) == "integer" and max >= 0, 3, "copy",

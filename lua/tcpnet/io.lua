@@ -28,12 +28,24 @@ local function check_reader(self, name)
 end
 
 local directions = { r = readers, p = readers, w = writers }
+-- An Interest of one direction serves as its letter.
+local letters = { r = core.Interest.READABLE, w = core.Interest.WRITABLE, p = core.Interest.PRIORITY }
+
+local function letter_of(interest)
+  for letter, object in pairs(letters) do
+    if interest == object then
+      return letter
+    end
+  end
+  return interest
+end
 
 -- async_io(interest, fn) → results of fn, which is called again whenever it answered EAGAIN and the stream is ready.
 local function async_io(self, interest, fn)
   local kind = core.private.kind(self)
   check.that(kind and (readers[kind] or writers[kind] or messagers[kind]), 1, "async_io",
     ("TcpStream expected, got %s"):format(kind or type(self)))
+  interest = letter_of(interest)
   check.that(directions[interest or false], 2, "async_io", 'interest: "r", "w" or "p" expected')
   check.that(directions[interest][kind] or messagers[kind], 2, "async_io",
     "interest: the other half has that direction")
