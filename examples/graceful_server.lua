@@ -1,5 +1,5 @@
--- Gives every line back in capitals until a client says "shutdown": one CancellationToken then ends the accepting and
--- the reading of every connection, each client is told, and the program ends once all have gone.
+-- Gives every line back in capitals until SIGTERM comes, or a client says "shutdown": one CancellationToken then ends
+-- the accepting and the reading of every connection, each client is told, and the program ends once all have gone.
 -- Run:  ./dev lua examples/graceful_server.lua [PORT]
 local tcpnet = require "tcpnet"
 io.stdout:setvbuf "line"
@@ -22,6 +22,10 @@ end
 
 tcpnet.run(function()
   local token = tcpnet.sync.CancellationToken.new()
+  local stop <close> = assert(tcpnet.signal "SIGTERM")
+  tcpnet.spawn(function()
+    if stop:recv() then token:cancel() end
+  end)
   local listener <close> = assert(tcpnet.TcpListener.bind("127.0.0.1", tonumber(arg[1] or 0)))
   print("listening on " .. tostring(listener:local_addr()))
   tcpnet.scope(function(scope)

@@ -438,3 +438,378 @@ describe("copy_bidirectional", function()
     assert.same({ 1, 2 }, { tcpnet.copy_bidirectional(a, b) })
   end)
 end)
+
+-- What is moved inside the kernel, from some size on. Both ways of copying must look the same.
+describe("copy of much", function()
+  local SPLICE_FROM = 262144
+  local PIPE = 1 << 20
+
+  -- The descriptors that this process has open: support/leaks does not look at pipes.
+  local function descriptors()
+    local list = {}
+    for fd = 0, 600 do
+      local file = io.open("/proc/self/fdinfo/" .. fd)
+      if file then
+        file:close()
+        list[#list + 1] = fd
+      end
+    end
+    return list
+  end
+
+  local open
+
+  before_each(function()
+    leaks.note()
+    open = descriptors()
+  end)
+  after_each(function()
+    tcpnet.private.set_splice(true)
+    leaks.check()
+    assert.same(open, descriptors())
+  end)
+
+  local function unix_pair()
+    local a, b = assert(tcpnet.UnixStream.pair())
+    return a, b, tcp.guard(a, b)
+  end
+
+  local function pipe_pair()
+    local sender, receiver = assert(tcpnet.pipe())
+    return sender, receiver, tcp.guard(sender, receiver)
+  end
+
+  -- Each gives what is written to, what the copy uses, and a guard.
+  local sources = {
+    tcp = tcp.pair,
+    unix = unix_pair,
+    pipe = pipe_pair,
+    half = function()
+      local a, from, guard = tcp.pair()
+      return a, from:split(), guard
+    end,
+    owned = function()
+      local a, from, guard = tcp.pair()
+      local read_half, write_half = from:into_split()
+      return a, read_half, tcp.guard(guard[1], read_half, write_half)
+    end,
+  }
+  local sinks = {
+    tcp = tcp.pair,
+    unix = unix_pair,
+    pipe = pipe_pair,
+    half = function()
+      local to, b, guard = tcp.pair()
+      return select(2, to:split()), b, guard
+    end,
+  }
+
+  local function names(table)
+    local list = {}
+    for name in pairs(table) do
+      list[#list + 1] = name
+    end
+    _G.table.sort(list)
+    return list
+  end
+
+  local seed = tonumber(os.getenv "TCPNET_SEED") or os.time()
+
+  -- Writes all in pieces of random sizes, with pauses here and there, then says that this is the end.
+  local function write_chunked(stream, all, random)
+    local at = 1
+    while at <= #all do
+      local size = random(1, random(1, 4) == 1 and 100 or 300000)
+      assert(stream:write(all:sub(at, at + size - 1)))
+      at = at + size
+      if random(1, 10) == 1 then
+        tcpnet.sleep(0.001)
+      end
+    end
+    local _ = stream.shutdown and stream:shutdown() or stream:close()
+  end
+
+  -- Reads n bytes in pieces of random sizes, with pauses.
+  local function read_chunked(stream, count, random)
+    local parts = {}
+    while count > 0 do
+      local bytes = assert(stream:read(math.min(count, random(1, 400000))))
+      parts[#parts + 1] = bytes
+      count = count - #bytes
+      if random(1, 10) == 1 then
+        tcpnet.sleep(0.001)
+      end
+    end
+    return table.concat(parts)
+  end
+
+  local function one_round(from_kind, to_kind, size, max, random)
+    local a, from, _first <close> = sources[from_kind]()
+    local to, b, _second <close> = sinks[to_kind]()
+    local all = size == 0 and "" or tcp.bytes(size)
+    local expected = math.min(size, max or size)
+    local writer = tcpnet.spawn(write_chunked, a, all, random)
+    local copier = tcpnet.spawn(tcpnet.copy, from, to, max)
+    assert.is_true(read_chunked(b, expected, random) == all:sub(1, expected))
+    assert.same({ true, expected }, { copier:join(10) })
+    assert.is_true((from:read_to_end() or "") == all:sub(expected + 1)) -- nothing behind max is lost
+    assert.same({ true }, { writer:join(5) })
+  end
+
+  local SIZES = { 0, 1, 2, SPLICE_FROM - 1, SPLICE_FROM, SPLICE_FROM + 1, 2 * SPLICE_FROM, PIPE, PIPE + 1,
+    SPLICE_FROM + PIPE - 1, 3000001, 5 << 20 }
+
+  for _, spliced in ipairs { true, false } do
+    it(("is the same %s splice, for all sizes, kinds and limits (seed %d)"):format(spliced and "with" or "without",
+      seed), in_task(function()
+      tcpnet.private.set_splice(spliced)
+      math.randomseed(seed)
+      local random = math.random
+      for _, from_kind in ipairs(names(sources)) do
+        for _, to_kind in ipairs(names(sinks)) do
+          local size = SIZES[random(#SIZES)]
+          local max = random(1, 2) == 1 and random(0, size + 10) or nil
+          local ok, err = pcall(one_round, from_kind, to_kind, size, max, random)
+          assert(ok, ("%s to %s, %d bytes, max %s, seed %d: %s"):format(from_kind, to_kind, size, max, seed, err))
+        end
+      end
+      for _, size in ipairs(SIZES) do
+        one_round("tcp", "tcp", size, nil, random)
+      end
+    end))
+  end
+
+  it("says the same of a reset in the middle, splice or not", in_task(function()
+    for _, spliced in ipairs { true, false } do
+      tcpnet.private.set_splice(spliced)
+      local a, from, _first <close> = tcp.pair()
+      local to, b, _second <close> = tcp.pair()
+      local copier = tcpnet.spawn(tcpnet.copy, from, to)
+      local all = tcp.bytes(2 << 20)
+      local writer = tcpnet.spawn(a.write, a, all)
+      assert.is_true(b:read_exact(#all) == all)
+      assert.same({ true, #all }, { writer:join(5) })
+      tcp.close_with_reset(a)
+      local ok, count, err, copied = copier:join(5)
+      assert.is_true(ok)
+      fails("ECONNRESET", count, err)
+      assert.equal(#all, copied)
+      fails("ECONNRESET", from:read())
+    end
+  end))
+
+  -- A copy that waits for a writer that takes no more: → a, from, to, b, all, guard; whatever lies in the kernel's
+  -- buffers is at `from` or at `b`.
+  local function stuck(spliced)
+    tcpnet.private.set_splice(spliced)
+    local a, from, first = tcp.pair()
+    local to, b, second = tcp.pair { send_buffer_size = 100000 }
+    local all = tcp.bytes(32 << 20)
+    local writer = tcpnet.spawn(function()
+      a:write(all)
+      a:shutdown()
+    end)
+    local copier = tcpnet.spawn(tcpnet.copy, from, to)
+    local before
+    repeat -- until nothing moves any more
+      before = tcpnet.metrics().bytes_read
+      tcpnet.sleep(0.03)
+    until before == tcpnet.metrics().bytes_read
+    assert.equal("waiting", copier:status())
+    assert.equal(#open + (spliced and 6 or 4), #descriptors()) -- four sockets, and a pipe
+    local guard = setmetatable({}, { __close = function()
+      writer:cancel()
+      tcp.guard(first, second)
+      first:__close()
+      second:__close()
+    end })
+    return from, to, b, all, copier, guard
+  end
+
+  -- What the writer took, and then the rest, as fn(from) reads it, are all.
+  local function cancelled(fn)
+    for _, spliced in ipairs { true, false } do
+      local from, to, b, all, copier, _guard <close> = stuck(spliced)
+      copier:cancel()
+      fails("CANCELED", copier:join())
+      assert(to:shutdown())
+      local taken = assert(b:read_to_end())
+      assert.is_true(taken == all:sub(1, #taken))
+      fn(from, all:sub(#taken + 1))
+    end
+  end
+
+  it("cancelled leaves the rest to read", in_task(function()
+    cancelled(function(from, rest)
+      local first = assert(from:read(1000))
+      assert.is_true(first == rest:sub(1, #first))
+      assert.is_true(first .. from:read_to_end() == rest)
+    end)
+  end))
+
+  it("cancelled leaves the rest to peek, to buffered and to readable", in_task(function()
+    cancelled(function(from, rest)
+      assert.is_true(from:readable())
+      assert.is_true(from:peek(5000) == rest:sub(1, 5000))
+      assert.is_true(from:buffered() > 0)
+      assert.is_true(from:ready("r"):is_readable())
+      assert.is_true(from:try_read(10) == rest:sub(1, 10))
+      assert.is_true(from:read_exact(5000) == rest:sub(11, 5010))
+      assert.is_true(from:read_to_end() == rest:sub(5011))
+    end)
+  end))
+
+  it("cancelled leaves the rest to read_until and to a Buffer", in_task(function()
+    cancelled(function(from, rest)
+      local finish = rest:find "\n"
+      assert.is_true(from:read_until "\n" == rest:sub(1, finish))
+      local buffer = tcpnet.Buffer.new(10000)
+      local count = assert(from:read_into(buffer))
+      assert.is_true(tostring(buffer) == rest:sub(finish + 1, finish + count))
+      assert.is_true(from:read_to_end() == rest:sub(finish + count + 1))
+    end)
+  end))
+
+  it("cancelled leaves the rest to a Socket of the same descriptor", in_task(function()
+    cancelled(function(from, rest)
+      local view = from:as_socket()
+      local bytes = assert(view:recv(1000))
+      assert.is_true(bytes == rest:sub(1, #bytes))
+      local message = assert(view:recvmsg { data = 1000 })
+      assert.is_true(message.data == rest:sub(#bytes + 1, #bytes + #message.data))
+      assert.is_true(from:read_to_end() == rest:sub(#bytes + #message.data + 1))
+    end)
+  end))
+
+  it("cancelled leaves the rest to into_fd and to the halves", in_task(function()
+    cancelled(function(from, rest)
+      fails("EBUSY", from:into_fd())
+      local fd, bytes = from:into_fd(true)
+      assert.is_true(bytes == rest:sub(1, #bytes))
+      local again <close> = assert(tcpnet.TcpStream.from_fd(fd))
+      assert.is_true(bytes .. again:read_to_end() == rest)
+    end)
+    cancelled(function(from, rest)
+      local read_half, write_half = from:into_split()
+      local _halves <close> = tcp.guard(read_half, write_half)
+      assert.is_true(read_half:read_to_end() == rest)
+    end)
+  end))
+
+  it("cancelled leaves the rest to another copy, to a stream or a pipe, with a limit or none", in_task(function()
+    for _, kind in ipairs { "tcp", "unix", "pipe" } do
+      cancelled(function(from, rest)
+        local to, b, _guard <close> = sinks[kind]()
+        for _, max in ipairs { 1, 1000, SPLICE_FROM, 300001 } do
+          local copier = tcpnet.spawn(tcpnet.copy, from, to, max)
+          assert.is_true(b:read_exact(max) == rest:sub(1, max))
+          assert.same({ true, max }, { copier:join(5) })
+          rest = rest:sub(max + 1)
+        end
+        local copier = tcpnet.spawn(tcpnet.copy, from, to)
+        assert.is_true(b:read_exact(#rest) == rest)
+        assert.same({ true, #rest }, { copier:join(5) })
+      end)
+    end
+  end))
+
+  it("whose stream writes meanwhile, and tells its options, goes on unharmed", in_task(function()
+    for _, spliced in ipairs { true, false } do
+      tcpnet.private.set_splice(spliced)
+      local a, from, _first <close> = tcp.pair()
+      local to, b, _second <close> = tcp.pair()
+      local all = tcp.bytes(8 << 20)
+      local writer = tcpnet.spawn(write_chunked, a, all, math.random)
+      local copier = tcpnet.spawn(tcpnet.copy, from, to)
+      local other <close> = tcpnet.spawn(function()
+        while true do
+          assert(from:write "back")
+          assert(a:read_exact(4) == "back")
+          assert(from:nodelay() ~= nil and from:peer_addr() and from:buffered())
+          tcpnet.sleep(0.001)
+        end
+      end)
+      assert.is_true(read_chunked(b, #all, math.random) == all)
+      assert.same({ true, #all }, { copier:join(5) })
+      writer:join(5)
+      assert.not_equal("failed", other:status())
+    end
+  end))
+
+  it("ends with CLOSED, and closes the pipe, when either end is closed while bytes lie in it", in_task(function()
+    for _, which in ipairs { "from", "to" } do
+      local from, to, b, all, copier, _guard <close> = stuck(true)
+      local closing = which == "from" and from or to
+      closing:close()
+      local ok, count, err = copier:join(5)
+      assert.is_true(ok)
+      fails("CLOSED", count, err)
+      assert.equal(#open + (which == "from" and 3 or 5), #descriptors()) -- the pipe goes with its stream
+      to:close()
+      local taken = b:read_to_end()
+      assert.is_true(taken == all:sub(1, #taken))
+      if which == "to" then
+        assert.is_true(from:read_to_end() == all:sub(#taken + 1))
+      end
+    end
+  end))
+
+  it("closes its pipes with the copy, not with the stream", in_task(function()
+    local a, from, _first <close> = tcp.pair()
+    local to, b, _second <close> = tcp.pair()
+    local before = #descriptors()
+    local all = tcp.bytes(2 << 20)
+    for _ = 1, 3 do
+      tcpnet.spawn(a.write, a, all)
+      local copier = tcpnet.spawn(tcpnet.copy, from, to, #all)
+      assert.is_true(b:read_exact(1 << 20) == all:sub(1, 1 << 20))
+      assert.is_true(b:read_exact(1 << 20) == all:sub((1 << 20) + 1))
+      assert.same({ true, #all }, { copier:join(5) })
+      assert.equal(before, #descriptors())
+    end
+  end))
+
+  it("without descriptors for a pipe reads and writes", function()
+    local text, status = tcp.child([[
+      local listener = assert(TcpListener.bind "127.0.0.1:0")
+      local function pair()
+        local client = assert(TcpStream.connect(listener:local_addr()))
+        return client, assert(listener:accept())
+      end
+      tcpnet.run(function()
+        local a, from = pair()
+        local to, b = pair()
+        local all = ("0123456789abcdef"):rep(1 << 18)
+        local kept = {}
+        while true do
+          local socket = TcpSocket.new_v4()
+          if not socket then break end
+          kept[#kept + 1] = socket
+        end
+        tcpnet.spawn(function() a:write(all) a:shutdown() end)
+        local copier = tcpnet.spawn(tcpnet.copy, from, to)
+        print(b:read_exact(#all) == all, copier:join(5))
+      end)
+    ]], [[ulimit -n 60; exec "$LUA" "$SCRIPT"]])
+    assert.same({ "true\ttrue\t4194304\n", 0 }, { text, status })
+  end)
+
+  it("passes in both directions at once, with and without splice, half-closes in any order", in_task(function()
+    for _, spliced in ipairs { true, false } do
+      tcpnet.private.set_splice(spliced)
+      for _, other in ipairs { "tcp", "unix" } do
+        local client, a, _first <close> = tcp.pair()
+        local b, backend, _second <close> = sinks[other]()
+        local up, down = tcp.bytes(3000001), tcp.bytes(1500000):reverse()
+        local proxy = tcpnet.spawn(tcpnet.copy_bidirectional, a, b)
+        tcpnet.spawn(write_chunked, client, up, math.random)
+        assert.is_true(read_chunked(backend, #up, math.random) == up)
+        assert.is_nil(backend:read())
+        tcpnet.spawn(write_chunked, backend, down, math.random)
+        assert.is_true(read_chunked(client, #down, math.random) == down)
+        assert.is_nil(client:read())
+        assert.same({ true, #up, #down }, { proxy:join(5) })
+      end
+    end
+  end))
+end)

@@ -2,6 +2,7 @@
 local dir = require "pl.dir"
 local path = require "pl.path"
 local process = require "spec.support.process"
+local program = require "spec.support.program"
 local tcpnet = require "tcpnet"
 
 local covered = { "fd_passing.lua" } -- run by spec/peers_unix_spec.lua
@@ -612,6 +613,11 @@ example("worker_pool.lua", function(script)
 end)
 
 example("graceful_server.lua", function(script)
+  -- The process that is known is `timeout`, which passes the signal on.
+  local function signal(server, name)
+    assert(os.execute(("kill -s %s %d"):format(name, server.pid)))
+  end
+
   it("answers until one says shutdown, then tells everybody and ends", function()
     local server <close> = process.serve(script, 0)
     local ada, bob = process.connect(server.port), process.connect(server.port)
@@ -636,6 +642,20 @@ example("graceful_server.lua", function(script)
     assert.equal("ECONNREFUSED", err.code)
   end)
 
+  it("ends in the same way at SIGTERM, with nobody there too", function()
+    local server <close> = process.serve(script, 0)
+    local stream <close> = process.connect(server.port)
+    stream:write "hello\n"
+    assert.equal("HELLO", stream:read_line())
+    signal(server, "TERM")
+    assert.equal("goodbye", stream:read_line())
+    stream:close()
+    assert.same({ 0, "shutting down\neverybody has gone\n" }, { server:wait() })
+    local idle <close> = process.serve(script, 0)
+    signal(idle, "TERM")
+    assert.same({ 0, "shutting down\neverybody has gone\n" }, { idle:wait() })
+  end)
+
   it("outlives clients that leave, and resets", function()
     local server <close> = process.serve(script, 0)
     process.connect(server.port):close()
@@ -646,6 +666,72 @@ example("graceful_server.lua", function(script)
     assert.equal("goodbye", stream:read_line())
     stream:close()
     assert.equal(0, (server:wait()))
+  end)
+end)
+
+example("mio_loop.lua", function(script)
+  it("gives back what it gets, to several at once", function()
+    local server <close> = process.serve(script, 0)
+    local one <close> = process.connect(server.port)
+    local two <close> = process.connect(server.port)
+    for _, text in ipairs { "hello", "\0\255\r\n", "again" } do
+      for _, stream in ipairs { one, two } do
+        assert.equal(#text, stream:write(text))
+      end
+      for _, stream in ipairs { two, one } do
+        assert.equal(text, stream:read_exact(#text))
+      end
+    end
+  end)
+
+  it("gives back everything after a half-close", function()
+    local server <close> = process.serve(script)
+    local bytes = noise(1 << 20)
+    assert.is_true(process.round_trip(server.port, bytes) == bytes)
+  end)
+
+  it("goes on where one that did not read for a while begins to, and serves the others meanwhile", function()
+    local server <close> = process.serve(script)
+    local bytes = noise(1 << 20):rep(32) -- more than all the buffers between them hold
+    local slow <close> = process.connect(server.port)
+    local writer = tcpnet.spawn(function() return slow:set_write_timeout(60):write(bytes) end)
+    tcpnet.sleep(0.1)
+    assert.equal("quick", process.round_trip(server.port, "quick"))
+    assert.equal("waiting", writer:status())
+    assert.is_true(slow:read_exact(#bytes) == bytes)
+    assert.same({ true, #bytes }, { writer:join(10) })
+  end)
+
+  it("outlives connections that are reset", function()
+    local server <close> = process.serve(script, 0)
+    for _ = 1, 20 do
+      process.connect(server.port):reset()
+    end
+    assert.equal("still here", process.round_trip(server.port, "still here"))
+  end)
+end)
+
+example("rig_redis.lua", function(script)
+  it("starts a Redis, talks to it and ends it", function()
+    if process.shell "command -v redis-server" ~= 0 then
+      return pending "needs redis-server"
+    end
+    local code, output = process.run(process.interpreter, script)
+    assert.same({ 0, "PONG\tOK\ta value\nredis-server ended with 0\n" }, { code, output })
+  end)
+
+  it("says so where there is none, or where it ends at once", function()
+    local folder <close> = program.folder()
+    local _, interpreter = process.shell("command -v \"$1\"", process.interpreter)
+    interpreter = interpreter:match "[^\n]+"
+    local code, output = process.run("env", "PATH=" .. folder.path, interpreter, script)
+    assert.equal(1, code, output)
+    assert.is_truthy(output:find("ENOENT", 1, true), output)
+    local fake = program.write(folder.path .. "/redis-server", "#!/bin/sh\necho no room for it\nexit 3\n")
+    assert(os.execute("chmod +x " .. fake))
+    code, output = process.run("env", "PATH=" .. folder.path .. ":/usr/bin:/bin", interpreter, script)
+    assert.equal(1, code, output)
+    assert.is_truthy(output:find("redis-server ended with 3:\nno room for it", 1, true), output)
   end)
 end)
 

@@ -232,45 +232,34 @@ static bool is_closed(const struct registry *registry) {
 
 static int registry_try_clone(lua_State *L) {
   const struct registry *registry = check_registry(L, 1);
+  tn_runtime_check(L, tn_runtime_of(L), "try_clone");
   if (is_closed(registry)) {
     return tn_fail(L, tn_runtime_of(L), TN_CLOSED, "try_clone", "the Poll is closed");
   }
   return push_registry(L, tn_runtime_of(L), registry->selector);
 }
 
-/* A descriptor that somebody else owns. */
+/* A descriptor that somebody else owns. Nothing but its number, as in mio: what is registered is
+ * the descriptor, and another SourceFd of it serves as well. */
 struct source_fd {
   struct tn_header header;
   tn_fd fd;
-  struct tn_selector *selector; /* that it is registered with */
 };
 
-static int select_fd(struct source_fd *raw, struct tn_selector *selector, enum tn_selection what,
-                     int interest, uint64_t token) {
-  if (raw->selector && raw->selector->fd == TN_NO_FD) {
-    tn_selector_release(raw->selector); /* that Poll is closed */
-    raw->selector = NULL;
+/* The reactor's own descriptor has this Poll in it whenever a task waits for the Poll. */
+static int select_fd(lua_State *L, const struct source_fd *raw, struct tn_selector *selector,
+                     enum tn_selection what, int interest, uint64_t token) {
+  if (raw->fd == tn_reactor_backend_fd(tn_runtime_of(L)->reactor)) {
+    return -ELOOP;
   }
-  if (what == TN_SELECT_ADD && raw->selector) {
-    return -EEXIST;
-  }
-  if (what != TN_SELECT_ADD && raw->selector != selector) {
-    return -ENOENT;
-  }
-  int status = tn_selector_set(selector->fd, what, raw->fd, interest, token);
-  if (status == 0 && what == TN_SELECT_ADD) {
-    raw->selector = tn_selector_retain(selector);
-  } else if (status == 0 && what == TN_SELECT_REMOVE) {
-    raw->selector = NULL;
-    tn_selector_release(selector);
-  }
-  return status;
+  return tn_selector_set(selector->fd, what, raw->fd, interest, token);
 }
 
 static const char *message_of(int status) {
   return status == -EEXIST    ? "the source is registered already, with this Poll or another"
          : status == -ENOENT  ? "the source is not registered with this Poll"
          : status == TN_EBUSY ? "a task is waiting for the source"
+         : status == -ELOOP   ? "the Poll would be in itself, or too deep in others"
          : status == -EPERM   ? "the system cannot poll a descriptor of that kind"
                               : NULL;
 }
@@ -278,7 +267,7 @@ static const char *message_of(int status) {
 static int set(lua_State *L, enum tn_selection what, const char *op) {
   struct tn_runtime *rt = tn_runtime_of(L);
   const struct registry *registry = check_registry(L, 1);
-  struct source_fd *raw = tn_cast(L, 2, TN_SOURCE_FD);
+  const struct source_fd *raw = tn_cast(L, 2, TN_SOURCE_FD);
   const struct tn_object *object =
       raw ? NULL : tn_check(L, 2, TN_SOURCES & ~TN_HALVES & ~TN_POLL, "socket, pipe or SourceFd");
   uint64_t token = 0;
@@ -295,7 +284,7 @@ static int set(lua_State *L, enum tn_selection what, const char *op) {
     return tn_fail(L, rt, TN_CLOSED, op, tn_object_push_end(L, object));
   }
   int status = object ? tn_source_select(object->source, registry->selector, what, interest, token)
-                      : select_fd(raw, registry->selector, what, interest, token);
+                      : select_fd(L, raw, registry->selector, what, interest, token);
   if (status < 0) {
     return tn_fail(L, rt, status, op, message_of(status));
   }
@@ -342,19 +331,14 @@ static int source_fd_fd(lua_State *L) {
   return 1;
 }
 
-/* The descriptor's owner may have closed it long since: nothing is done with it here. */
-static int source_fd_gc(lua_State *L) {
-  struct source_fd *raw = check_source_fd(L);
-  if (raw->selector) {
-    tn_selector_release(raw->selector);
-    raw->selector = NULL;
-  }
-  return 0;
-}
-
 static const luaL_Reg source_fd_functions[] = {
     {"new", source_fd_new}, {"fd", source_fd_fd}, {NULL, NULL}};
-static const luaL_Reg source_fd_metamethods[] = {{"__gc", source_fd_gc}, {NULL, NULL}};
+static int source_fd_tostring(lua_State *L) {
+  lua_pushfstring(L, "SourceFd (fd %d)", check_source_fd(L)->fd);
+  return 1;
+}
+
+static const luaL_Reg source_fd_metamethods[] = {{"__tostring", source_fd_tostring}, {NULL, NULL}};
 const struct tn_class tn_source_fd_class = {"SourceFd", TN_SOURCE_FD, source_fd_functions,
                                             source_fd_metamethods};
 
@@ -400,6 +384,7 @@ static int waker_new(lua_State *L) {
 
 static int waker_wake(lua_State *L) {
   const struct waker *waker = check_waker(L);
+  tn_runtime_check(L, tn_runtime_of(L), "wake");
   int status = waker->fd == TN_NO_FD ? TN_CLOSED : tn_waker_wake(waker->fd);
   if (status < 0) {
     return tn_fail(L, tn_runtime_of(L), status, "wake",
@@ -430,13 +415,26 @@ static int waker_close(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg waker_functions[] = {{"new", waker_new},
-                                           {"wake", waker_wake},
-                                           {"fd", waker_fd},
-                                           {"close", waker_close},
-                                           {NULL, NULL}};
+static int waker_closed(lua_State *L) {
+  lua_pushboolean(L, check_waker(L)->fd == TN_NO_FD);
+  return 1;
+}
+
+static int waker_tostring(lua_State *L) {
+  const struct waker *waker = check_waker(L);
+  if (waker->fd == TN_NO_FD) {
+    lua_pushliteral(L, "Waker (closed)");
+  } else {
+    lua_pushfstring(L, "Waker (fd %d)", waker->fd);
+  }
+  return 1;
+}
+
+static const luaL_Reg waker_functions[] = {{"new", waker_new},       {"wake", waker_wake},
+                                           {"fd", waker_fd},         {"close", waker_close},
+                                           {"closed", waker_closed}, {NULL, NULL}};
 static const luaL_Reg waker_metamethods[] = {
-    {"__gc", waker_close}, {"__close", waker_close}, {NULL, NULL}};
+    {"__gc", waker_close}, {"__close", waker_close}, {"__tostring", waker_tostring}, {NULL, NULL}};
 const struct tn_class tn_waker_class = {"Waker", TN_WAKER, waker_functions, waker_metamethods};
 
 static const luaL_Reg poll_functions[] = {{"new", poll_new}, {NULL, NULL}};

@@ -330,8 +330,25 @@ static void on_poll(uv_poll_t *handle, int status, int events) {
   }
 }
 
+/* libuv ends the process where epoll refuses a descriptor later than at first: a selector may have
+ * got others into it since, in a ring or too deep. */
+static int check_nesting(const struct tn_source *source) {
+  tn_fd backend = uv_backend_fd(&source->reactor->loop);
+  int status = tn_selector_set(backend, TN_SELECT_ADD, source->fd, TN_READABLE, 0);
+  if (status == 0) {
+    tn_selector_set(backend, TN_SELECT_REMOVE, source->fd, 0, 0);
+  }
+  return status == -EEXIST ? 0 : status;
+}
+
 int tn_source_arm(struct tn_source *source, int interest) {
   struct node *node = node_of(source);
+  if (source->is_selector && source->armed == 0) {
+    int status = check_nesting(source);
+    if (status < 0) {
+      return status;
+    }
+  }
   if (!node->registered) {
     int status = uv_poll_init(&source->reactor->loop, &node->poll, source->fd);
     if (status < 0) {

@@ -66,18 +66,22 @@ int tn_waker_open(void) {
   return fd < 0 ? -errno : fd;
 }
 
-/* Every write is an edge; a counter that is full is emptied first. */
+/* Every write is an edge; a counter that is full is emptied first. A signal handler may be what
+ * calls: errno is left as it was. */
 int tn_waker_wake(tn_fd waker) {
+  const int saved = errno;
   const uint64_t one = 1;
   uint64_t count;
-  while (write(waker, &one, sizeof one) < 0) {
+  int status = 0;
+  while (status == 0 && write(waker, &one, sizeof one) < 0) {
     if (errno == EAGAIN) {
       (void)!read(waker, &count, sizeof count);
     } else if (errno != EINTR) {
-      return -errno;
+      status = -errno;
     }
   }
-  return 0;
+  errno = saved;
+  return status;
 }
 #else
 int tn_selector_open(void) {

@@ -236,14 +236,14 @@ DuplexStream.write_timeout = getter("write_timeout", "write_seconds")
 
 -- halves ------------------------------------------------------------------------------------------
 
--- A half has some of the stream's methods and nothing of its own.
-local function half_class(name, ...)
+-- A half has some of the stream's methods and nothing of its own; `field` tells it from the other half.
+local function half_class(name, field, ...)
   local class = { __name = name }
   class.__index = class
   for _, methods in ipairs { ... } do
     for method in pairs(methods) do
       class[method] = function(self, ...)
-        waiting.check_receiver(self, "whole", name, method)
+        waiting.check_receiver(self, field, name, method)
         return self.whole[method](self.whole, ...)
       end
     end
@@ -251,13 +251,28 @@ local function half_class(name, ...)
   return class
 end
 
-local ReadHalf = half_class("DuplexReadHalf", reader.methods,
+-- A method that answers with its object: here the half.
+local function answer_itself(class, method)
+  local of_stream = class[method]
+  class[method] = function(self, argument)
+    local ok, err = of_stream(self, argument)
+    if not ok then
+      return nil, err
+    end
+    return self
+  end
+end
+
+local ReadHalf = half_class("DuplexReadHalf", "reading", reader.methods,
   { closed = true, set_read_timeout = true, read_timeout = true })
-local WriteHalf = half_class("DuplexWriteHalf", writer.methods,
+local WriteHalf = half_class("DuplexWriteHalf", "writing", writer.methods,
   { closed = true, set_write_timeout = true, write_timeout = true, writable = true })
 
+answer_itself(ReadHalf, "set_read_timeout")
+answer_itself(WriteHalf, "set_write_timeout")
+
 function WriteHalf:shutdown(how)
-  waiting.check_receiver(self, "whole", "DuplexWriteHalf", "shutdown")
+  waiting.check_receiver(self, "writing", "DuplexWriteHalf", "shutdown")
   check.that(how == nil or how == "write", 1, "shutdown",
     '"write" expected: the writing half cannot shut down reading')
   local ok, err = self.whole:shutdown "write"
@@ -274,7 +289,8 @@ function DuplexStream:split()
   if err then
     return nil, err
   end
-  return setmetatable({ whole = self }, ReadHalf), setmetatable({ whole = self }, WriteHalf)
+  return setmetatable({ whole = self, reading = true }, ReadHalf),
+    setmetatable({ whole = self, writing = true }, WriteHalf)
 end
 
 local function new_stream(from, to)
@@ -283,9 +299,10 @@ end
 
 -- duplex(capacity) → two streams
 function core.duplex(capacity)
-  check.that(math.type(capacity) == "integer" and capacity >= 1, 1, "duplex",
+  local bytes = waiting.integer(capacity)
+  check.that(bytes and bytes >= 1, 1, "duplex",
     ("capacity: integer from 1 expected, got %s"):format(tostring(capacity)))
-  local there, back = new_pipe(capacity), new_pipe(capacity)
+  local there, back = new_pipe(bytes), new_pipe(bytes)
   return new_stream(there, back), new_stream(back, there)
 end
 

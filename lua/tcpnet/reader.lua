@@ -55,14 +55,12 @@ local function refuse_second(self, op)
 end
 
 local function begin(self, op)
-  waiting.check_receiver(self, "input", "reader", op)
   waiting.begin()
   refuse_second(self, op)
   return self.source.ended and self.source.ended(self, op)
 end
 
 local function begin_try(self, op)
-  waiting.check_receiver(self, "input", "reader", op)
   refuse_second(self, op)
   return self.source.ended and self.source.ended(self, op)
 end
@@ -91,18 +89,24 @@ local function fill_to(self, want, op, deadline)
   return true
 end
 
+local function check_reader(self, name)
+  waiting.check_receiver(self, "input", "reader", name)
+end
+
+-- → the integer; 1.0 is one, as it is to what is written in C
 local function check_size(value, least, most, position, name, what)
-  check.that(math.type(value) == "integer" and value >= least and value <= most, position, name,
+  local integer = waiting.integer(value)
+  check.that(integer and integer >= least and integer <= most, position, name,
     ("%s: integer from %d to %d expected, got %s"):format(what, least, most,
       type(value) == "number" and tostring(value) or private.kind(value) or type(value)))
+  return integer
 end
 
 local function size_or(value, default, position, name)
   if value == nil then
     return default
   end
-  check_size(value, 1, 0x7fffffff, position, name, "max")
-  return value
+  return check_size(value, 1, 0x7fffffff, position, name, "max")
 end
 
 local function default_max()
@@ -114,6 +118,7 @@ reader.methods = methods
 
 -- read([max]) ⏳ → 1..max bytes | nil at the end | nil, err
 function methods:read(max)
+  check_reader(self, "read")
   max = size_or(max, nil, 1, "read") or default_max()
   local err = begin(self, "read")
   if err then
@@ -131,6 +136,7 @@ end
 
 -- try_read([max]): the same at once, or EAGAIN.
 function methods:try_read(max)
+  check_reader(self, "try_read")
   max = size_or(max, nil, 1, "try_read") or default_max()
   local err = begin_try(self, "read")
   if err then
@@ -148,7 +154,8 @@ end
 
 -- read_exact(n) ⏳ → n bytes | nil, err (EOF), the bytes that did come, which stay readable
 function methods:read_exact(n)
-  check_size(n, 0, 1 << 40, 1, "read_exact", "n")
+  check_reader(self, "read_exact")
+  n = check_size(n, 0, 1 << 40, 1, "read_exact", "n")
   local err = begin(self, "read_exact")
   if err then
     return nil, err
@@ -187,6 +194,7 @@ end
 
 -- read_line([max]) ⏳ → line without its ending, "\n" or "\r\n" | nil at the end | nil, err (LIMIT: nothing is lost)
 function methods:read_line(max)
+  check_reader(self, "read_line")
   max = size_or(max, MAX, 1, "read_line")
   local err = begin(self, "read_line")
   if err then
@@ -215,6 +223,7 @@ end
 
 -- read_until(delimiter[, max]) ⏳ → bytes up to and including it | nil at the end | nil, err (LIMIT)
 function methods:read_until(delimiter, max)
+  check_reader(self, "read_until")
   check.value(delimiter, "string", 1, "read_until")
   check.that(#delimiter > 0, 1, "read_until", "delimiter: at least one byte expected")
   max = size_or(max, MAX, 2, "read_until")
@@ -235,8 +244,9 @@ end
 
 -- read_to_end([max]) ⏳ → all that is left | nil, err (LIMIT)
 function methods:read_to_end(max)
+  check_reader(self, "read_to_end")
   if max ~= nil then
-    check_size(max, 0, math.maxinteger, 1, "read_to_end", "max")
+    max = check_size(max, 0, math.maxinteger, 1, "read_to_end", "max")
   end
   local err = begin(self, "read_to_end")
   if err then
@@ -272,7 +282,7 @@ end
 local function max_into(buffer, max, name)
   check_buffer(buffer, name)
   if max ~= nil then
-    check_size(max, 1, math.maxinteger, 2, name, "max")
+    max = check_size(max, 1, math.maxinteger, 2, name, "max")
   end
   return max or math.maxinteger
 end
@@ -285,6 +295,7 @@ end
 
 -- read_into(buffer[, max]) ⏳ → count appended | nil at the end | nil, err
 function methods:read_into(buffer, max)
+  check_reader(self, "read_into")
   max = max_into(buffer, max, "read_into")
   local err = begin(self, "read_into")
   if err then
@@ -303,6 +314,7 @@ end
 
 -- try_read_into(buffer[, max]): the same at once, or EAGAIN.
 function methods:try_read_into(buffer, max)
+  check_reader(self, "try_read_into")
   max = max_into(buffer, max, "try_read_into")
   local err = begin_try(self, "read_into")
   if err then
@@ -320,9 +332,11 @@ end
 
 local function check_buffers(buffers, name)
   check.value(buffers, "table", 1, name)
-  check.that(#buffers >= 1 and #buffers <= 64, 1, name, "a list of 1 to 64 Buffers expected")
+  local count = rawlen(buffers)
+  check.that(count >= 1 and count <= 64, 1, name, "a list of 1 to 64 Buffers expected")
   local room, seen = 0, {}
-  for _, buffer in ipairs(buffers) do
+  for i = 1, count do
+    local buffer = rawget(buffers, i)
     check.that(private.kind(buffer) == "Buffer", 1, name, "a list of Buffers expected, none with a write waiting")
     check.that(not seen[buffer], 1, name, "each Buffer once expected")
     seen[buffer] = true
@@ -334,6 +348,7 @@ end
 
 -- try_read_vectored{buffer, …} → count: fills them in order.
 function methods:try_read_vectored(buffers)
+  check_reader(self, "try_read_vectored")
   local room = check_buffers(buffers, "try_read_vectored")
   local err = begin_try(self, "read_vectored")
   if err then
@@ -347,8 +362,8 @@ function methods:try_read_vectored(buffers)
     end
   end
   local total = 0
-  for _, buffer in ipairs(buffers) do
-    total = total + give_into(self, buffer, math.maxinteger)
+  for i = 1, rawlen(buffers) do
+    total = total + give_into(self, rawget(buffers, i), math.maxinteger)
   end
   return total
 end
@@ -365,6 +380,7 @@ end
 
 -- peek([max]) ⏳ → bytes that stay readable | nil at the end | nil, err
 function methods:peek(max)
+  check_reader(self, "peek")
   max = math.min(size_or(max, MAX, 1, "peek"), MAX)
   local err = begin(self, "peek")
   if err then
@@ -389,6 +405,7 @@ end
 
 -- try_peek([max]): the same at once, or EAGAIN.
 function methods:try_peek(max)
+  check_reader(self, "try_peek")
   max = math.min(size_or(max, MAX, 1, "try_peek"), MAX)
   local err = begin_try(self, "peek")
   if err then
@@ -408,7 +425,7 @@ end
 
 -- readable() ⏳ → true: a read would not wait | nil, err
 function methods:readable()
-  waiting.check_receiver(self, "input", "reader", "readable")
+  check_reader(self, "readable")
   waiting.begin()
   local err = self.source.ended and self.source.ended(self, "readable")
   if err then
@@ -432,7 +449,7 @@ end
 
 -- buffered() → bytes taken from where they come and not yet given out
 function methods:buffered()
-  waiting.check_receiver(self, "input", "reader", "buffered")
+  check_reader(self, "buffered")
   local err = self.source.ended and self.source.ended(self, "buffered")
   if err then
     return nil, err
@@ -458,12 +475,8 @@ function reader.iterator(name, read, check_self, position)
   end
 end
 
-local function check_self(self, name)
-  waiting.check_receiver(self, "input", "reader", name)
-end
-
-methods.lines = reader.iterator("lines", methods.read_line, check_self, 1)
-methods.chunks = reader.iterator("chunks", methods.read, check_self, 1)
+methods.lines = reader.iterator("lines", methods.read_line, check_reader, 1)
+methods.chunks = reader.iterator("chunks", methods.read, check_reader, 1)
 
 -- Adds the methods of reading to a class.
 function reader.extend(class, source)

@@ -86,7 +86,7 @@ end
 local methods = {}
 
 local function check_self(self, name)
-  waiting.check_receiver(self, "turn", "writer", name)
+  waiting.check_receiver(self, "my_turn", "writer", name)
 end
 
 -- write(...) ⏳ → count of all the bytes of its strings, numbers and Buffers | nil, err, sent
@@ -143,9 +143,10 @@ end
 
 local function check_some(bytes, from, name)
   bytes = bytes_of(bytes, 1, name)
-  check.that(from == nil or math.type(from) == "integer" and from >= 1 and from <= #bytes + 1, 2, name,
+  local at = from == nil and 1 or waiting.integer(from)
+  check.that(at and at >= 1 and at <= #bytes + 1, 2, name,
     ("i: integer from 1 to %d expected, got %s"):format(#bytes + 1, tostring(from)))
-  return bytes, from or 1
+  return bytes, at
 end
 
 local function push_some(self, bytes, from, op, deadline)
@@ -190,10 +191,10 @@ end
 
 local function joined(list, name)
   check.value(list, "table", 1, name)
-  check.that(#list > 0, 1, name, "a list of at least one string or Buffer expected")
+  check.that(rawlen(list) > 0, 1, name, "a list of at least one string or Buffer expected")
   local pieces = {}
-  for i = 1, #list do
-    local value = list[i]
+  for i = 1, rawlen(list) do
+    local value = rawget(list, i)
     check.that(type(value) == "string" or type(value) == "number" or private.kind(value) == "Buffer", 1, name,
       "a list of strings, numbers or Buffers expected")
     pieces[i] = tostring(value)
