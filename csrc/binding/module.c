@@ -34,7 +34,10 @@
 #include "binding/unix_socket.h"
 #include "binding/unix_stream.h"
 
+#include "core/source.h"
 #include "core/status.h"
+
+#include <limits.h>
 
 #include <string.h>
 
@@ -146,6 +149,13 @@ static int set_splice(lua_State *L) {
   return 0;
 }
 
+/* owns_fd(fd) → is it an open object's? */
+static int owns_fd(lua_State *L) {
+  lua_Integer fd = luaL_checkinteger(L, 1);
+  lua_pushboolean(L, fd <= INT_MAX && tn_source_owns(tn_runtime_of(L)->reactor, (tn_fd)fd));
+  return 1;
+}
+
 /* environment() → list of "NAME=value". */
 static int environment(lua_State *L) {
   lua_newtable(L);
@@ -234,6 +244,7 @@ static const luaL_Reg private_functions[] = {
     {"new_pipe", tn_pipe_new},
     {"spawn_child", tn_child_new},
     {"environment", environment},
+    {"owns_fd", owns_fd},
     {"set_splice", set_splice},
     {"on_name", tn_method_on_name},
     {"open_fifo", tn_pipe_open_fifo},

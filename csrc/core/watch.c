@@ -17,6 +17,7 @@ struct tn_watch {
   struct tn_reactor *reactor;
   void **holder; /* NULL once it is closed */
   bool is_child;
+  bool was_ignored; /* the signal, before the first of those that listen to it now */
   union {
     uv_handle_t handle;
     uv_signal_t on_signal;
@@ -94,6 +95,16 @@ static void give_interrupt_back(struct tn_reactor *reactor, int number) {
   }
 }
 
+static const struct tn_watch *listens(const struct tn_reactor *reactor, int number,
+                                      const struct tn_watch *besides) {
+  for (const struct tn_watch *watch = reactor->watches; watch; watch = watch->next) {
+    if (!watch->is_child && watch != besides && watch->signal.number == number) {
+      return watch;
+    }
+  }
+  return NULL;
+}
+
 int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **holder) {
   struct tn_watch *watch = new_watch(reactor, false, (void **)holder);
   if (!watch) {
@@ -101,6 +112,8 @@ int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **ho
   }
   uv_signal_init(&reactor->loop, &watch->on_signal);
   watch->handle.data = watch;
+  const struct tn_watch *other = listens(reactor, number, NULL);
+  watch->was_ignored = other ? other->was_ignored : tn_signal_ignored(number);
   take_interrupt(reactor, number);
   int status = uv_signal_start(&watch->on_signal, on_signal, number);
   if (status < 0) {
@@ -118,6 +131,9 @@ void tn_signal_close(struct tn_signal *signal) {
   give_up(watch, &signal->waiters);
   if (!tn_reactor_forked(watch->reactor)) {
     uv_signal_stop(&watch->on_signal);
+    if (watch->was_ignored && !listens(watch->reactor, signal->number, watch)) {
+      tn_signal_ignore(signal->number);
+    }
     give_interrupt_back(watch->reactor, signal->number);
     leave(watch);
   }

@@ -50,6 +50,17 @@ const char *tn_signal_name(int number) {
   return NULL;
 }
 
+bool tn_signal_ignored(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
+         action.sa_handler == SIG_IGN;
+}
+
+void tn_signal_ignore(int number) {
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  sigaction(number, &action, NULL);
+}
+
 int tn_process_id(void) {
   return (int)getpid();
 }

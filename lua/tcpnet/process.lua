@@ -78,20 +78,35 @@ local function stream_for(name, number, wanted, fields)
     end
     fields[name] = ours
     return theirs:fd(), theirs
-  elseif math.type(wanted) == "integer" and wanted >= 0 then
+  elseif math.type(wanted) == "integer" then
+    if private.owns_fd(wanted) then -- the child's streams block, and with them what shares their description
+      return nil, private.new_error("EBUSY", "spawn", nil, name .. ": an object has that descriptor; give the object")
+    end
     return wanted
   end
-  local fd, err
-  if private.kind(wanted) and type(wanted.fd) == "function" then
-    fd, err = wanted:fd()
-  else
-    refuse_unless(false, '%s: "pipe", "inherit", "null", a descriptor or an object that has one expected, got %s', name,
-      type(wanted) == "string" and '"' .. wanted .. '"' or private.kind(wanted) or type(wanted))
-  end
+  local fd, err = wanted:fd()
   if not fd then
     return nil, err
   end
+  local buffered = wanted.buffered and wanted:buffered() or 0
+  if buffered > 0 then
+    return nil, private.new_error("EBUSY", "spawn", nil,
+      ("%s: %d bytes read ahead would be lost"):format(name, buffered))
+  end
   return fd, wanted
+end
+
+local PLAIN = { inherit = true, null = true, pipe = true }
+
+-- Misuse is found before anything is opened or taken.
+local function check_stream(name, wanted)
+  local fits = wanted == nil or PLAIN[wanted] or math.type(wanted) == "integer" and wanted >= 0
+  if not fits then
+    local kind = private.kind(wanted)
+    refuse_unless(kind and type(wanted.fd) == "function",
+      '%s: "pipe", "inherit", "null", a descriptor or an object that has one expected, got %s', name,
+      type(wanted) == "string" and '"' .. wanted .. '"' or kind or type(wanted))
+  end
 end
 
 -- Objects that are closed together, whatever happens.
@@ -113,6 +128,9 @@ local function spawn(options)
   end
   refuse_unless(options.detached == nil or type(options.detached) == "boolean", "detached: boolean expected, got %s",
     type(options.detached))
+  for _, name in ipairs(STREAMS) do
+    check_stream(name, options[name])
+  end
   local fields, fds = {}, {}
   local theirs <close> = closing()
   local ours <close> = closing()
