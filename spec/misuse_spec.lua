@@ -383,7 +383,7 @@ local rows = {
     is_error = none, is_priority = none,
   },
   Interest = { is_readable = none, is_writable = none, is_priority = none },
-  Waker = { wake = none, fd = none, close = none },
+  Waker = { wake = none, fd = none, close = none, closed = none },
   SourceFd = { fd = none },
   Signal = { recv = none, close = none, closed = none },
   Child = { pid = none, wait = none, kill = { { signal, "SIGCONT" } }, close = none, closed = none },

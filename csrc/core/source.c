@@ -138,7 +138,7 @@ int tn_source_select(struct tn_source *source, struct tn_selector *selector, enu
   if (what == TN_SELECT_ADD && source->selector) {
     return -EEXIST;
   }
-  if (what != TN_SELECT_ADD && source->selector != selector) {
+  if (what != TN_SELECT_ADD && (!source->selector || source->selector != selector)) {
     return -ENOENT;
   }
   if (what == TN_SELECT_ADD &&

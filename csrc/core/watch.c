@@ -95,14 +95,11 @@ static void give_interrupt_back(struct tn_reactor *reactor, int number) {
   }
 }
 
-static const struct tn_watch *listens(const struct tn_reactor *reactor, int number,
-                                      const struct tn_watch *besides) {
-  for (const struct tn_watch *watch = reactor->watches; watch; watch = watch->next) {
-    if (!watch->is_child && watch != besides && watch->signal.number == number) {
-      return watch;
-    }
+static const struct tn_watch *listens(const struct tn_watch *watch, int number) {
+  while (watch && (watch->is_child || watch->signal.number != number)) {
+    watch = watch->next;
   }
-  return NULL;
+  return watch;
 }
 
 int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **holder) {
@@ -112,7 +109,7 @@ int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **ho
   }
   uv_signal_init(&reactor->loop, &watch->on_signal);
   watch->handle.data = watch;
-  const struct tn_watch *other = listens(reactor, number, NULL);
+  const struct tn_watch *other = listens(reactor->watches, number);
   watch->was_ignored = other ? other->was_ignored : tn_signal_ignored(number);
   take_interrupt(reactor, number);
   int status = uv_signal_start(&watch->on_signal, on_signal, number);
@@ -131,11 +128,11 @@ void tn_signal_close(struct tn_signal *signal) {
   give_up(watch, &signal->waiters);
   if (!tn_reactor_forked(watch->reactor)) {
     uv_signal_stop(&watch->on_signal);
-    if (watch->was_ignored && !listens(watch->reactor, signal->number, watch)) {
+    leave(watch);
+    if (watch->was_ignored && !listens(watch->reactor->watches, signal->number)) {
       tn_signal_ignore(signal->number);
     }
     give_interrupt_back(watch->reactor, signal->number);
-    leave(watch);
   }
 }
 
