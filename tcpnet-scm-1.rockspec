@@ -78,6 +78,8 @@ build = {
         "csrc/core/message.c",
         "csrc/core/option.c",
         "csrc/core/option_table.c",
+        "csrc/core/poller_own.c",
+        "csrc/core/poller_uv.c",
         "csrc/core/reactor.c",
         "csrc/core/resolver.c",
         "csrc/core/rights.c",

@@ -707,6 +707,8 @@ describe("metrics", function()
     assert.equal(5, metrics.bytes_written - before.bytes_written)
     assert.is_true(metrics.polls > before.polls)
     assert.is_true(metrics.wakes > before.wakes)
+    assert.equal(os.getenv "TCPNET_POLLER" or "epoll", metrics.poller)
+    metrics.poller = nil
     for name, value in pairs(metrics) do
       assert.equal("integer", math.type(value), name)
     end

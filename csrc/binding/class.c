@@ -64,6 +64,7 @@ void tn_object_own(struct tn_object *object, struct tn_source *source) {
   object->source = source;
   source->takes_fds |= object->header.kind == TN_UNIX_STREAM;
   source->is_pipe |= (object->header.kind & TN_PIPES) != 0;
+  source->uncertain |= source->is_pipe; /* one of packets gives one at a time */
 }
 
 struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, uint64_t kind,

@@ -187,7 +187,7 @@ static bool is_over(lua_State *L, const struct tn_call *call) {
 
 static int attempt_poll(lua_State *L, struct tn_call *call) {
   struct events *events = lua_touserdata(L, 2);
-  int count = tn_selector_poll(call->source->fd, events->list, events->capacity);
+  int count = tn_selector_wait(call->source->fd, events->list, events->capacity, 0);
   if (count < 0 || (count == 0 && !is_over(L, call))) {
     return count < 0 ? count : TN_EAGAIN;
   }

@@ -28,10 +28,10 @@ struct tn_runtime {
   bool running;           /* that somebody is `run` */
   size_t live;            /* tasks that have not ended */
   int pool_length;
-  double collected_kb;       /* Lua's memory after the last idle collection */
-  uint64_t idle_due_ns;      /* the end of the period that may turn out idle; 0: none */
-  uint64_t idle_wakes;       /* wakes when it began */
-  uint64_t collect_after_ns; /* no idle collection before */
+  double collected_kb;      /* Lua's memory after the last idle collection */
+  uint64_t idle_due_ns;     /* the end of the period that may turn out idle; 0: none */
+  uint64_t idle_wakes;      /* wakes when it began */
+  uint64_t chores_after_ns; /* nothing of what an idle program does before */
   double spin;
   lua_Integer buffer_size;
   /* in the registry */

@@ -20,7 +20,7 @@ struct drive {
 enum {
   RESUMES_PER_POLL = 61, /* the kernel is not asked more often than that by a busy ready list */
   IDLE_NS = 50000000,    /* so long without an event, and the collector gets a turn */
-  COLLECT_SHARE = 20,    /* collecting when idle takes one part in so many */
+  CHORES_SHARE = 20,     /* what an idle program does takes one part in so many */
 };
 
 static struct drive begin_drive(struct tn_runtime *rt) {
@@ -73,14 +73,12 @@ static double memory_kb(lua_State *L) {
 
 /* A forgotten socket would keep its peer waiting for ever in a program that has nothing left to
  * allocate: an idle one collects its garbage. A whole cycle, for in generational mode, the
- * interpreter's, steps never end one; and in at most a twentieth of the time, however large the
- * heap. */
+ * interpreter's, steps never end one. */
 static void collect_when_idle(lua_State *L, struct tn_runtime *rt) {
-  uint64_t began = tn_now_ns();
-  lua_gc(L, LUA_GCCOLLECT);
-  uint64_t ended = tn_now_ns();
-  rt->collected_kb = memory_kb(L);
-  rt->collect_after_ns = ended + COLLECT_SHARE * (ended - began);
+  if (collector_runs(L) && memory_kb(L) != rt->collected_kb) {
+    lua_gc(L, LUA_GCCOLLECT);
+    rt->collected_kb = memory_kb(L);
+  }
 }
 
 static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
@@ -122,17 +120,19 @@ static void check_interrupt(lua_State *L, struct tn_runtime *rt, const struct dr
   }
 }
 
-/* An idle program listens for SIGINT where the interpreter does, and collects its garbage. */
+/* An idle program listens for SIGINT where the interpreter does, and does its chores, in at most a
+ * twentieth of the time. */
 static void be_idle(lua_State *L, struct tn_runtime *rt) {
+  uint64_t began = tn_now_ns();
   tn_reactor_watch_interrupt(rt->reactor);
-  if (!collector_runs(L) || memory_kb(L) == rt->collected_kb) {
+  if (began < rt->chores_after_ns) {
+    rt->idle_due_ns = rt->chores_after_ns;
     return;
   }
-  if (tn_now_ns() >= rt->collect_after_ns) {
-    collect_when_idle(L, rt);
-  } else {
-    rt->idle_due_ns = rt->collect_after_ns;
-  }
+  tn_reactor_recheck(rt->reactor);
+  collect_when_idle(L, rt);
+  uint64_t ended = tn_now_ns();
+  rt->chores_after_ns = ended + CHORES_SHARE * (ended - began);
 }
 
 /* Until when to sleep at the longest: the end of the current period, which is looked at by the
@@ -374,7 +374,7 @@ int tn_metrics_table(lua_State *L) {
     running += task && task->on_stack;
   }
   const struct tn_metrics *metrics = tn_reactor_metrics(rt->reactor);
-  lua_createtable(L, 0, 11);
+  lua_createtable(L, 0, 12);
   set_count(L, "tasks", rt->live);
   set_count(L, "tasks_waiting", waiting);
   set_count(L, "tasks_running", running);
@@ -386,6 +386,8 @@ int tn_metrics_table(lua_State *L) {
   set_count(L, "wakes", metrics->wakes);
   set_count(L, "bytes_read", metrics->bytes_read);
   set_count(L, "bytes_written", metrics->bytes_written);
+  lua_pushstring(L, metrics->poller);
+  lua_setfield(L, -2, "poller");
   return 1;
 }
 

@@ -1,6 +1,6 @@
 /* The loop, the ready list and the timers: see reactor.h. Sources live in source.c.
  *
- * Timers are a heap of our own over one uv_timer_t, and lazy: a deadline that moves later, or goes
+ * Timers are a heap of our own, and lazy: a deadline that moves later, or goes
  * away, leaves its place in the heap alone until that place comes up. Deadlines are looked at after
  * the kernel has reported, so that what has arrived always beats what has run out. */
 #include "core/reactor_private.h"
@@ -10,11 +10,17 @@
 #include "core/status.h"
 #include "core/watch.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MS = 1000000 };
+enum {
+  MS = 1000000,
+  WASTED_SPINS_MAX = 16,
+  SPIN_EVERY = 64,
+};
 
 uint64_t tn_now_ns(void) {
   return uv_hrtime();
@@ -117,7 +123,7 @@ static void heap_settle(struct tn_reactor *reactor) {
 }
 
 static void timers_expire(struct tn_reactor *reactor) {
-  uint64_t now = reactor->heap_length > 0 ? tn_now_ns() : 0;
+  uint64_t now = reactor->now_ns;
   while (reactor->heap_length > 0 && reactor->heap[0].due_ns <= now) {
     struct tn_waiter *waiter = reactor->heap[0].waiter;
     if (waiter->parked && waiter->deadline_ns != 0 && waiter->deadline_ns <= now) {
@@ -129,28 +135,16 @@ static void timers_expire(struct tn_reactor *reactor) {
   }
 }
 
-static void on_timer(uv_timer_t *timer) {
-  struct tn_reactor *reactor = timer->loop->data;
-  reactor->armed_ns = UINT64_MAX;
-  /* libuv 1.44 runs timers before it polls, and would sleep after this one */
-  uv_stop(timer->loop);
+/* The first deadline, or `limit_ns` (0: none) if that comes before. */
+static uint64_t first_due(const struct tn_reactor *reactor, uint64_t limit_ns) {
+  uint64_t due = reactor->heap_length > 0 ? reactor->heap[0].due_ns : UINT64_MAX;
+  return limit_ns != 0 && limit_ns < due ? limit_ns : due;
 }
 
-/* One uv_timer_t stands for the top of the heap. It is only ever set earlier: firing too early is
- * harmless. */
-static void timer_arm(struct tn_reactor *reactor, uint64_t limit_ns) {
-  uint64_t due = reactor->heap_length > 0 ? reactor->heap[0].due_ns : UINT64_MAX;
-  if (limit_ns != 0 && limit_ns < due) {
-    due = limit_ns;
-  }
-  if (due >= reactor->armed_ns) {
-    return;
-  }
-  uv_update_time(&reactor->loop);
-  uint64_t now_ms = uv_now(&reactor->loop);
-  uint64_t due_ms = (due + MS - 1) / MS;
-  uv_timer_start(&reactor->timer, on_timer, due_ms > now_ms ? due_ms - now_ms : 0, 0);
-  reactor->armed_ns = due;
+int tn_ms_until(uint64_t due_ns) {
+  uint64_t now = tn_now_ns();
+  uint64_t ms = due_ns > now ? (due_ns - now + MS - 1) / MS : 0;
+  return due_ns == UINT64_MAX ? -1 : ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 /* --- park and wake --- */
@@ -252,36 +246,58 @@ bool tn_reactor_expects(const struct tn_reactor *reactor) {
 
 /* --- turning --- */
 
+void tn_reactor_run_uv(struct tn_reactor *reactor, bool block) {
+  reactor->turning = true;
+  uv_run(&reactor->loop, block ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+  reactor->turning = false;
+}
+
 /* A child shares its parent's epoll and must leave it alone. */
-static void uv_turn(struct tn_reactor *reactor, uv_run_mode mode) {
+static void turn(struct tn_reactor *reactor, bool block, uint64_t limit_ns) {
   if (tn_reactor_forked(reactor)) {
     return;
   }
   tn_sources_bury(reactor);
   reactor->turn++;
-  reactor->turning = true;
-  uv_run(&reactor->loop, mode);
-  reactor->turning = false;
+  reactor->poller->turn(reactor, block, first_due(reactor, limit_ns));
+  reactor->now_ns = tn_now_ns();
   timers_expire(reactor);
 }
 
+/* Where it never paid lately, it is tried only now and then. */
+static bool spin_may_pay(const struct tn_reactor *reactor) {
+  return reactor->spin_ns != 0 &&
+         (reactor->wasted_spins < WASTED_SPINS_MAX || reactor->turn % SPIN_EVERY == 0);
+}
+
+/* Polls without sleeping until something happens; did it? */
+static bool spin(struct tn_reactor *reactor, uint64_t limit_ns) {
+  uint64_t until = tn_now_ns() + reactor->spin_ns;
+  do {
+    turn(reactor, false, 0);
+    if (reactor->ready.head) {
+      reactor->wasted_spins = 0;
+      return true;
+    }
+    if (limit_ns != 0 && reactor->now_ns >= limit_ns) {
+      return true;
+    }
+  } while (reactor->now_ns < until);
+  reactor->wasted_spins++;
+  return false;
+}
+
 void tn_reactor_turn(struct tn_reactor *reactor, enum tn_turn mode, uint64_t limit_ns) {
-  timer_arm(reactor, mode == TN_TURN_BLOCK ? limit_ns : 0);
-  if (mode == TN_TURN_POLL) {
-    uv_turn(reactor, UV_RUN_NOWAIT);
-    return;
+  bool block = mode == TN_TURN_BLOCK;
+  if (!block || !spin_may_pay(reactor) || !spin(reactor, limit_ns)) {
+    turn(reactor, block, block ? limit_ns : 0);
   }
-  if (reactor->spin_ns != 0) {
-    uint64_t until = tn_now_ns() + reactor->spin_ns;
-    do {
-      uv_turn(reactor, UV_RUN_NOWAIT);
-      if (reactor->ready.head || (limit_ns != 0 && tn_now_ns() >= limit_ns)) {
-        return;
-      }
-    } while (tn_now_ns() < until);
-    timer_arm(reactor, limit_ns);
+}
+
+void tn_reactor_recheck(struct tn_reactor *reactor) {
+  if (reactor->poller->recheck) {
+    reactor->poller->recheck(reactor);
   }
-  uv_turn(reactor, UV_RUN_ONCE);
 }
 
 void tn_reactor_set_spin(struct tn_reactor *reactor, uint64_t spin_ns) {
@@ -293,21 +309,15 @@ void tn_reactor_set_splice(struct tn_reactor *reactor, bool allowed) {
 }
 
 int tn_reactor_backend_fd(const struct tn_reactor *reactor) {
-  return uv_backend_fd(&reactor->loop);
+  return reactor->poller->backend(reactor);
 }
 
 double tn_reactor_backend_timeout(struct tn_reactor *reactor) {
   if (reactor->ready.head) {
     return 0;
   }
-  /* exact, for a foreign loop must not wake up for nothing */
   heap_settle(reactor);
-  uv_timer_stop(&reactor->timer);
-  reactor->armed_ns = UINT64_MAX;
-  timer_arm(reactor, 0);
-  uv_update_time(&reactor->loop);
-  /* libuv says 0, too, where it has nothing at all to wait for */
-  int timeout_ms = uv_loop_alive(&reactor->loop) ? uv_backend_timeout(&reactor->loop) : -1;
+  int timeout_ms = reactor->poller->sleep_ms(reactor, first_due(reactor, 0));
   return timeout_ms < 0 ? -1 : timeout_ms / 1e3;
 }
 
@@ -341,6 +351,37 @@ bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor) {
 
 /* --- life --- */
 
+/* The system's selector, unless somebody asks for libuv's handles or there is none. */
+static int open_poller(struct tn_reactor *reactor) {
+  const char *wanted = getenv("TCPNET_POLLER");
+  if (!wanted || strcmp(wanted, tn_poller_uv.name) != 0) {
+    reactor->poller = &tn_poller_own;
+    int status = reactor->poller->open(reactor);
+    if (status != -ENOTSUP) {
+      return status;
+    }
+  }
+  reactor->poller = &tn_poller_uv;
+  return reactor->poller->open(reactor);
+}
+
+static int open_loop(struct tn_reactor *reactor) {
+  int status = uv_loop_init(&reactor->loop);
+  if (status < 0) {
+    return status;
+  }
+  reactor->loop.data = reactor;
+  uv_signal_init(&reactor->loop, &reactor->signal);
+  reactor->signal.data = reactor;
+  status = open_poller(reactor);
+  if (status < 0) {
+    uv_close((uv_handle_t *)&reactor->signal, NULL);
+    uv_run(&reactor->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&reactor->loop);
+  }
+  return status;
+}
+
 struct tn_reactor *tn_reactor_new(void) {
   struct tn_reactor *reactor = calloc(1, sizeof *reactor);
   if (!reactor) {
@@ -348,8 +389,8 @@ struct tn_reactor *tn_reactor_new(void) {
   }
   reactor->scratch = malloc(TN_SCRATCH_SIZE);
   reactor->fork_mark = tn_fork_mark_new();
-  reactor->armed_ns = UINT64_MAX;
-  if (!reactor->scratch || !reactor->fork_mark || uv_loop_init(&reactor->loop) < 0) {
+  reactor->now_ns = tn_now_ns();
+  if (!reactor->scratch || !reactor->fork_mark || open_loop(reactor) < 0) {
     if (reactor->fork_mark) {
       tn_fork_mark_free(reactor->fork_mark);
     }
@@ -357,10 +398,6 @@ struct tn_reactor *tn_reactor_new(void) {
     free(reactor);
     return NULL;
   }
-  reactor->loop.data = reactor;
-  uv_timer_init(&reactor->loop, &reactor->timer);
-  uv_signal_init(&reactor->loop, &reactor->signal);
-  reactor->signal.data = reactor;
   return reactor;
 }
 
@@ -380,10 +417,10 @@ void tn_reactor_free(struct tn_reactor *reactor) {
   /* A child shares the parent's epoll: its loop is left as it is, and goes with the process. */
   if (!forked) {
     tn_reactor_unwatch_interrupt(reactor);
-    uv_close((uv_handle_t *)&reactor->timer, NULL);
     uv_close((uv_handle_t *)&reactor->signal, NULL);
     tn_resolver_close(reactor);
     tn_watches_close(reactor);
+    reactor->poller->close(reactor);
     uv_run(&reactor->loop, UV_RUN_DEFAULT);
     tn_resolver_free(reactor);
     if (uv_loop_close(&reactor->loop) == 0) {
@@ -396,14 +433,9 @@ bool tn_reactor_forked(const struct tn_reactor *reactor) {
   return *reactor->fork_mark == 0;
 }
 
-static void on_handle(uv_handle_t *handle, void *count) {
-  *(size_t *)count += handle->type == UV_POLL;
-}
-
 struct tn_metrics *tn_reactor_metrics(struct tn_reactor *reactor) {
-  reactor->metrics.handles = 0;
-  uv_walk(&reactor->loop, on_handle, &reactor->metrics.handles);
   reactor->metrics.turns = reactor->turn;
+  reactor->metrics.poller = reactor->poller->name;
   return &reactor->metrics;
 }
 
@@ -412,5 +444,5 @@ uint64_t tn_reactor_wakes(const struct tn_reactor *reactor) {
 }
 
 uint64_t tn_reactor_time_ns(const struct tn_reactor *reactor) {
-  return uv_now(&reactor->loop) * MS;
+  return reactor->now_ns;
 }

@@ -22,8 +22,9 @@ struct tn_metrics {
   uint64_t bytes_read;
   uint64_t bytes_written;
   size_t sources;
-  size_t handles; /* libuv's, sources that are closing included */
+  size_t handles; /* descriptors that the kernel is asked about, or libuv has not let go of */
   size_t timers;
+  const char *poller; /* what asks it: "epoll" or "libuv" */
 };
 
 /* NULL without memory or descriptors. */
@@ -69,6 +70,8 @@ enum tn_turn { TN_TURN_POLL, TN_TURN_BLOCK };
 void tn_reactor_turn(struct tn_reactor *reactor, enum tn_turn mode, uint64_t limit_ns);
 /* Polls without sleeping for so long before a blocking turn sleeps. */
 void tn_reactor_set_spin(struct tn_reactor *reactor, uint64_t spin_ns);
+/* For an idle program: sees to it that nothing was missed. */
+void tn_reactor_recheck(struct tn_reactor *reactor);
 /* For a foreign loop: the descriptor to watch, and the seconds until the next timer (negative:
  * none). */
 int tn_reactor_backend_fd(const struct tn_reactor *reactor);

@@ -2,7 +2,7 @@
 #ifndef TCPNET_REACTOR_PRIVATE_H
 #define TCPNET_REACTOR_PRIVATE_H
 
-#include "core/reactor.h"
+#include "core/poller.h"
 #include "platform/platform.h"
 
 #include <uv.h>
@@ -14,7 +14,7 @@ struct tn_timer {
 
 struct tn_reactor {
   uv_loop_t loop;
-  uv_timer_t timer; /* stands for the top of the heap */
+  const struct tn_poller *poller;
   uv_signal_t signal;
   struct tn_queue ready;
   size_t ready_length;
@@ -22,8 +22,9 @@ struct tn_reactor {
   struct tn_timer *heap;
   size_t heap_length;
   size_t heap_capacity;
-  uint64_t armed_ns; /* what the uv_timer_t is set to; UINT64_MAX: not */
+  uint64_t now_ns; /* as of the last turn */
   uint64_t spin_ns;
+  unsigned wasted_spins; /* in a row */
   uint64_t turn;
   bool turning;   /* inside uv_run */
   bool no_splice; /* for tests: read and write serve for every copy */
@@ -44,6 +45,14 @@ struct tn_reactor {
   int batch_count;
   volatile unsigned char *fork_mark;
   struct tn_metrics metrics;
+  /* poller_own.c */
+  tn_fd selector;
+  struct tn_source **places; /* by descriptor */
+  size_t place_count;
+  uint32_t generation;
+  /* poller_uv.c */
+  uv_timer_t timer;  /* stands for all deadlines */
+  uint64_t armed_ns; /* what it is set to; UINT64_MAX: not */
 };
 
 #endif

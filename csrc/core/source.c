@@ -1,8 +1,4 @@
-/* Readiness of a descriptor: see source.h.
- *
- * Arming costs system calls, so a handle stays armed after it woke somebody, and is narrowed only
- * when it fires with nobody waiting. Polling is level-triggered: what a short read left behind, or
- * what nobody fetched, is reported again. */
+/* Descriptors and who waits for them: see source.h. */
 #include "core/source.h"
 
 #include "core/option.h"
@@ -17,27 +13,11 @@ enum {
   FREE_LIST_MAX = 1024,
   NOISE_MAX = 3,
   NOISE_NS = 10000000,
-  ALL_INTERESTS = TN_READABLE | TN_WRITABLE | TN_PRIORITY | TN_READ_CLOSED
 };
-
-/* What core alone sees of a source: libuv's handle, and its place in the reactor. */
-struct node {
-  struct tn_source source;
-  struct node *prev, *next;
-  uint64_t woken_turn;
-  bool registered; /* libuv knows the descriptor */
-  bool closing;    /* libuv has not let go of the handle yet */
-  uv_poll_t poll;
-};
-
-static struct node *node_of(struct tn_source *source) {
-  return (struct node *)source;
-}
 
 bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
-  struct tn_source *first = reactor->sources;
-  for (struct node *node = first ? node_of(first) : NULL; node; node = node->next) {
-    if (node->source.fd == fd) {
+  for (const struct tn_source *source = reactor->sources; source; source = source->next) {
+    if (source->fd == fd) {
       return true;
     }
   }
@@ -45,64 +25,48 @@ bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
 }
 
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
-  struct node *node = (struct node *)reactor->free_sources;
-  if (node) {
-    reactor->free_sources = node->next ? &node->next->source : NULL;
+  struct tn_source *source = reactor->free_sources;
+  if (source) {
+    reactor->free_sources = source->next;
     reactor->free_count--;
   } else {
-    node = malloc(sizeof *node);
-    if (!node) {
+    source = malloc(sizeof *source);
+    if (!source) {
       return NULL;
     }
   }
-  memset(node, 0, sizeof *node);
-  struct tn_source *source = &node->source;
+  memset(source, 0, sizeof *source);
   source->fd = fd;
   source->stash = TN_NO_FD;
   source->references = 1;
   source->reactor = reactor;
-  node->next = reactor->sources ? node_of(reactor->sources) : NULL;
-  if (node->next) {
-    node->next->prev = node;
+  source->next = reactor->sources;
+  if (source->next) {
+    source->next->prev = source;
   }
   reactor->sources = source;
   reactor->metrics.sources++;
   return source;
 }
 
-static void unlink_node(struct node *node) {
-  struct tn_reactor *reactor = node->source.reactor;
-  if (node->next) {
-    node->next->prev = node->prev;
+static void unlink_source(struct tn_source *source) {
+  struct tn_reactor *reactor = source->reactor;
+  if (source->next) {
+    source->next->prev = source->prev;
   }
-  if (node->prev) {
-    node->prev->next = node->next;
-  } else {
-    reactor->sources = node->next ? &node->next->source : NULL;
-  }
-  node->prev = node->next = NULL;
+  *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
+  source->prev = source->next = NULL;
   reactor->metrics.sources--;
 }
 
-static void recycle(struct tn_reactor *reactor, struct node *node) {
-  if (reactor && tn_reactor_forked(reactor)) {
-    return; /* the loop that the parent goes on with may still point to it */
-  }
+static void recycle(struct tn_reactor *reactor, struct tn_source *source) {
   if (!reactor || reactor->free_count == FREE_LIST_MAX) {
-    free(node);
+    free(source);
     return;
   }
-  node->next = reactor->free_sources ? node_of(reactor->free_sources) : NULL;
-  reactor->free_sources = &node->source;
+  source->next = reactor->free_sources;
+  reactor->free_sources = source;
   reactor->free_count++;
-}
-
-static void on_close(uv_handle_t *handle) {
-  struct node *node = handle->data;
-  node->closing = false;
-  if (node->source.references == 0) {
-    recycle(handle->loop->data, node);
-  }
 }
 
 /* Whoever holds it may be waiting elsewhere: a copy, for the other party. */
@@ -157,7 +121,6 @@ int tn_source_select(struct tn_source *source, struct tn_selector *selector, enu
 }
 
 tn_fd tn_source_into_fd(struct tn_source *source) {
-  struct node *node = node_of(source);
   struct tn_reactor *reactor = source->reactor;
   tn_fd fd = source->fd;
   if (fd == TN_NO_FD || !reactor) {
@@ -172,11 +135,9 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
     reactor->unclaimed = NULL;
   }
   /* A child must not touch the epoll that it shares with its parent. */
-  if (node->registered && !tn_reactor_forked(reactor)) {
-    node->closing = true;
-    uv_close((uv_handle_t *)&node->poll, on_close);
+  if (!tn_reactor_forked(reactor)) {
+    reactor->poller->forget(source);
   }
-  node->registered = false;
   leave_selector(source);
   source->fd = TN_NO_FD;
   tn_bytes_free(&source->input);
@@ -189,12 +150,12 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
     tn_socket_close(source->stash);
     source->stash = TN_NO_FD;
   }
-  unlink_node(node);
+  unlink_source(source);
   source->reactor = NULL; /* may be gone before the last object */
   return fd;
 }
 
-/* The handle is told first: a number that is used again would otherwise lose its registration. */
+/* The poller is told first: a number that is used again would otherwise lose its registration. */
 void tn_source_close(struct tn_source *source) {
   tn_fd fd = tn_source_into_fd(source);
   if (fd != TN_NO_FD) {
@@ -210,9 +171,9 @@ void tn_sources_orphan(struct tn_reactor *reactor) {
 
 void tn_sources_free(struct tn_reactor *reactor) {
   while (reactor->free_sources) {
-    struct node *node = node_of(reactor->free_sources);
-    reactor->free_sources = node->next ? &node->next->source : NULL;
-    free(node);
+    struct tn_source *source = reactor->free_sources;
+    reactor->free_sources = source->next;
+    free(source);
   }
 }
 
@@ -227,9 +188,7 @@ void tn_source_release(struct tn_source *source) {
   }
   struct tn_reactor *reactor = source->reactor;
   tn_source_close(source);
-  if (!node_of(source)->closing) {
-    recycle(reactor, node_of(source));
-  }
+  recycle(reactor, source);
 }
 
 void tn_source_release_later(struct tn_source *source, bool close) {
@@ -261,19 +220,7 @@ void tn_sources_bury(struct tn_reactor *reactor) {
   }
 }
 
-/* --- arming --- */
-
-static int to_uv(int interest) {
-  return (interest & TN_READABLE ? UV_READABLE : 0) | (interest & TN_WRITABLE ? UV_WRITABLE : 0) |
-         (interest & TN_PRIORITY ? UV_PRIORITIZED : 0) |
-         (interest & TN_READ_CLOSED ? UV_DISCONNECT : 0);
-}
-
-static int from_uv(int events) {
-  return (events & UV_READABLE ? TN_READABLE : 0) | (events & UV_WRITABLE ? TN_WRITABLE : 0) |
-         (events & UV_PRIORITIZED ? TN_PRIORITY : 0) |
-         (events & UV_DISCONNECT ? TN_READ_CLOSED : 0);
-}
+/* --- waiting --- */
 
 static bool wake_matching(struct tn_source *source, int ready, int reason, bool all) {
   bool woke_any = false;
@@ -290,79 +237,29 @@ static bool wake_matching(struct tn_source *source, int ready, int reason, bool 
   return woke_any;
 }
 
-static int wanted(const struct tn_source *source) {
+int tn_source_wanted(const struct tn_source *source) {
   int interest = 0;
   for (const struct tn_waiter *waiter = source->waiters.head; waiter; waiter = waiter->next) {
-    interest |= waiter->interest & ALL_INTERESTS;
+    interest |= waiter->interest & TN_ALL_INTERESTS;
   }
   return interest;
 }
 
-static void on_poll(uv_poll_t *handle, int status, int events);
-
-static int set_armed(struct node *node, int interest) {
-  int status =
-      interest ? uv_poll_start(&node->poll, to_uv(interest), on_poll) : uv_poll_stop(&node->poll);
-  if (status == 0) {
-    node->source.armed = (uint8_t)interest;
-  }
-  return status;
-}
-
-/* Any POLLERR arrives as a status, with the handle stopped: the attempt that is woken learns what
- * happened. */
-static void on_poll(uv_poll_t *handle, int status, int events) {
-  struct node *node = handle->data;
-  struct tn_source *source = &node->source;
-  struct tn_reactor *reactor = source->reactor;
-  int ready = status < 0 ? ALL_INTERESTS : from_uv(events);
-  if (status < 0) {
-    source->armed = 0;
-    source->noise += source->noise < NOISE_MAX;
-  }
+bool tn_source_report(struct tn_source *source, int ready, bool everybody) {
   source->drained &= (uint8_t)~ready;
-  if (wake_matching(source, ready, 0, status < 0)) {
-    node->woken_turn = reactor->turn;
-  } else if (status == 0 && node->woken_turn != reactor->turn) {
-    /* with very many descriptors libuv reports twice in a turn, before the woken task could run:
-     * that is no reason */
-    set_armed(node, wanted(source));
-  }
+  return wake_matching(source, ready, 0, everybody);
 }
 
-/* libuv ends the process where epoll refuses a descriptor later than at first: a selector may have
- * got others into it since, in a ring or too deep. */
-static int check_nesting(const struct tn_source *source) {
-  tn_fd backend = uv_backend_fd(&source->reactor->loop);
-  int status = tn_selector_set(backend, TN_SELECT_ADD, source->fd, TN_READABLE, 0);
-  if (status == 0) {
-    tn_selector_set(backend, TN_SELECT_REMOVE, source->fd, 0, 0);
-  }
-  return status == -EEXIST ? 0 : status;
+void tn_source_note_noise(struct tn_source *source) {
+  source->noise += source->noise < NOISE_MAX;
 }
 
 int tn_source_arm(struct tn_source *source, int interest) {
-  struct node *node = node_of(source);
-  if (source->is_selector && source->armed == 0) {
-    int status = check_nesting(source);
-    if (status < 0) {
-      return status;
-    }
-  }
-  if (!node->registered) {
-    int status = uv_poll_init(&source->reactor->loop, &node->poll, source->fd);
-    if (status < 0) {
-      return status;
-    }
-    node->poll.data = node;
-    node->registered = true;
-  }
-  interest |= source->armed;
-  return interest == source->armed ? 0 : set_armed(node, interest);
+  return (interest & ~source->armed) ? source->reactor->poller->watch(source, interest) : 0;
 }
 
 int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int interest) {
-  int status = interest ? tn_source_arm(source, interest & ALL_INTERESTS) : 0;
+  int status = interest ? tn_source_arm(source, interest & TN_ALL_INTERESTS) : 0;
   if (status < 0) {
     return status;
   }
@@ -394,7 +291,7 @@ static ptrdiff_t note_reset(struct tn_source *source, ptrdiff_t count) {
 
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
 static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
-  if (count == TN_EAGAIN || (count > 0 && (size_t)count < asked)) {
+  if (count == TN_EAGAIN || (count > 0 && (size_t)count < asked && !source->uncertain)) {
     source->drained |= (uint8_t)direction;
   }
   source->noise = count == TN_EAGAIN ? source->noise : 0;
@@ -422,6 +319,7 @@ static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *
   ptrdiff_t received = tn_socket_recv_message(source->fd, &message, 0);
   bool cut = message.flags & MSG_CTRUNC;
   if (received > 0 && (message.control_length > 0 || cut || source->rights)) {
+    source->uncertain = true; /* such a read ends before the next that brings some */
     control.length = message.control_length;
     tn_rights_note(&source->rights, &control, cut, (size_t)received, source->input.length);
   }

@@ -1,7 +1,6 @@
-/* A descriptor that can be waited for: libuv's poll handle under it, its waiters, its claims and,
- * for streams, the bytes read and not yet given out. Objects of Lua hold references; the descriptor
- * closes by tn_source_close or with the last reference, and the memory goes back once libuv has let
- * go of it. */
+/* A descriptor that can be waited for: its waiters, its claims and, for streams, the bytes read and
+ * not yet given out. Objects of Lua hold references; the descriptor closes by tn_source_close or
+ * with the last reference, and the memory goes with that. */
 #ifndef TCPNET_SOURCE_H
 #define TCPNET_SOURCE_H
 
@@ -22,8 +21,9 @@ struct tn_source {
   tn_fd stash; /* of a listener: accepted, but Lua had no memory for it */
   uint32_t references;
   uint32_t views;  /* of the references, those that own nothing */
-  uint8_t armed;   /* what libuv listens for now */
+  uint8_t armed;   /* what the poller listens for now */
   uint8_t drained; /* directions known to be exhausted until the next event */
+  bool uncertain;  /* something may end a read early: a short one does not mean exhausted */
   bool connecting;
   bool write_shut;
   bool read_shut;
@@ -52,6 +52,10 @@ struct tn_source {
   socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
   struct sockaddr_in6 peer;
   struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
+  struct tn_source *prev, *next;          /* in the reactor's list */
+  void *handle;                           /* poller_uv.c: libuv's */
+  uint32_t generation;                    /* poller_own.c: which owner of the descriptor */
+  bool by_level;                          /* poller_own.c: its edges cannot be trusted */
 };
 
 /* Is the descriptor a source's already? */

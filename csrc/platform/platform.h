@@ -130,8 +130,10 @@ struct tn_extended_error {
 
 /* The conditions of the moment, as bits of `enum tn_ready`. */
 int tn_socket_poll(tn_fd fd, int interest);
-/* A selector reports what has become ready since it was asked last: edges, not levels (epoll(7)).
- */
+/* A selector reports what has become ready since it was asked last: edges (epoll(7)), or, with
+ * TN_LEVEL in the interest, what is ready. */
+enum { TN_LEVEL = 256 };
+
 struct tn_selected {
   uint64_t token;
   int ready; /* bits of `enum tn_ready`, as the system says them */
@@ -142,8 +144,9 @@ enum tn_selection { TN_SELECT_ADD, TN_SELECT_CHANGE, TN_SELECT_REMOVE };
 int tn_selector_open(void);
 /* -EEXIST: it is in there already; -ENOENT: it is not. */
 int tn_selector_set(tn_fd selector, enum tn_selection what, tn_fd fd, int interest, uint64_t token);
-/* How many there are now, without waiting. */
-int tn_selector_poll(tn_fd selector, struct tn_selected *selected, int capacity);
+/* How many there are; where there are none, waits so many milliseconds at most (-1: for ever). A
+ * signal ends that with 0. */
+int tn_selector_wait(tn_fd selector, struct tn_selected *selected, int capacity, int timeout_ms);
 /* A descriptor that becomes readable when it is woken, from any thread and in a signal handler. */
 int tn_waker_open(void);
 int tn_waker_wake(tn_fd waker);

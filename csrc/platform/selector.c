@@ -13,7 +13,7 @@
 #endif
 
 #ifdef HAVE_EPOLL
-enum { CHUNK = 64 };
+enum { CHUNK = 128 };
 
 int tn_selector_open(void) {
   int fd = epoll_create1(EPOLL_CLOEXEC);
@@ -25,7 +25,7 @@ int tn_selector_set(tn_fd selector, enum tn_selection what, tn_fd fd, int intere
   static const int operations[] = {[TN_SELECT_ADD] = EPOLL_CTL_ADD,
                                    [TN_SELECT_CHANGE] = EPOLL_CTL_MOD,
                                    [TN_SELECT_REMOVE] = EPOLL_CTL_DEL};
-  struct epoll_event event = {.events = EPOLLET, .data.u64 = token};
+  struct epoll_event event = {.events = interest & TN_LEVEL ? 0 : EPOLLET, .data.u64 = token};
   event.events |= interest & TN_READABLE ? EPOLLIN | EPOLLRDHUP : 0;
   event.events |= interest & TN_WRITABLE ? EPOLLOUT : 0;
   event.events |= interest & TN_PRIORITY ? EPOLLPRI : 0;
@@ -42,17 +42,15 @@ static int ready_of(uint32_t events) {
          (read_closed ? TN_READ_CLOSED : 0) | (write_closed ? TN_WRITE_CLOSED : 0);
 }
 
-int tn_selector_poll(tn_fd selector, struct tn_selected *selected, int capacity) {
+int tn_selector_wait(tn_fd selector, struct tn_selected *selected, int capacity, int timeout_ms) {
   struct epoll_event events[CHUNK];
   int total = 0;
   int asked, count;
   do {
     asked = capacity - total < CHUNK ? capacity - total : CHUNK;
-    do {
-      count = epoll_wait(selector, events, asked, 0);
-    } while (count < 0 && errno == EINTR);
+    count = epoll_wait(selector, events, asked, total > 0 ? 0 : timeout_ms);
     if (count < 0) {
-      return total > 0 ? total : -errno;
+      return total > 0 || errno == EINTR ? total : -errno;
     }
     for (int i = 0; i < count; i++) {
       selected[total++] = (struct tn_selected){events[i].data.u64, ready_of(events[i].events)};
@@ -94,8 +92,8 @@ int tn_selector_set(tn_fd selector, enum tn_selection what, tn_fd fd, int intere
   return -ENOTSUP;
 }
 
-int tn_selector_poll(tn_fd selector, struct tn_selected *selected, int capacity) {
-  (void)selector, (void)selected, (void)capacity;
+int tn_selector_wait(tn_fd selector, struct tn_selected *selected, int capacity, int timeout_ms) {
+  (void)selector, (void)selected, (void)capacity, (void)timeout_ms;
   return -ENOTSUP;
 }
 
