@@ -18,9 +18,9 @@ enum {
   SETTLE_STACK = 20,    /* slots that ending a task may need, taken before anything is changed */
 };
 
-/* A task's user values: its thread while it lives, then its results; and {name, traceback} where
- * there is one. */
-enum { OUTCOME = 1, NOTES = 2, USER_VALUES = 2 };
+/* A task's user values: its function, from its start its thread, in the end its results;
+ * {name, traceback} where there is one; the arguments until it starts. */
+enum { OUTCOME = 1, NOTES = 2, ARGUMENTS = 3, ARGUMENTS_MAX = 16 };
 
 /* --- threads --- */
 
@@ -317,27 +317,64 @@ void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *tas
   lua_remove(L, -2);
 }
 
-struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {
-  luaL_checkstack(L, 6, "too many arguments");
-  struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, USER_VALUES);
+/* The task at `self` gets a thread, with the function and its arguments on top, which are popped. */
+static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) {
+  struct tn_task *task = lua_touserdata(L, self);
   lua_State *thread = tn_thread_take(L, rt);
   if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
     luaL_error(L, "too many arguments");
   }
-  lua_setiuservalue(L, -2, OUTCOME);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
-  lua_pushvalue(L, -2);
-  task->slot = luaL_ref(L, -2);
-  lua_pop(L, 1);
-  task->thread = thread;
-  task->rt = rt;
-  task->waiter.owner = task;
-  task->in_run = rt->running;
-  lua_insert(L, -arguments - 2);
+  lua_setiuservalue(L, self, OUTCOME);
   lua_pushcfunction(thread, body);
   lua_pushlightuserdata(thread, task);
   lua_rawgeti(thread, LUA_REGISTRYINDEX, rt->handler);
   lua_xmove(L, thread, arguments + 1);
+  task->thread = thread;
+}
+
+/* What a task needs a thread for begins now: many that are spawned at once and do not wait share a
+ * few. Without memory for one it stays ready. */
+static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  int arguments = task->arguments;
+  luaL_checkstack(L, arguments + 6, NULL);
+  tn_make_ready(rt->reactor, &task->waiter, 0);
+  tn_task_push(L, rt, task);
+  int self = lua_gettop(L);
+  lua_getiuservalue(L, self, OUTCOME);
+  for (int i = 0; i < arguments; i++) {
+    lua_getiuservalue(L, self, ARGUMENTS + i);
+  }
+  equip(L, rt, self, arguments);
+  for (int i = 0; i < arguments; i++) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, self, ARGUMENTS + i);
+  }
+  lua_pop(L, 1);
+  tn_forget(rt->reactor, &task->waiter);
+}
+
+struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {
+  bool few = arguments <= ARGUMENTS_MAX;
+  luaL_checkstack(L, 6, "too many arguments");
+  struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, NOTES + (few ? arguments : 0));
+  lua_insert(L, -arguments - 2);
+  int self = lua_gettop(L) - arguments - 1;
+  task->rt = rt;
+  task->waiter.owner = task;
+  task->in_run = rt->running;
+  if (few) {
+    task->arguments = (uint8_t)arguments;
+    for (int i = arguments - 1; i >= 0; i--) {
+      lua_setiuservalue(L, self, ARGUMENTS + i);
+    }
+    lua_setiuservalue(L, self, OUTCOME);
+  } else {
+    equip(L, rt, self, arguments);
+  }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
+  lua_pushvalue(L, self);
+  task->slot = luaL_ref(L, -2);
+  lua_pop(L, 1);
   rt->live++;
   tn_make_ready(rt->reactor, &task->waiter, 0);
   return task;
@@ -381,6 +418,10 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
   if (state == TN_TASK_DONE ||
       task->failed) { /* one that was closed keeps its message handler, until 5.4.5 */
     tn_thread_give(L, rt, task->thread);
+  }
+  for (int i = 0; !task->started && i < task->arguments; i++) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, -2, ARGUMENTS + i);
   }
   task->thread = NULL;
   bool in_set = task->set != NULL;
@@ -464,7 +505,9 @@ static void kill(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   if (task->started) {
     close_thread(L, rt, task, task->thread);
   }
-  lua_settop(task->thread, 0);
+  if (task->thread) {
+    lua_settop(task->thread, 0);
+  }
   rt->kill_depth--;
   rt->current = outer;
   settle(L, rt, task, TN_TASK_CANCELLED, 0);
@@ -501,17 +544,12 @@ int tn_task_take_arguments(struct tn_task *task, const lua_State *thread) {
   return arguments;
 }
 
-/* Is its thread as the scheduler left it? Before its first run it holds the body, the task, the
- * handler, the function. */
-static bool is_intact(const struct tn_task *task) {
-  lua_State *thread = task->thread;
-  return task->started ? lua_status(thread) == LUA_YIELD
-                       : lua_status(thread) == LUA_OK && lua_gettop(thread) >= 4;
-}
-
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  if (!task->thread) {
+    start(L, rt, task);
+  }
   lua_State *thread = task->thread;
-  if (!is_intact(task)) {
+  if (task->started && lua_status(thread) != LUA_YIELD) {
     lua_pushliteral(L,
                     "the task's coroutine was resumed or closed by somebody else than the reactor");
     fail(L, rt, task);

@@ -24,7 +24,7 @@ struct tn_task {
   struct tn_header header;
   struct tn_waiter waiter;
   struct tn_runtime *rt;
-  lua_State *thread; /* NULL once it has ended */
+  lua_State *thread; /* NULL before its first run, and once it has ended */
   struct tn_queue joiners;
   struct tn_join_set *set; /* takes the task when it ends, or NULL */
   struct tn_inner *nest;   /* the inner coroutines, innermost last */
@@ -34,6 +34,7 @@ struct tn_task {
   int results;
   int wake_arguments; /* of unpark, on the innermost thread */
   uint8_t state;
+  uint8_t arguments; /* user values, until it starts */
   bool started : 1;
   bool on_stack : 1; /* its thread runs, or something that it runs does */
   bool waits : 1;    /* its yield is a wait, not one of its own */
