@@ -1,7 +1,7 @@
 -- primitives.lua [ROUNDS]: what tasks cost beside plain coroutines doing the same, in CPU time.
 -- Prints one line of JSON for each primitive and round; the two sides take turns.
+-- primitives.lua plain|tasks NAME N: one side of one primitive N times, and nothing else, for callgrind.
 local tcpnet = require "tcpnet"
-local rounds = tonumber(arg[1] or 5)
 local BATCH <const> = 1000
 
 local create, resume, close, yield =
@@ -170,7 +170,13 @@ local function measure(name, n, round)
   print(line:format(name, round, plain_ns, task_ns))
 end
 
-for round = 1, rounds do
+if plain[arg[2]] then
+  local side = assert(({ plain = plain, tasks = tasks })[arg[1]])
+  tcpnet.run(side[arg[2]], tonumber(arg[3]))
+  return
+end
+
+for round = 1, tonumber(arg[1] or 5) do
   measure("spawn_finish", 200000, round)
   measure("spawn_join", 200000, round)
   measure("switch", 400000, round)
