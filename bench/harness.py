@@ -1,6 +1,6 @@
-"""What all benches share: where things are, processes that end with whoever started them, the servers.
+"""What all benches share: where things are, programs that are built, processes that end with whoever started them.
 
-It measures nothing itself; run, instructions and proxy do."""
+It measures nothing; run and instructions do."""
 
 import contextlib
 import ctypes
@@ -16,36 +16,33 @@ BUILD = os.path.join(ROOT, "build-bench")
 LUA = os.environ.get("LUA", "lua5.4")
 SERVER_CPU, LOAD_CPU = "0", "1"
 
-SERVERS = {
-    "raw": [os.path.join(BUILD, "raw_echo"), "0"],
-    "tcpnet": [LUA, os.path.join(HERE, "echo.lua"), "0"],
-    "luv": [LUA, os.path.join(HERE, "peers/luv.lua"), "0"],
-    "cqueues": [LUA, os.path.join(HERE, "peers/cqueues.lua"), "0"],
-}
-
 libc = ctypes.CDLL(None)
 
 
 def environment(build):
-    """Where Lua finds tcpnet: its Lua files in the tree, its C module in a build folder."""
+    """Where Lua finds tcpnet: its Lua files in the tree, its C module in a build folder. The rest of the path is Lua's own
+    and the user's."""
     env = dict(os.environ)
     env["LUA_PATH_5_4"] = f"{ROOT}/lua/?.lua;{ROOT}/lua/?/init.lua;;"
-    env["LUA_CPATH_5_4"] = f"{build}/?.so;;"
+    env["LUA_CPATH_5_4"] = f"{build}/?.so;{BUILD}/?.so;;"
     return env
 
 
-def compile_c(binary, *flags):
-    """binary, in the build folder, from the source of its name."""
-    source, path = f"{HERE}/{binary.partition('.')[0]}.c", f"{BUILD}/{binary}"
-    if not os.path.exists(path) or os.path.getmtime(path) < os.path.getmtime(source):
-        command = [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra", *flags, "-o", path, source]
+def stale(target, *sources):
+    return not os.path.exists(target) or any(os.path.getmtime(target) < os.path.getmtime(one) for one in sources)
+
+
+def compile_c(source, binary, *flags):
+    """binary, in the build folder, from a source beside this file."""
+    source, binary = f"{HERE}/{source}", f"{BUILD}/{binary}"
+    if stale(binary, source):
+        os.makedirs(BUILD, exist_ok=True)
+        command = [os.environ.get("CC", "cc"), "-std=c11", "-O2", "-Wall", "-Wextra", "-o", binary, source, *flags]
         subprocess.run(command, check=True)
 
 
-def build_programs():
-    os.makedirs(BUILD, exist_ok=True)
-    compile_c("raw_echo")
-    compile_c("load")
+def pkg_config(*words):
+    return subprocess.run(["pkg-config", *words], capture_output=True, text=True, check=True).stdout.split()
 
 
 # ---- processes: each is ours, and ends with the context that started it ----

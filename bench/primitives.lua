@@ -123,6 +123,21 @@ function tasks.sleep_cancel(n)
   end
 end
 
+-- Deadlines for N coroutines that are all alive are set, and then cancelled; with plain coroutines there is only what
+-- starts and closes them. What a deadline costs is the difference to a spawn and a cancel of as many.
+plain.timers = plain.sleep_cancel
+
+function tasks.timers(n)
+  local all = {}
+  for i = 1, n do
+    all[i] = tcpnet.spawn(tcpnet.timeout, 60 + i % 977 / 1000, tcpnet.park)
+  end
+  tcpnet.yield()
+  for i = 1, n do
+    assert(all[i]:cancel())
+  end
+end
+
 -- A value goes over: by a resume and the yield that waits for it, and by a channel's send and recv.
 function plain.channel(n)
   local receiver = create(function()
@@ -183,6 +198,7 @@ for round = 1, tonumber(arg[1] or 5) do
   measure("sleep_0", 200000, round)
   measure("timeout", 200000, round)
   measure("sleep_cancel", 100000, round)
+  measure("timers", 100000, round)
   measure("channel", 400000, round)
   measure("channel_1", 200000, round)
 end
