@@ -1,5 +1,6 @@
--- copas_server.lua PORT echo|sink: the same server on Copas and LuaSocket. It waits with select, for fewer than 1,024 descriptors.
-package.path = package.path .. ";/usr/share/lua/5.2/?.lua" -- Debian has no Copas for 5.4, and this one is the same file
+-- copas_server.lua PORT echo|sink: the same server on Copas and LuaSocket. It waits with select, for fewer than 1,024
+-- descriptors. Debian has no Copas for 5.4; that of 5.2 is the same file.
+package.path = package.path .. ";/usr/share/lua/5.2/?.lua"
 local socket = require "socket"
 local copas = require "copas"
 

@@ -1,5 +1,5 @@
--- luv_server.lua PORT echo|sink write|try|coroutine: the same server on lua-luv. With callbacks: write, or try_write first; or with
--- a coroutine for each connection, on a layer that reads and writes by waiting.
+-- luv_server.lua PORT echo|sink write|try|coroutine: the same server on lua-luv. With callbacks: write, or try_write
+-- first; or with a coroutine for each connection, on a layer that reads and writes by waiting.
 local uv = require "luv"
 
 local sink, style = arg[2] == "sink", arg[3]

@@ -1,7 +1,7 @@
 #!/bin/sh
-# nginx_server.sh FOLDER PORT echo|sink: the same server in nginx, one worker, in Lua over the socket of a request. The client sends
-# the request first and gets one byte back. FOLDER has the files of the packages that bench/peers.py unpacks there; PORT 0
-# is one that is free now.
+# nginx_server.sh FOLDER PORT echo|sink: the same server in nginx, one worker, in Lua over the socket of a request. The
+# client sends the request first and gets one byte back. FOLDER has nginx's Lua module and what that needs (`./dev bench
+# --all-peers` unpacks it there); PORT 0 is one that is free now.
 set -eu
 folder=$1 port=$2 kind=$3
 if [ "$port" = 0 ]; then
@@ -49,8 +49,9 @@ http {
   }
 }
 CONF
-# nginx says nothing once it listens; the kernel's table does. The folder goes once nginx has opened what it needs of it.
+# nginx does not say that it listens; the kernel's table does. Its folder goes when it ends.
 (
+  trap 'rm -rf "$place"' EXIT
   hex=$(printf '0100007F:%04X 00000000:0000 0A' "$port")
   until grep -q "$hex" /proc/net/tcp; do
     kill -0 $$ 2>/dev/null || exit 1
@@ -58,6 +59,7 @@ CONF
   done
   echo "listening on 127.0.0.1:$port"
   while kill -0 $$ 2>/dev/null; do sleep 1; done
-  rm -rf "$place"
 ) &
+LD_LIBRARY_PATH=$(dirname "$(find "$folder" -name 'libluajit*.so.2' | head -n 1)")
+export LD_LIBRARY_PATH
 exec nginx -p "$place" -c "$place/nginx.conf"
