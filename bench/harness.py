@@ -20,8 +20,7 @@ libc = ctypes.CDLL(None)
 
 
 def environment(build):
-    """Where Lua finds tcpnet: its Lua files in the tree, its C module in a build folder. The rest of the path is Lua's own
-    and the user's."""
+    """Where Lua finds tcpnet: its Lua files in the tree, its C module in a build folder."""
     env = dict(os.environ)
     env["LUA_PATH_5_4"] = f"{ROOT}/lua/?.lua;{ROOT}/lua/?/init.lua;;"
     env["LUA_CPATH_5_4"] = f"{build}/?.so;{BUILD}/?.so;;"

@@ -82,9 +82,9 @@ def tokio():
     if stale(binary, f"{PEERS}/tokio/Cargo.toml", *glob.glob(f"{PEERS}/tokio/src/bin/*.rs")):
         shutil.copytree(f"{PEERS}/tokio", folder, dirs_exist_ok=True)
         print("building tokio's programs …", file=sys.stderr, flush=True)
-        source = ["--config", 'source.crates-io.replace-with="debian"', "--config", f'source.debian.directory="{CRATES}"']
-        output(cargo, "build", "--release", "--offline", "--manifest-path", f"{folder}/Cargo.toml", "--target-dir",
-               f"{folder}/target", *source)
+        command = [cargo, "build", "--release", "--offline", "--manifest-path", f"{folder}/Cargo.toml"]
+        command += ["--target-dir", f"{folder}/target", "--config", 'source.crates-io.replace-with="debian"']
+        output(*command, "--config", f'source.debian.directory="{CRATES}"')
         os.utime(binary)
     return os.path.basename(found[-1]).replace("-", " ") + ", " + output(program("rustc"), "--version")
 

@@ -1,4 +1,4 @@
-"""A TCP proxy made of copy_bidirectional beside socat and haproxy, with iperf3 through each: what the test "proxy" measures."""
+"""The test "proxy": a TCP proxy made of copy_bidirectional beside socat and haproxy, iperf3 through each."""
 
 import contextlib
 import glob

@@ -102,7 +102,7 @@ TABLES = {
     "client rate": "Requests per second of the client. raw: the number; the others: times raw C.",
     "calls": "System calls of the server per request.",
     "memory": "Resident memory, bytes.",
-    "proxy": "A proxy between a client and a server, one connection. tcpnet: CPU in ms for each GiB; the others: times tcpnet's.",
+    "proxy": "A proxy between iperf3 and itself, one connection. CPU in ms for each GiB; the others: times tcpnet's.",
     "primitives": "Tasks, ns each.",
 }
 
@@ -144,7 +144,8 @@ def print_beside_raw(rows):
 
 
 def print_report(report):
-    print_beside_raw([row for row in report.rows if row.base == "raw" and (row.group != "latency" or row.test in ALONE)])
+    rows = [row for row in report.rows if row.group != "latency" or row.test in ALONE]
+    print_beside_raw([row for row in rows if row.base == "raw"])
     for group in TABLES:
         print_matrix(report.rows, group)
     spans = {}
@@ -152,8 +153,8 @@ def print_report(report):
         spans.setdefault((rounds, secs), []).append(test)
     for (rounds, secs), tests in spans.items():
         which = "" if len(spans) == 1 else f" ({', '.join(tests)})"
-        print(f"Medians of {rounds} interleaved rounds × {secs:g} s{which}; ratio: the median (and range) of the ratios "
-              "within a round.")
+        print(f"Medians of {rounds} interleaved rounds × {secs:g} s{which}; "
+              "ratio: the median (and range) of the ratios within a round.")
     print()
     for line in dict.fromkeys(report.notes):
         print(f"- {line}")
@@ -208,24 +209,24 @@ PANEL, GAP, LEFT, LINE = 300, 40, 110, 20
 def svg_panel(row, names, x, y):
     """Bars of one row: CPU per request, the floor as a line through all."""
     values = {name: statistics.median(row.samples[name]) for name in names if name in row.samples}
-    longest = max(values.values())
-    scale = (PANEL - 90) / longest
-    yield f'<text x="{x}" y="{y}">{row.short}</text>'
+    scale = (PANEL - 90) / max(values.values())
+    floor = x + values[row.base] * scale
+    yield f'<text x="{x}" y="{y}">{row.short} {"connection" if row.test == "rtt1" else "connections"}</text>'
     y += 12
     for name in names:
         if name in values:
             width = values[name] * scale
+            beside = max(x + width, floor) + 6
             ours = " ours" if name.startswith("tcpnet") else ""
             ratios = row.ratios_of(name)
-            times = f" × {statistics.median(ratios):.2f}" if ratios and name != row.base else ""
+            times = f"× {statistics.median(ratios):.2f}" if ratios and name != row.base else ""
             yield f'<rect class="bar{ours}" x="{x}" y="{y + 4}" width="{width:.1f}" height="{LINE - 6}" rx="2"/>'
-            yield f'<text x="{x + width + 6:.1f}" y="{y + 15}">{values[name]:.1f}<tspan class="faint">{times}</tspan></text>'
+            times = f'<tspan class="faint" dx="5">{times}</tspan>'
+            yield f'<text x="{beside:.1f}" y="{y + 15}">{values[name]:.1f}{times}</text>'
         else:
             yield f'<text class="faint" x="{x}" y="{y + 15}">–</text>'
         y += LINE
-    if row.base in values:
-        at = x + values[row.base] * scale
-        yield f'<line class="floor" x1="{at:.1f}" y1="{y - LINE * len(names)}" x2="{at:.1f}" y2="{y}"/>'
+    yield f'<line class="floor" x1="{floor:.1f}" y1="{y - LINE * len(names)}" x2="{floor:.1f}" y2="{y}"/>'
 
 
 def draw(report, path):
@@ -239,7 +240,8 @@ def draw(report, path):
     names.sort(key=lambda name: statistics.median(by.samples[name]) if name in by.samples else 1e9)
     width = LEFT + 20 + len(rows) * (PANEL + GAP)
     height = 96 + LINE * len(names)
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} '
              'role="img" aria-label="CPU per echoed request, by library">', f"<style>{STYLE}</style>",
              f'<rect class="card" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8"/>',
              '<text class="title" x="20" y="30">CPU per echoed request of the server, µs '
