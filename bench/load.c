@@ -503,7 +503,8 @@ static void measure_stream(const char *amount) {
   struct usage before = usage_now();
   uint64_t start_ns = now_ns();
   while (received < limit) {
-    if (timed && limit == UINT64_MAX && now_ns() - start_ns >= (uint64_t)(number * 1e9)) {
+    if (timed && sent > 0 && limit == UINT64_MAX &&
+        now_ns() - start_ns >= (uint64_t)(number * 1e9)) {
       limit = sent; /* and now for the rest of the echo */
     }
     if (sent < limit) {
@@ -530,7 +531,7 @@ static void write_lines(void) {
 static uint64_t send_lines(uint64_t end_ns) {
   struct epoll_event events[BATCH];
   uint64_t bytes = 0;
-  while (now_ns() < end_ns) {
+  while (now_ns() < end_ns || bytes == 0) {
     int ready = epoll_wait(epoll_fd, events, BATCH, 0);
     for (int i = 0; i < ready; i++) {
       struct conn *conn = events[i].data.ptr;
