@@ -92,7 +92,19 @@ def cpu_busy_seconds():
     return sum(int(ticks[i]) for i in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
 
 
-def sample(up, secs):
+def sample(up, secs, tries=20):
+    """iperf3 serves one at a time, and is busy for a moment after each."""
+    for _ in range(tries - 1):
+        try:
+            return one_sample(up, secs)
+        except RuntimeError as error:
+            if "busy" not in str(error):
+                raise
+        time.sleep(0.3)
+    return one_sample(up, secs)
+
+
+def one_sample(up, secs):
     """What went through the proxy in the middle of a run, and its CPU time for that: read while iperf3 is at it, for
     socat's children take theirs along when they end."""
     pid, port = up

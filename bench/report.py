@@ -56,6 +56,7 @@ class Report:
     rows: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
     failures: list = dataclasses.field(default_factory=list)
+    disturbed: dict = dataclasses.field(default_factory=dict)  # how many samples of what, and how much
     machine: dict = dataclasses.field(default_factory=dict)  # what it ran on, versions of the peers that are here
     method: dict = dataclasses.field(default_factory=dict)  # by test: rounds, seconds
     absent: dict = dataclasses.field(default_factory=dict)
@@ -66,6 +67,7 @@ class Report:
         self.rows = [row for row in self.rows if row.test not in later] + other.rows
         self.notes += other.notes
         self.failures += other.failures
+        self.disturbed.update(other.disturbed)
         self.machine.update(other.machine)
         self.method.update(other.method)
         self.absent.update(other.absent)
@@ -162,6 +164,9 @@ def print_report(report):
         print(f"- {name}: {version}")
     for name, reason in report.absent.items():
         print(f"- left out: {name} ({reason})")
+    if report.disturbed:
+        each = "; ".join(f"{what} ({how})" for what, how in report.disturbed.items())
+        print(f"- samples taken while others ran: {each}")
     for line in dict.fromkeys(report.failures):
         print(f"- **failed**: {line}")
 
