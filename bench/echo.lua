@@ -1,13 +1,19 @@
--- echo.lua PORT [echo|unix|udp|udp32]: the echo server that everybody would write, a task for each connection;
--- udp and udp32 echo datagrams, one and up to 32 of them in a call.
+-- echo.lua PORT KIND [STYLE]: the server that everybody would write, a task for each connection.
+--   KIND   echo, sink (reads and drops), lines (reads lines and drops them), unix (echo over Unix streams),
+--          udp, udp32: datagrams echoed, one and up to 32 of them in a call
+--   STYLE  buffer: through one Buffer for each task; spin: polls instead of sleeping; reuseport: shares its port
 local tcpnet = require "tcpnet"
+
+local port, kind, style = arg[1] or "0", arg[2] or "echo", arg[3]
 
 local function announce(socket)
   print("listening on " .. tostring(socket:local_addr()))
   io.stdout:flush()
 end
 
-local function serve(stream)
+local serve = {}
+
+function serve.echo(stream)
   while true do
     local data = stream:read()
     if not data or not stream:write(data) then
@@ -17,17 +23,47 @@ local function serve(stream)
   stream:close()
 end
 
+function serve.echo_buffer(stream)
+  local buffer = tcpnet.Buffer.new(65536)
+  while stream:read_into(buffer) and stream:write_from(buffer) do -- luacheck: ignore 542
+  end
+  stream:close()
+end
+
+function serve.sink(stream)
+  while stream:read() do -- luacheck: ignore 542
+  end
+  stream:close()
+end
+
+function serve.sink_buffer(stream)
+  local buffer = tcpnet.Buffer.new(65536)
+  while stream:read_into(buffer) do
+    buffer:clear()
+  end
+  stream:close()
+end
+
+function serve.lines(stream)
+  while stream:read_line() do -- luacheck: ignore 542
+  end
+  stream:close()
+end
+
+serve.unix = serve.echo
+
 local function accept_from(listener)
   announce(listener)
+  local body = style == "buffer" and serve[kind .. "_buffer"] or serve[kind]
   for stream in listener:incoming() do
-    tcpnet.spawn(serve, stream)
+    tcpnet.spawn(body, stream)
   end
 end
 
 local servers = {}
 
-function servers.echo(address)
-  local listener = assert(tcpnet.TcpListener.bind(address))
+function servers.tcp(address)
+  local listener = assert(tcpnet.TcpListener.bind(address, { reuseport = style == "reuseport" }))
   assert(listener:set_accept_options { nodelay = true })
   accept_from(listener)
 end
@@ -59,4 +95,7 @@ function servers.udp32(address)
   end
 end
 
-tcpnet.run(servers[arg[2] or "echo"], "127.0.0.1:" .. (arg[1] or 0))
+if style == "spin" then
+  tcpnet.configure { spin = 3600 }
+end
+tcpnet.run(servers[kind] or servers.tcp, "127.0.0.1:" .. port)

@@ -1,19 +1,23 @@
 /* load: the load generator.
  *
- *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] rtt ADDRESS CONNS SIZE SECS
- *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] conn ADDRESS CONNS SIZE SECS
- *   load [-p PID] [-w WARM_SECS] [-n MAX_OPS] dgram ADDRESS COUNT SIZE SECS
- *   load [-p PID] stream ADDRESS SECONDSs|BYTES            "2s", or "1073741824"
- *   load idle ADDRESS N
+ *   load [-p PIDS] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] [-r] rtt ADDRESS CONNS SIZE SECS
+ *   load [-p PIDS] [-w WARM_SECS] [-n MAX_OPS] [-g GAP_US] [-r] conn ADDRESS CONNS SIZE SECS
+ *   load [-p PIDS] [-w WARM_SECS] [-n MAX_OPS] dgram ADDRESS COUNT SIZE SECS
+ *   load [-p PIDS] [-r] stream ADDRESS SECONDSs|BYTES            "2s", or "1073741824"
+ *   load [-p PIDS] [-r] sink ADDRESS CONNS SECS
+ *   load [-r] idle ADDRESS N
  *
  * ADDRESS is 127.x.y.z:PORT or @NAME, a Unix socket in the abstract namespace. dgram keeps COUNT
  * datagrams under way through one UDP socket; one that does not come back is sent again.
  *
+ * sink sends lines of 40 bytes, 64 KiB or so at a time, and expects no answer. With -r every
+ * connection begins with a request of HTTP and a byte in return, for servers that have it so.
+ *
  * It spins instead of sleeping, so that the server never pays for waking it. With -p it reads the
- * server's CPU time while the server rests, before the first request and after the last answer:
- * the scheduler brings that number up to date only when a process stops running. GAP_US passes
- * between an answer and the next request: a server that a tracer slows down then still finds
- * nothing to read and has to wait, as it does at full speed. */
+ * server's CPU time (of all PIDS, with commas between them) while the server rests, before the
+ * first request and after the last answer: the scheduler brings that number up to date only when a
+ * process stops running. GAP_US passes between an answer and the next request: a server that a
+ * tracer slows down then still finds nothing to read and has to wait, as it does at full speed. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -33,6 +37,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { LINE = 40, LINES = 1638 }; /* sink sends so many at a time: 64 KiB but for 16 bytes */
+enum { MAX_SERVERS = 16 };
 enum { BATCH = 512, MAX_SIZE = 65536, CHUNK = 262144, SUB_BITS = 6, BUCKETS = 64 << SUB_BITS };
 enum { MAX_DATAGRAM = 1400, LOST_NS = 200000000 };
 enum { PINNED_CPUS = 2 }; /* the runner pins the server to cpu 0 and this program to cpu 1 */
@@ -73,10 +79,12 @@ static union {
   struct sockaddr_un local;
 } server;
 static socklen_t server_length;
-static int server_pid;
+static int server_pids[MAX_SERVERS];
+static int server_count;
 static double warm_secs = 0.2;
 static uint64_t max_ops = UINT64_MAX;
 static uint64_t gap_ns;
+static bool http;
 static bool redial; /* conn: a new connection for every request */
 static int epoll_fd;
 static struct conn *conns;
@@ -151,12 +159,12 @@ static uint64_t first_number(const char *path) {
   return value;
 }
 
-/* Every thread of the server: a thread pool's work is the server's too. */
-static uint64_t server_cpu_ns(void) {
+/* Every thread of a server: a thread pool's work is the server's too. */
+static uint64_t process_cpu_ns(int pid) {
   char path[64];
   char file[400];
   uint64_t sum = 0;
-  snprintf(path, sizeof path, "/proc/%d/task", server_pid);
+  snprintf(path, sizeof path, "/proc/%d/task", pid);
   DIR *threads = opendir(path);
   if (threads == NULL) {
     die(path);
@@ -168,6 +176,14 @@ static uint64_t server_cpu_ns(void) {
     }
   }
   closedir(threads);
+  return sum;
+}
+
+static uint64_t server_cpu_ns(void) {
+  uint64_t sum = 0;
+  for (int i = 0; i < server_count; i++) {
+    sum += process_cpu_ns(server_pids[i]);
+  }
   return sum;
 }
 
@@ -196,7 +212,7 @@ static struct usage usage_now(void) {
   wait_ns(5000000); /* the server finishes what the last answer left it to do */
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &self);
   usage.self_ns = (uint64_t)self.tv_sec * 1000000000u + (uint64_t)self.tv_nsec;
-  usage.server_ns = server_pid > 0 ? server_cpu_ns() : 0;
+  usage.server_ns = server_cpu_ns();
   usage.machine_ns = machine_cpu_ns();
   usage.wall_ns = now_ns();
   return usage;
@@ -208,7 +224,7 @@ static void print_usage_since(const struct usage *before) {
   double machine_ns = (double)(after.machine_ns - before->machine_ns);
   double self_ns = (double)(after.self_ns - before->self_ns);
   double foreign = (machine_ns - server_ns - self_ns) / (double)(after.wall_ns - before->wall_ns);
-  if (server_pid > 0) {
+  if (server_count > 0) {
     printf(",\"server_cpu_us\":%.1f,\"foreign\":%.3f", server_ns / 1e3, foreign);
   }
 }
@@ -231,6 +247,15 @@ static void bind_next_source(int fd) {
   }
 }
 
+static void greet(int fd) {
+  static const char request[] = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
+  char answer;
+  if (send(fd, request, sizeof request - 1, MSG_NOSIGNAL) != (ssize_t)sizeof request - 1 ||
+      recv(fd, &answer, 1, 0) != 1) {
+    die("greeting");
+  }
+}
+
 /* Blocking: on loopback the handshake is over before connect would sleep. */
 static int dial(void) {
   int on = 1;
@@ -247,19 +272,22 @@ static int dial(void) {
   if (server.any.sa_family == AF_INET) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
+  if (http) {
+    greet(fd);
+  }
   return fd;
 }
 
-static void dial_watched(struct conn *conn) {
-  struct epoll_event event = {.events = EPOLLIN, .data.ptr = conn};
+static void dial_watched(struct conn *conn, uint32_t interest) {
+  struct epoll_event event = {.events = interest, .data.ptr = conn};
   conn->fd = dial();
   if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) < 0) {
     die("epoll_ctl");
   }
 }
 
-static size_t send_some(int fd, size_t length) {
-  ssize_t sent = send(fd, buffer, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+static size_t send_some(int fd, const char *bytes, size_t length) {
+  ssize_t sent = send(fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (sent < 0 && errno != EAGAIN) {
     die("send");
   }
@@ -285,10 +313,10 @@ static void request(struct conn *conn) {
   conn->received = 0;
   conn->started_ns = now_ns();
   if (redial) {
-    dial_watched(conn);
+    dial_watched(conn, EPOLLIN);
   }
   for (size_t sent = 0; sent < size;) {
-    sent += send_some(conn->fd, size - sent);
+    sent += send_some(conn->fd, buffer, size - sent);
   }
   started++;
   active++;
@@ -309,13 +337,13 @@ static void finish(struct conn *conn, bool again) {
   }
 }
 
-static void open_conns(int count) {
+static void open_conns(int count, uint32_t interest) {
   conns = calloc((size_t)count, sizeof *conns);
   if (conns == NULL) {
     die("calloc");
   }
   for (int i = 0; i < count && !redial; i++) {
-    dial_watched(&conns[i]);
+    dial_watched(&conns[i], interest);
   }
 }
 
@@ -475,16 +503,56 @@ static void measure_stream(const char *amount) {
   struct usage before = usage_now();
   uint64_t start_ns = now_ns();
   while (received < limit) {
-    if (timed && limit == UINT64_MAX && now_ns() - start_ns >= (uint64_t)(number * 1e9)) {
+    if (timed && sent > 0 && limit == UINT64_MAX &&
+        now_ns() - start_ns >= (uint64_t)(number * 1e9)) {
       limit = sent; /* and now for the rest of the echo */
     }
     if (sent < limit) {
-      sent += send_some(fd, limit - sent < MAX_SIZE ? (size_t)(limit - sent) : MAX_SIZE);
+      sent += send_some(fd, buffer, limit - sent < MAX_SIZE ? (size_t)(limit - sent) : MAX_SIZE);
     }
     received += received < sent ? receive_some(fd) : 0;
   }
   printf("{\"bytes\":%llu,\"secs\":%.6f", (unsigned long long)received,
          (double)(now_ns() - start_ns) / 1e9);
+  print_usage_since(&before);
+  puts("}");
+}
+
+/* ---- sink ---- */
+
+static void write_lines(void) {
+  memset(buffer, 'x', sizeof buffer);
+  for (size_t i = LINE - 1; i < sizeof buffer; i += LINE) {
+    buffer[i] = '\n';
+  }
+}
+
+/* conn->received is where in a line the connection is. */
+static uint64_t send_lines(uint64_t end_ns) {
+  struct epoll_event events[BATCH];
+  uint64_t bytes = 0;
+  while (now_ns() < end_ns || bytes == 0) {
+    int ready = epoll_wait(epoll_fd, events, BATCH, 0);
+    for (int i = 0; i < ready; i++) {
+      struct conn *conn = events[i].data.ptr;
+      size_t sent = send_some(conn->fd, buffer + conn->received, (size_t)LINES * LINE);
+      conn->received = (conn->received + sent) % LINE;
+      bytes += sent;
+    }
+  }
+  return bytes;
+}
+
+/* What lies in the socket buffers when the time is up, the server reads while it comes to rest. */
+static void measure_sink(int count, double secs) {
+  write_lines();
+  open_conns(count, EPOLLOUT);
+  send_lines(now_ns() + (uint64_t)(warm_secs * 1e9));
+  struct usage before = usage_now();
+  uint64_t start_ns = now_ns();
+  uint64_t bytes = send_lines(start_ns + (uint64_t)(secs * 1e9));
+  double took = (double)(now_ns() - start_ns) / 1e9;
+  printf("{\"bytes\":%llu,\"secs\":%.6f", (unsigned long long)bytes, took);
   print_usage_since(&before);
   puts("}");
 }
@@ -521,11 +589,13 @@ static void hold_idle(int count) {
 /* ---- command line ---- */
 
 static void refuse(void) {
-  fputs("usage: load [-p PID] [-w WARM] [-n OPS] [-g GAP_US] rtt|conn ADDRESS CONNS SIZE SECS\n"
-        "       load [-p PID] [-w WARM] [-n OPS] dgram ADDRESS COUNT SIZE SECS\n"
-        "       load [-p PID] stream ADDRESS SECONDSs|BYTES\n"
-        "       load idle ADDRESS N\n",
-        stderr);
+  fputs(
+      "usage: load [-p PIDS] [-w WARM] [-n OPS] [-g GAP_US] [-r] rtt|conn ADDRESS CONNS SIZE SECS\n"
+      "       load [-p PIDS] [-w WARM] [-n OPS] dgram ADDRESS COUNT SIZE SECS\n"
+      "       load [-p PIDS] [-r] stream ADDRESS SECONDSs|BYTES\n"
+      "       load [-p PIDS] [-w WARM] [-r] sink ADDRESS CONNS SECS\n"
+      "       load [-r] idle ADDRESS N\n",
+      stderr);
   exit(2);
 }
 
@@ -558,11 +628,18 @@ static void set_server(char *address) {
   }
 }
 
+static void set_pids(char *list) {
+  for (char *pid = strtok(list, ","); pid != NULL && server_count < MAX_SERVERS;
+       pid = strtok(NULL, ",")) {
+    server_pids[server_count++] = atoi(pid);
+  }
+}
+
 static int options(int argc, char **argv) {
-  for (int c; (c = getopt(argc, argv, "+p:w:n:g:")) != -1;) {
+  for (int c; (c = getopt(argc, argv, "+p:w:n:g:r")) != -1;) {
     switch (c) {
     case 'p':
-      server_pid = atoi(optarg);
+      set_pids(optarg);
       break;
     case 'w':
       warm_secs = atof(optarg);
@@ -572,6 +649,9 @@ static int options(int argc, char **argv) {
       break;
     case 'g':
       gap_ns = strtoull(optarg, NULL, 10) * 1000;
+      break;
+    case 'r':
+      http = true;
       break;
     default:
       refuse();
@@ -587,7 +667,7 @@ static void requests_main(int arguments, char **args) {
     refuse();
   }
   redial = strcmp(args[0], "conn") == 0;
-  open_conns(count);
+  open_conns(count, EPOLLIN);
   measure_requests(run_conns, count, atof(args[4]));
 }
 
@@ -618,6 +698,8 @@ int main(int argc, char **argv) {
     datagrams_main(count, args);
   } else if (strcmp(args[0], "stream") == 0) {
     measure_stream(args[2]);
+  } else if (strcmp(args[0], "sink") == 0 && count == 4 && atoi(args[2]) > 0) {
+    measure_sink(atoi(args[2]), atof(args[3]));
   } else if (strcmp(args[0], "idle") == 0) {
     hold_idle(atoi(args[2]));
   } else {

@@ -1,7 +1,7 @@
 -- primitives.lua [ROUNDS]: what tasks cost beside plain coroutines doing the same, in CPU time.
 -- Prints one line of JSON for each primitive and round; the two sides take turns.
+-- primitives.lua plain|tasks NAME N: one side of one primitive N times, and nothing else, for callgrind.
 local tcpnet = require "tcpnet"
-local rounds = tonumber(arg[1] or 5)
 local BATCH <const> = 1000
 
 local create, resume, close, yield =
@@ -123,6 +123,21 @@ function tasks.sleep_cancel(n)
   end
 end
 
+-- Deadlines for N coroutines that are all alive are set, and then cancelled; with plain coroutines there is only what
+-- starts and closes them. What a deadline costs is the difference to a spawn and a cancel of as many.
+plain.timers = plain.sleep_cancel
+
+function tasks.timers(n)
+  local all = {}
+  for i = 1, n do
+    all[i] = tcpnet.spawn(tcpnet.timeout, 60 + i % 977 / 1000, tcpnet.park)
+  end
+  tcpnet.yield()
+  for i = 1, n do
+    assert(all[i]:cancel())
+  end
+end
+
 -- A value goes over: by a resume and the yield that waits for it, and by a channel's send and recv.
 function plain.channel(n)
   local receiver = create(function()
@@ -170,13 +185,20 @@ local function measure(name, n, round)
   print(line:format(name, round, plain_ns, task_ns))
 end
 
-for round = 1, rounds do
+if plain[arg[2]] then
+  local side = assert(({ plain = plain, tasks = tasks })[arg[1]])
+  tcpnet.run(side[arg[2]], tonumber(arg[3]))
+  return
+end
+
+for round = 1, tonumber(arg[1] or 5) do
   measure("spawn_finish", 200000, round)
   measure("spawn_join", 200000, round)
   measure("switch", 400000, round)
   measure("sleep_0", 200000, round)
   measure("timeout", 200000, round)
   measure("sleep_cancel", 100000, round)
+  measure("timers", 100000, round)
   measure("channel", 400000, round)
   measure("channel_1", 200000, round)
 end

@@ -1,14 +1,17 @@
-/* raw_echo PORT [echo|sink|reply1|unix|udp|udp32]: the floor that tcpnet is measured against.
+/* raw_echo PORT [echo|sink|reply1|unix|udp|udp32 [spin|reuseport]]: the floor that tcpnet is
+ * measured against.
  *
  * One thread, level-triggered epoll, one recv and one send per message, no state for a connection
  * unless its peer stops reading. On 127.0.0.1; port 0 picks one, and the address is printed. unix
  * is echo in the abstract namespace, under a name that the kernel picks; udp and udp32 echo
- * datagrams, one and up to 32 of them in a system call. */
+ * datagrams, one and up to 32 of them in a system call. With spin it polls and never sleeps; with
+ * reuseport it shares its port. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,6 +38,8 @@ struct rest {
 static int epoll_fd;
 static int listener;
 static enum mode mode;
+static int wait_ms = -1;
+static bool shared_port;
 static char buffer[CHUNK];
 static struct rest *rests[MAX_FD]; /* by descriptor; never touched without back-pressure */
 
@@ -175,6 +180,7 @@ static int open_ip(int type, int port) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   int fd = open_socket(AF_INET, type);
   if ((type == SOCK_STREAM && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) ||
+      (shared_port && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) < 0) ||
       bind(fd, (struct sockaddr *)&address, size) < 0 ||
       getsockname(fd, (struct sockaddr *)&address, &size) < 0) {
     die("bind");
@@ -222,7 +228,7 @@ static void serve_listener(void) {
 static void loop(void) {
   struct epoll_event events[BATCH];
   for (;;) {
-    int count = epoll_wait(epoll_fd, events, BATCH, -1);
+    int count = epoll_wait(epoll_fd, events, BATCH, wait_ms);
     for (int i = 0; i < count; i++) {
       int fd = events[i].data.fd;
       if (fd == listener) {
@@ -257,8 +263,12 @@ static void raise_descriptor_limit(void) {
 
 int main(int argc, char **argv) {
   if (argc < 2) {
-    fputs("usage: raw_echo PORT [echo|sink|reply1|unix|udp|udp32]\n", stderr);
+    fputs("usage: raw_echo PORT [echo|sink|reply1|unix|udp|udp32 [spin|reuseport]]\n", stderr);
     return 2;
+  }
+  if (argc > 3) {
+    wait_ms = strcmp(argv[3], "spin") == 0 ? 0 : -1;
+    shared_port = strcmp(argv[3], "reuseport") == 0;
   }
   mode = mode_of(argc > 2 ? argv[2] : "echo");
   raise_descriptor_limit();
