@@ -17,9 +17,8 @@ static int attempt_sleep(lua_State *L, struct tn_call *call) {
 }
 
 static int attempt_yield(lua_State *L, struct tn_call *call) {
-  (void)L;
-  call->only_yield = true;
-  return call->resumed ? 0 : TN_EAGAIN;
+  (void)L, (void)call;
+  return 0;
 }
 
 const struct tn_method tn_clock_methods[] = {
@@ -29,7 +28,7 @@ const struct tn_method tn_clock_methods[] = {
      .flags = TN_OWN_TIMEOUT,
      .prepare = prepare_sleep,
      .attempt = attempt_sleep},
-    {.name = "yield", .slots = 1, .attempt = attempt_yield},
+    {.name = "yield", .slots = 1, .flags = TN_YIELDS, .attempt = attempt_yield},
     {0},
 };
 

@@ -338,17 +338,17 @@ static int attempt_buffered(lua_State *L, struct tn_call *call) {
 
 /* clang-format off */
 const struct tn_method tn_input_methods[] = {
-  {.name = "read",         .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_HAS_TRY,
+  {.name = "read",         .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES | TN_HAS_TRY,
    .prepare = prepare_read, .attempt = attempt_read},
   {.name = "read_exact",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
    .prepare = prepare_read_exact, .attempt = attempt_read_exact, .extras = extras_read_exact},
-  {.name = "read_to_end",  .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
+  {.name = "read_to_end",  .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_NEEDS_BYTES,
    .prepare = prepare_read_to_end, .attempt = attempt_read_to_end},
-  {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS,
+  {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS | TN_NEEDS_BYTES,
    .prepare = prepare_read_line, .attempt = attempt_read_line},
-  {.name = "read_until",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS,
+  {.name = "read_until",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS | TN_NEEDS_BYTES,
    .prepare = prepare_read_until, .attempt = attempt_read_until},
-  {.name = "read_into",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 3, .flags = TN_READS | TN_HAS_TRY,
+  {.name = "read_into",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 3, .flags = TN_READS | TN_NEEDS_BYTES | TN_HAS_TRY,
    .prepare = prepare_read_into, .attempt = attempt_read_into},
   {.name = "read_vectored", .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_ONLY_TRY,
    .prepare = prepare_read_vectored, .attempt = attempt_read_vectored},

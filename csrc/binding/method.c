@@ -19,7 +19,8 @@ static const struct bound *bound_of(lua_State *L) {
 }
 
 static struct tn_call begin(const struct bound *bound, struct tn_waiter *waiter, void *self) {
-  return (struct tn_call){.rt = bound->rt, .method = bound->method, .waiter = waiter, .self = self};
+  return (struct tn_call){
+      .bound = bound, .rt = bound->rt, .method = bound->method, .waiter = waiter, .self = self};
 }
 
 static void *receiver(lua_State *L, const struct tn_method *method) {
@@ -102,6 +103,10 @@ static int attempt(lua_State *L, struct tn_call *call) {
       call->queue = &source->writing.queue;
       return TN_EAGAIN;
     }
+    if ((method->flags & TN_NEEDS_BYTES) && source->input.length == 0 &&
+        (source->drained & source->armed & TN_READABLE)) {
+      return TN_EAGAIN;
+    }
   }
   return method->attempt(L, call);
 }
@@ -138,7 +143,7 @@ static int wait(lua_State *L, struct tn_call *call) {
   struct tn_runtime *rt = call->rt;
   struct tn_waiter *waiter = call->waiter;
   const struct tn_method *method = call->method;
-  if (!call->resumed || call->progressed) {
+  if (!call->only_yield && (!call->resumed || call->progressed)) {
     waiter->operation_ns = timeout_of(L, call);
   }
   struct tn_source *source = call->wait_source ? call->wait_source : call->source;
@@ -169,8 +174,8 @@ static int wait(lua_State *L, struct tn_call *call) {
       tn_claim_take(&call->source->writing, waiter);
     }
   }
-  call->top = lua_gettop(L);
-  tn_task_suspend(L, rt, waiter, (lua_KContext)call->top, resume);
+  call->top = waiter->top = lua_gettop(L);
+  tn_task_suspend(L, rt, waiter, (lua_KContext)call->bound, resume);
   return 0;
 }
 
@@ -204,43 +209,45 @@ static int advance(lua_State *L, struct tn_call *call) {
     if (status < 0) {
       return fail(L, call, status);
     }
-    *call = (struct tn_call){.rt = call->rt,
-                             .method = call->method,
-                             .waiter = call->waiter,
-                             .self = call->self,
-                             .resumed = true,
-                             .top = call->top};
+    int top = call->top;
+    *call = begin(call->bound, call->waiter, call->self);
+    call->resumed = true;
+    call->top = top;
   }
 }
 
 static int resume(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  const struct bound *bound = bound_of(L);
+  const struct bound *bound = (const struct bound *)context;
   struct tn_call call = begin(bound, tn_task_resumed(L, bound->rt), receiver(L, bound->method));
   call.resumed = true;
-  call.top = (int)context;
+  call.top = call.waiter->top;
   return advance(L, &call);
 }
 
 /* The same after giving way before the first attempt. */
 static int start(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  (void)context;
-  const struct bound *bound = bound_of(L);
+  const struct bound *bound = (const struct bound *)context;
   struct tn_runtime *rt = bound->rt;
   struct tn_waiter *waiter = rt->current ? tn_task_resumed(L, rt) : &rt->blocking;
   struct tn_call call = begin(bound, waiter, receiver(L, bound->method));
   return advance(L, &call);
 }
 
-/* Too many operations in a row: everybody else first. */
-static int give_way(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter) {
+/* Everybody else first. */
+static int give_way(lua_State *L, const struct bound *bound, struct tn_waiter *waiter) {
+  struct tn_runtime *rt = bound->rt;
+  int status = tn_task_limit(waiter, 0);
   rt->budget = TN_BUDGET;
-  if (tn_task_limit(waiter, 0) == 0) {
+  if (status == 0) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
-    tn_task_suspend(L, rt, waiter, 0, start);
+    tn_task_suspend(L, rt, waiter, (lua_KContext)bound, start);
+  } else if (bound->method->flags & TN_YIELDS) {
+    struct tn_call call = begin(bound, waiter, NULL);
+    return fail(L, &call, status);
   }
-  return start(L, LUA_OK, 0);
+  return start(L, LUA_OK, (lua_KContext)bound);
 }
 
 static inline void *check_receiver(lua_State *L, const struct tn_method *method) {
@@ -316,8 +323,8 @@ static int call_method(lua_State *L) {
     if (waiter->claims) { /* of an operation that ended in a Lua error */
       tn_claims_release(rt->reactor, waiter);
     }
-    if (--rt->budget < 0) {
-      return give_way(L, rt, waiter);
+    if (--rt->budget < 0 || (method->flags & TN_YIELDS)) { /* too many operations in a row */
+      return give_way(L, bound, waiter);
     }
   }
   struct tn_call call = begin(bound, waiter, self);

@@ -19,9 +19,11 @@ enum tn_method_flags {
   TN_HAS_TRY = 4,  /* there is a try_ form */
   TN_ONLY_TRY = 8, /* there is no other */
   TN_NEVER_WAITS = 16,
-  TN_OWN_TIMEOUT = 32, /* running out of time is for the attempt to judge */
-  TN_NAMES = 256,      /* an address that is no SocketAddr is for a Lua function to look up */
-  TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
+  TN_OWN_TIMEOUT = 32,   /* running out of time is for the attempt to judge */
+  TN_NAMES = 256,        /* an address that is no SocketAddr is for a Lua function to look up */
+  TN_PRIVATE = 64,       /* not in the class: for the library's Lua files */
+  TN_YIELDS = 512,       /* gives way before it does anything */
+  TN_NEEDS_BYTES = 1024, /* can do nothing while there are none */
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
 };
 
@@ -32,6 +34,7 @@ struct tn_method;
 
 /* One attempt of one call. */
 struct tn_call {
+  const void *bound; /* method.c's */
   struct tn_runtime *rt;
   const struct tn_method *method;
   struct tn_waiter *waiter; /* NULL: not allowed to wait */

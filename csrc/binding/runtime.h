@@ -18,6 +18,7 @@ enum {
 struct tn_runtime {
   struct tn_header header;
   struct tn_reactor *reactor; /* NULL once the state closes */
+  const volatile unsigned char *fork_mark;
   lua_State *main;
   struct tn_task *current;
   struct tn_waiter blocking; /* whoever waits outside every task */

@@ -102,7 +102,7 @@ static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char 
   return NULL;
 }
 
-struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt, const char *operation) {
+struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, const char *operation) {
   tn_runtime_check(L, rt, operation);
   struct tn_task *task = rt->current;
   if (task) {
@@ -317,7 +317,8 @@ void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *tas
   lua_remove(L, -2);
 }
 
-/* The task at `self` gets a thread, with the function and its arguments on top, which are popped. */
+/* The task at `self` gets a thread, with the function and its arguments on top, which are popped.
+ */
 static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) {
   struct tn_task *task = lua_touserdata(L, self);
   lua_State *thread = tn_thread_take(L, rt);

@@ -50,13 +50,24 @@ static inline lua_State *tn_task_innermost(const struct tn_task *task) {
   return task->depth > 0 ? task->nest[task->depth - 1].thread : task->thread;
 }
 
-/* Raises where nothing of this runtime may be used: its state closes, or the process is a fork. */
+/* Its state closes, or the process is a fork: nothing of this runtime may be used. */
+static inline bool tn_runtime_gone(const struct tn_runtime *rt) {
+  return !rt->reactor || *rt->fork_mark == 0;
+}
+/* Raises where that is so. */
 void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation);
 
 /* --- waiting: what method.c is made of --- */
 
 /* Who would wait here: the running task, or a blocking caller. Raises where nobody can. */
-struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt, const char *operation);
+struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, const char *operation);
+static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt,
+                                              const char *operation) {
+  struct tn_task *task = rt->current;
+  return task && !tn_runtime_gone(rt) && tn_task_innermost(task) == L && lua_isyieldable(L)
+             ? &task->waiter
+             : tn_task_enter_slowly(L, rt, operation);
+}
 /* The same after a wait: raises where somebody else resumed the coroutine. */
 struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt);
 /* Settles until when the waiter may wait. TN_CANCELED: not at all, its variables are closing. */

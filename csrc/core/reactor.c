@@ -429,6 +429,10 @@ void tn_reactor_free(struct tn_reactor *reactor) {
   }
 }
 
+const volatile unsigned char *tn_reactor_fork_mark(const struct tn_reactor *reactor) {
+  return reactor->fork_mark;
+}
+
 bool tn_reactor_forked(const struct tn_reactor *reactor) {
   return *reactor->fork_mark == 0;
 }

@@ -34,6 +34,8 @@ void tn_reactor_free(struct tn_reactor *reactor);
 
 /* Made in another process: nothing of it may be used here. */
 bool tn_reactor_forked(const struct tn_reactor *reactor);
+/* 0 in such a process; for who asks often. */
+const volatile unsigned char *tn_reactor_fork_mark(const struct tn_reactor *reactor);
 struct tn_metrics *tn_reactor_metrics(struct tn_reactor *reactor);
 /* Waiters woken so far; and the clock as of the last turn, which costs no system call. */
 uint64_t tn_reactor_wakes(const struct tn_reactor *reactor);

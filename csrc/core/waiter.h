@@ -40,6 +40,7 @@ struct tn_waiter {
   uint64_t operation_ns;   /* the same for the whole operation, which may wait several times */
   uint32_t timer;          /* its place in the reactor's heap, from 1; 0: none */
   int reason;              /* 0, or the status that ended the wait */
+  int top;                 /* of the operation's Lua stack; nothing of core's */
   uint8_t interest;        /* what of a source it waits for, bits of enum tn_ready */
   bool parked;
   bool external; /* something outside the program can wake it */
