@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "binding/buffer.h"
+#include "core/datagrams.h"
 
 enum { CHUNK = 64, MANY_MAX = 1024 };
 
@@ -111,19 +112,20 @@ static int prepare_send_many(lua_State *L, struct tn_runtime *rt) {
 static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_Integer count) {
   struct item items[CHUNK];
   struct tn_message messages[CHUNK];
-  size_t lengths[CHUNK];
+  struct tn_slice slices[CHUNK];
   int chunk = (int)(count - sent < CHUNK ? count - sent : CHUNK);
   struct keys keys = push_keys(L);
   for (int i = 0; i < chunk; i++) {
     check_item(L, &keys, sent + i + 1, &items[i]);
-    messages[i] = (struct tn_message){.slices = &items[i].bytes, .count = 1};
+    slices[i] = items[i].bytes;
+    messages[i] = (struct tn_message){.slices = &slices[i], .count = 1};
     if (items[i].address) {
       messages[i].address = (struct sockaddr *)&items[i].address->any;
       messages[i].address_length = items[i].address->length;
     }
   }
   lua_settop(L, 3);
-  return tn_source_send_messages(call->source, messages, chunk, lengths);
+  return tn_datagrams_send(call->source, messages, chunk);
 }
 
 static int attempt_send_many(lua_State *L, struct tn_call *call) {
@@ -185,16 +187,16 @@ static int receive_chunk(struct tn_call *call, char *own, struct arrived *arrive
   return tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
 }
 
+/* The bytes first: others may take their place as soon as Lua collects. */
 static void push_datagram(lua_State *L, struct tn_call *call, const struct keys *keys,
-                          struct arrived *arrived, int i) {
-  size_t max = arrived->slices[i].length;
-  size_t length = arrived->lengths[i];
-  struct tn_address *address = &arrived->addresses[i];
+                          const char *bytes, size_t length, size_t max,
+                          struct tn_address *address) {
+  lua_pushlstring(L, bytes, length < max ? length : max);
   lua_createtable(L, 0, length > max ? 3 : 2);
+  lua_insert(L, -2);
   lua_pushvalue(L, keys->data);
-  lua_pushlstring(L, arrived->slices[i].base, length < max ? length : max);
+  lua_insert(L, -2);
   lua_rawset(L, -3);
-  address->length = arrived->messages[i].address_length;
   if (address->length == 0 && kind_of(L) == TN_UNIX_DATAGRAM) { /* the sender has no name */
     tn_address_parse_local("", 0, address);
   }
@@ -209,12 +211,48 @@ static void push_datagram(lua_State *L, struct tn_call *call, const struct keys 
   }
 }
 
+/* The same where datagrams come joined. */
+static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t max) {
+  const struct tn_object *object = call->self;
+  struct tn_source *source = call->source;
+  struct tn_datagram datagram;
+  struct keys keys = push_keys(L);
+  int status = 0;
+  int total = 0;
+  for (bool more = true; total < wanted && object->source == source;) {
+    if (tn_datagrams_first(source, &datagram)) {
+      tn_datagrams_take(source);
+      if (total == 0) {
+        lua_createtable(L, wanted < CHUNK ? wanted : CHUNK, 0);
+      }
+      push_datagram(L, call, &keys, datagram.bytes, datagram.length, max, &datagram.from);
+      lua_rawseti(L, -2, ++total);
+    } else if (more) {
+      status = tn_datagrams_receive(source, wanted - total);
+      more = status == wanted - total || status == TN_DATAGRAMS_MAX;
+    } else {
+      break;
+    }
+  }
+  if (total == 0) {
+    lua_settop(L, 3);
+    return status;
+  }
+  if (status < 0 && status != TN_EAGAIN && status != TN_ENOMEM && object->source == source) {
+    source->owed = status; /* a failure is told to the next call */
+  }
+  return 1;
+}
+
 static int attempt_recv_many(lua_State *L, struct tn_call *call) {
   struct arrived arrived;
   int wanted = (int)lua_tointeger(L, 2);
   size_t max = (size_t)lua_tointeger(L, 3);
   int total = 0;
   char *own = NULL;
+  if (tn_datagrams_joined(call->source)) {
+    return receive_joined(L, call, wanted, max);
+  }
   struct keys keys = push_keys(L);
   if (lua_gc(L, LUA_GCCOUNT) < 0) { /* a finalizer: others' datagrams may be on their way to Lua */
     own = lua_newuserdatauv(L, (size_t)(wanted < CHUNK ? wanted : CHUNK) * TN_BATCH_STRIDE, 0);
@@ -234,7 +272,9 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
       lua_createtable(L, came, 0);
     }
     for (int i = 0; i < came; i++) {
-      push_datagram(L, call, &keys, &arrived, i);
+      arrived.addresses[i].length = arrived.messages[i].address_length;
+      push_datagram(L, call, &keys, arrived.slices[i].base, arrived.lengths[i], max,
+                    &arrived.addresses[i]);
       lua_rawseti(L, -2, total + i + 1);
     }
   }

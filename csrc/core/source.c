@@ -5,6 +5,7 @@
  * what nobody fetched, is reported again. */
 #include "core/source.h"
 
+#include "core/datagrams.h"
 #include "core/option.h"
 #include "core/reactor_private.h"
 #include "core/splice.h"
@@ -183,6 +184,8 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   tn_splice_drop(source);
   tn_rights_free(source->rights);
   source->rights = NULL;
+  tn_datagrams_free(source->datagrams);
+  source->datagrams = NULL;
   tn_option_values_free(source->accept_options);
   source->accept_options = NULL;
   if (source->stash != TN_NO_FD) {

@@ -45,6 +45,8 @@ struct tn_source {
   struct tn_claim writing;
   struct tn_bytes input;
   struct tn_rights *rights;     /* NULL until one came */
+  struct tn_datagrams *datagrams; /* that came joined (core/datagrams.h); NULL without any */
+  uint8_t cuts, joins;            /* what is known of it doing so */
   struct tn_splice *splice;     /* a copy's pipe, NULL without one */
   bool no_splice;               /* it was tried, and cannot be done */
   struct tn_selector *selector; /* its own, of a Poll, or the one that it is registered with */
