@@ -221,7 +221,8 @@ bool tn_datagrams_first(const struct tn_source *source, struct tn_datagram *data
   size_t left = slot->length - all->offset;
   datagram->bytes = all->memory + (size_t)all->first * TN_BATCH_STRIDE + all->offset;
   datagram->length = left < slot->segment ? left : slot->segment;
-  datagram->from = slot->from;
+  datagram->from.length = slot->from.length;
+  memcpy(&datagram->from.storage, &slot->from.storage, slot->from.length);
   return true;
 }
 
