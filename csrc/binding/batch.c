@@ -303,8 +303,9 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
       lua_createtable(L, came, 0);
     }
     for (int i = 0; i < came; i++) {
-      struct tn_datagram datagram = {
-          arrived.slices[i].base, arrived.lengths[i], {.length = arrived.messages[i].address_length}};
+      struct tn_datagram datagram = {arrived.slices[i].base,
+                                     arrived.lengths[i],
+                                     {.length = arrived.messages[i].address_length}};
       memcpy(&datagram.from.storage, &arrived.addresses[i].storage, datagram.from.length);
       lua_createtable(L, 0, 2);
       fill_item(L, call, &list, &datagram, max);

@@ -232,8 +232,7 @@ static ptrdiff_t receive(struct tn_source *source, struct tn_message *message, i
     return (ptrdiff_t)total;
   }
   bool whole = plain && !tn_source_is_stream(source);
-  if (whole && tn_datagrams_joined(source) &&
-      (!message->control || tn_datagrams_kept(source))) {
+  if (whole && tn_datagrams_joined(source) && (!message->control || tn_datagrams_kept(source))) {
     ptrdiff_t length = receive_kept(source, message, flags);
     if (length != TN_EAGAIN || !source->read_shut) {
       return length;

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = TN_DATAGRAMS_MAX, CONTROL_ROOM = 320 /* gro_size is the last of all that the options ask for */ };
+enum {
+  SLOTS = TN_DATAGRAMS_MAX,
+  CONTROL_ROOM = 320 /* gro_size is the last of all that the options ask for */
+};
 enum { MESSAGES = 64, SEGMENTS = 64, RUN_BYTES = 65507 }; /* what every kernel takes as one */
 
 /* A message as it came. */
@@ -30,8 +33,7 @@ enum { UNKNOWN, OFF, ON, REFUSED };
 static bool option_is_set(const struct tn_source *source, int level, int number, bool otherwise) {
   int value[4] = {0};
   socklen_t length = sizeof value;
-  if (number == TN_ABSENT ||
-      tn_socket_get_option(source->fd, level, number, value, &length) < 0) {
+  if (number == TN_ABSENT || tn_socket_get_option(source->fd, level, number, value, &length) < 0) {
     return otherwise;
   }
   return value[0] != 0;
@@ -114,8 +116,7 @@ static void join(struct runs *runs, const struct tn_message *messages, int count
 
 /* A segment larger than the device's MTU, a device or a kernel that cannot. */
 static bool is_refusal(int status) {
-  return status == -EINVAL || status == -EMSGSIZE || status == -EIO || status == -ENOTSUP ||
-         status == -EOPNOTSUPP;
+  return status == -EINVAL || status == -EMSGSIZE || status == -EIO || status == -EOPNOTSUPP;
 }
 
 int tn_datagrams_send(struct tn_source *source, struct tn_message *messages, int count) {
@@ -130,10 +131,11 @@ int tn_datagrams_send(struct tn_source *source, struct tn_message *messages, int
     return tn_source_send_messages(source, messages, count, lengths);
   }
   /* what is left of an earlier datagram must not be taken for a refusal */
-  int status = runs.lengths[0] > 1 ? tn_source_take_error(source) : 0;
-  status = status < 0 ? status
-                      : tn_source_send_messages(source, runs.messages, runs.count, lengths);
-  if (status < 0 && runs.lengths[0] > 1 && is_refusal(status)) {
+  bool cut = runs.count > 0 && runs.lengths[0] > 1;
+  int status = cut ? tn_source_take_error(source) : 0;
+  status =
+      status < 0 ? status : tn_source_send_messages(source, runs.messages, runs.count, lengths);
+  if (status < 0 && cut && is_refusal(status)) {
     status = tn_source_send_messages(source, messages, count, lengths);
     source->cuts = status > 0 ? REFUSED : source->cuts;
     return status;
