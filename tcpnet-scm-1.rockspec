@@ -36,6 +36,7 @@ build = {
         "csrc/binding/argument.c",
         "csrc/binding/batch.c",
         "csrc/binding/buffer.c",
+        "csrc/binding/channel.c",
         "csrc/binding/child.c",
         "csrc/binding/class.c",
         "csrc/binding/clock.c",
