@@ -363,7 +363,7 @@ static void open_datagrams(int count) {
   if (datagram_fd < 0 || connect(datagram_fd, &server.any, server_length) < 0) {
     die("connect");
   }
-  setsockopt(datagram_fd, SOL_UDP, UDP_GRO, &on, sizeof on); /* what an old kernel cannot, it does not */
+  setsockopt(datagram_fd, SOL_UDP, UDP_GRO, &on, sizeof on); /* an old kernel does without */
   for (int i = 0; i < RECEIVES; i++) {
     in[i] = (struct iovec){incoming[i], sizeof incoming[i]};
     receiving[i].msg_hdr = (struct msghdr){.msg_iov = &in[i], .msg_iovlen = 1};

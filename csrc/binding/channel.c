@@ -9,7 +9,6 @@
 #include "binding/error.h"
 
 #include <stddef.h>
-#include <string.h>
 
 struct channel {
   size_t head, count, size; /* of the ring: first message, messages, places */
@@ -421,9 +420,7 @@ static int receiver_gc(lua_State *L) {
 int tn_channel_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   lua_Integer capacity = luaL_optinteger(L, 1, 0);
-  struct end origin = {.channel = lua_newuserdatauv(L, sizeof(struct channel), 0)};
-  struct channel *channel = origin.channel;
-  memset(channel, 0, sizeof *channel);
+  struct channel *channel = lua_newuserdatauv(L, sizeof *channel, 0);
   *channel = (struct channel){.bounded = capacity > 0, .room = capacity, .senders = 1};
   struct end *sender =
       tn_new(L, rt, capacity > 0 ? TN_SENDER : TN_UNBOUNDED_SENDER, sizeof *sender, USER_VALUES);

@@ -1,4 +1,4 @@
--- channel and unbounded: messages from many senders, each to one receiver, in order (Tokio's mpsc). What they do is in C.
+-- channel and unbounded: messages from many senders, each to one receiver, in order (Tokio's mpsc). The rest is in C.
 local check = require "tcpnet.check"
 local core = require "tcpnet.core"
 
