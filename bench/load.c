@@ -8,7 +8,9 @@
  *   load [-r] idle ADDRESS N
  *
  * ADDRESS is 127.x.y.z:PORT or @NAME, a Unix socket in the abstract namespace. dgram keeps COUNT
- * datagrams under way through one UDP socket; one that does not come back is sent again.
+ * datagrams under way through one UDP socket; one that does not come back is sent again. It takes
+ * joined datagrams (UDP_GRO): a server that has the kernel cut them is not to pay for the cutting,
+ * which is a network card's, but on loopback falls to whoever sends.
  *
  * sink sends lines of 40 bytes, 64 KiB or so at a time, and expects no answer. With -r every
  * connection begins with a request of HTTP and a byte in return, for servers that have it so.
@@ -24,6 +26,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,7 +43,7 @@
 enum { LINE = 40, LINES = 1638 }; /* sink sends so many at a time: 64 KiB but for 16 bytes */
 enum { MAX_SERVERS = 16 };
 enum { BATCH = 512, MAX_SIZE = 65536, CHUNK = 262144, SUB_BITS = 6, BUCKETS = 64 << SUB_BITS };
-enum { MAX_DATAGRAM = 1400, LOST_NS = 200000000 };
+enum { MAX_DATAGRAM = 1400, LOST_NS = 200000000, JOINED_MAX = 65536, RECEIVES = 64 };
 enum { PINNED_CPUS = 2 }; /* the runner pins the server to cpu 0 and this program to cpu 1 */
 
 struct conn {
@@ -373,19 +376,27 @@ static struct slot slots[BATCH];
 static struct datagram outgoing[BATCH]; /* by slot */
 static struct mmsghdr sending[BATCH];
 static unsigned sending_count;
-static struct datagram incoming[BATCH];
-static struct mmsghdr receiving[BATCH];
+static char incoming[RECEIVES][JOINED_MAX];
+static struct mmsghdr receiving[RECEIVES];
+static union {
+  char bytes[CMSG_SPACE(sizeof(int))];
+  struct cmsghdr header;
+} joining[RECEIVES]; /* by received message: of how many bytes each datagram in it is */
 
 static void open_datagrams(int count) {
   static struct iovec out[BATCH];
-  static struct iovec in[BATCH];
+  static struct iovec in[RECEIVES];
+  int on = 1;
   datagram_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (datagram_fd < 0 || connect(datagram_fd, &server.any, server_length) < 0) {
     die("connect");
   }
-  for (int i = 0; i < count; i++) {
-    in[i] = (struct iovec){&incoming[i], sizeof incoming[i]};
+  setsockopt(datagram_fd, SOL_UDP, UDP_GRO, &on, sizeof on); /* an old kernel does without */
+  for (int i = 0; i < RECEIVES; i++) {
+    in[i] = (struct iovec){incoming[i], sizeof incoming[i]};
     receiving[i].msg_hdr = (struct msghdr){.msg_iov = &in[i], .msg_iovlen = 1};
+  }
+  for (int i = 0; i < count; i++) {
     sending[i].msg_hdr = (struct msghdr){.msg_iov = &out[i], .msg_iovlen = 1};
   }
 }
@@ -409,9 +420,29 @@ static void flush_posted(void) {
   sending_count = 0;
 }
 
+/* How many messages came; negative where none did. */
+static int receive_datagrams(void) {
+  for (int i = 0; i < RECEIVES; i++) {
+    struct msghdr *header = &receiving[i].msg_hdr;
+    header->msg_control = &joining[i];
+    header->msg_controllen = sizeof joining[i];
+  }
+  return recvmmsg(datagram_fd, receiving, RECEIVES, MSG_DONTWAIT, NULL);
+}
+
+/* Of how many bytes the datagrams in that message are. */
+static size_t segment_of(const struct mmsghdr *message) {
+  int segment = 0;
+  const struct cmsghdr *header = CMSG_FIRSTHDR(&message->msg_hdr);
+  if (header != NULL && header->cmsg_level == SOL_UDP && header->cmsg_type == UDP_GRO) {
+    memcpy(&segment, CMSG_DATA(header), sizeof segment);
+  }
+  return segment > 0 ? (size_t)segment : message->msg_len;
+}
+
 /* Its slot, where it answers what was sent last from there; NULL: it came too late. */
-static struct slot *slot_of(const struct mmsghdr *message, const struct stamp *stamp, int count) {
-  if (message->msg_len != size || stamp->slot >= (uint32_t)count) {
+static struct slot *slot_of(size_t length, const struct stamp *stamp, int count) {
+  if (length != size || stamp->slot >= (uint32_t)count) {
     fputs("load: a datagram came back changed\n", stderr);
     exit(1);
   }
@@ -428,6 +459,24 @@ static void post_lost_again(int count, uint64_t now) {
   }
 }
 
+/* What a datagram that came back at that time is good for. */
+static void take_datagram(const struct stamp *stamp, size_t length, int count, uint64_t now,
+                          bool again) {
+  struct slot *slot = slot_of(length, stamp, count);
+  if (slot == NULL) {
+    return;
+  }
+  latencies[bucket_of(now - slot->sent_ns)]++;
+  ops++;
+  if (again && started < max_ops) {
+    started++;
+    post(stamp->slot, now);
+  } else {
+    slot->waiting = false;
+    active--;
+  }
+}
+
 static void run_datagrams(int count, uint64_t end_ns) {
   uint64_t look_ns = 0;
   for (int i = 0; i < count; i++) {
@@ -437,24 +486,18 @@ static void run_datagrams(int count, uint64_t end_ns) {
   }
   flush_posted();
   while (active > 0) {
-    int came = recvmmsg(datagram_fd, receiving, (unsigned)count, MSG_DONTWAIT, NULL);
+    int came = receive_datagrams();
     uint64_t now = now_ns();
     if (came < 0 && errno != EAGAIN) {
       die("recvmmsg");
     }
     for (int i = 0; i < came; i++) {
-      struct slot *slot = slot_of(&receiving[i], &incoming[i].stamp, count);
-      if (slot == NULL) {
-        continue;
-      }
-      latencies[bucket_of(now - slot->sent_ns)]++;
-      ops++;
-      if (now < end_ns && started < max_ops) {
-        started++;
-        post(incoming[i].stamp.slot, now);
-      } else {
-        slot->waiting = false;
-        active--;
+      size_t segment = segment_of(&receiving[i]);
+      for (size_t at = 0; at + sizeof(struct stamp) <= receiving[i].msg_len; at += segment) {
+        struct stamp stamp;
+        size_t left = receiving[i].msg_len - at;
+        memcpy(&stamp, incoming[i] + at, sizeof stamp);
+        take_datagram(&stamp, left < segment ? left : segment, count, now, now < end_ns);
       }
     }
     if (now >= look_ns) {

@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <netinet/udp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 enum { BATCH = 256, CHUNK = 65536, MAX_FD = 1 << 20, MANY = 32 };
+enum { RUN_BYTES = 65507 };
 enum { STRIDE = CHUNK + 320 }; /* not the same lines of the CPU's cache for all */
 
 enum mode { ECHO, SINK, REPLY1, UNIX, UDP, UDP32, MODES };
@@ -137,6 +139,33 @@ static void serve_datagrams(void) {
   }
 }
 
+/* The first of the messages and those of its size for its peer that follow, as one that the kernel
+ * cuts: how many. */
+static int send_run(struct mmsghdr *messages, int count) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(uint16_t))];
+    struct cmsghdr header;
+  } control;
+  struct msghdr *first = &messages->msg_hdr;
+  uint16_t size = (uint16_t)first->msg_iov->iov_len;
+  int length = 1;
+  while (length < count && messages[length].msg_len == size && size > 0 &&
+         (length + 1) * size <= RUN_BYTES &&
+         memcmp(first->msg_name, messages[length].msg_hdr.msg_name, first->msg_namelen) == 0) {
+    length++;
+  }
+  if (length > 1) {
+    control.header = (struct cmsghdr){
+        .cmsg_len = CMSG_LEN(sizeof size), .cmsg_level = SOL_UDP, .cmsg_type = UDP_SEGMENT};
+    memcpy(CMSG_DATA(&control.header), &size, sizeof size);
+    first->msg_iovlen = (size_t)length;
+    first->msg_control = &control;
+    first->msg_controllen = sizeof control;
+  }
+  sendmsg(listener, first, 0);
+  return length;
+}
+
 static void serve_batches(void) {
   static char memory[MANY * STRIDE];
   static struct sockaddr_in peers[MANY];
@@ -157,8 +186,8 @@ static void serve_batches(void) {
     for (int i = 0; i < count; i++) {
       slices[i].iov_len = messages[i].msg_len;
     }
-    for (int sent = 0, now = 1; sent < count && now > 0; sent += now) {
-      now = sendmmsg(listener, messages + sent, (unsigned)(count - sent), 0);
+    for (int sent = 0; sent < count;) {
+      sent += send_run(messages + sent, count - sent);
     }
   }
 }

@@ -1,64 +1,13 @@
 -- The locks of tcpnet.sync: Semaphore, Mutex, Barrier, Notify.
-local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
 local reports = require "spec.support.reports"
+local steps = require "spec.support.steps"
+local tcpnet = require "tcpnet"
 
 local sync = tcpnet.sync
-
-local function nothing() end
-
-local function closer(fn)
-  return setmetatable({}, { __close = fn })
-end
-
--- Lets every task that is ready run.
-local function settle()
-  for _ = 1, 4 do
-    tcpnet.spawn(nothing):join()
-  end
-end
-
--- Runs the test as a task, and raises what it raised unchanged.
-local function in_task(fn)
-  return function()
-    local results = table.pack(tcpnet.spawn(fn):join(30))
-    if not results[1] then
-      error(results[2], 0)
-    end
-  end
-end
-
--- it, in a task and outside every task.
-local function it_both(name, fn)
-  it(name, in_task(fn))
-  it(name .. ", outside tasks too", fn)
-end
-
--- A task that has come to a wait in fn(...).
-local function waiting(fn, ...)
-  local task = tcpnet.spawn(fn, ...)
-  settle()
-  assert.equal("waiting", task:status())
-  return task
-end
-
--- What a task returned; it must have ended, or end soon.
-local function result(task)
-  local results = table.pack(task:join(10))
-  assert.is_true(results[1], tostring(results[2]))
-  return table.unpack(results, 2, results.n)
-end
-
-local function is_closed(message, value, err)
-  assert.is_nil(value)
-  assert.equal("CLOSED", err and err.code)
-  assert.equal(message, err.message)
-end
-
-local function is_again(value, err)
-  assert.is_nil(value)
-  assert.equal("EAGAIN", err and err.code)
-end
+local closer, settle, in_task, waiting, result, is_closed, is_again =
+  steps.closer, steps.settle, steps.in_task, steps.waiting, steps.result, steps.is_closed, steps.is_again
+local it_both = steps.both(it)
 
 -- Calls fn with a full collection at the moment when the operation in it has found that it must wait: whatever a
 -- collected guard gives back just then must not be missed.

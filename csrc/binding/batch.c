@@ -3,6 +3,9 @@
 
 #include "binding/address.h"
 #include "binding/buffer.h"
+#include "core/datagrams.h"
+
+#include <string.h>
 
 enum { CHUNK = 64, MANY_MAX = 1024 };
 
@@ -111,19 +114,20 @@ static int prepare_send_many(lua_State *L, struct tn_runtime *rt) {
 static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_Integer count) {
   struct item items[CHUNK];
   struct tn_message messages[CHUNK];
-  size_t lengths[CHUNK];
+  struct tn_slice slices[CHUNK];
   int chunk = (int)(count - sent < CHUNK ? count - sent : CHUNK);
   struct keys keys = push_keys(L);
   for (int i = 0; i < chunk; i++) {
     check_item(L, &keys, sent + i + 1, &items[i]);
-    messages[i] = (struct tn_message){.slices = &items[i].bytes, .count = 1};
+    slices[i] = items[i].bytes;
+    messages[i] = (struct tn_message){.slices = &slices[i], .count = 1};
     if (items[i].address) {
       messages[i].address = (struct sockaddr *)&items[i].address->any;
       messages[i].address_length = items[i].address->length;
     }
   }
   lua_settop(L, 3);
-  return tn_source_send_messages(call->source, messages, chunk, lengths);
+  return tn_datagrams_send(call->source, messages, chunk);
 }
 
 static int attempt_send_many(lua_State *L, struct tn_call *call) {
@@ -185,22 +189,47 @@ static int receive_chunk(struct tn_call *call, char *own, struct arrived *arrive
   return tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
 }
 
-static void push_datagram(lua_State *L, struct tn_call *call, const struct keys *keys,
-                          struct arrived *arrived, int i) {
-  size_t max = arrived->slices[i].length;
-  size_t length = arrived->lengths[i];
-  struct tn_address *address = &arrived->addresses[i];
-  lua_createtable(L, 0, length > max ? 3 : 2);
-  lua_pushvalue(L, keys->data);
-  lua_pushlstring(L, arrived->slices[i].base, length < max ? length : max);
+/* The list that is made. Datagrams of one sender mostly come in a row. */
+struct list {
+  struct keys keys;
+  int sender; /* the last one's address, on the stack */
+  struct tn_address last;
+};
+
+static struct list begin_list(lua_State *L) {
+  struct list list = {.keys = push_keys(L), .last.length = 0};
+  lua_pushnil(L);
+  list.sender = lua_gettop(L);
+  return list;
+}
+
+static void push_sender(lua_State *L, struct tn_call *call, struct list *list,
+                        struct tn_address *address) {
+  if (address->length == list->last.length &&
+      memcmp(&address->storage, &list->last.storage, address->length) == 0) {
+    lua_pushvalue(L, list->sender);
+    return;
+  }
+  tn_address_push_kept(L, call->rt, address);
+  lua_copy(L, -1, list->sender);
+  list->last.length = address->length;
+  memcpy(&list->last.storage, &address->storage, address->length);
+}
+
+/* Fills the table on top. The bytes are first: others may take their place when Lua collects. */
+static void fill_item(lua_State *L, struct tn_call *call, struct list *list,
+                      struct tn_datagram *datagram, size_t max) {
+  size_t length = datagram->length;
+  struct tn_address *address = &datagram->from;
+  lua_pushvalue(L, list->keys.data);
+  lua_pushlstring(L, datagram->bytes, length < max ? length : max);
   lua_rawset(L, -3);
-  address->length = arrived->messages[i].address_length;
   if (address->length == 0 && kind_of(L) == TN_UNIX_DATAGRAM) { /* the sender has no name */
     tn_address_parse_local("", 0, address);
   }
   if (address->length > 0) {
-    lua_pushvalue(L, keys->address);
-    tn_address_push_kept(L, call->rt, address);
+    lua_pushvalue(L, list->keys.address);
+    push_sender(L, call, list, address);
     lua_rawset(L, -3);
   }
   if (length > max) { /* it was cut */
@@ -209,13 +238,53 @@ static void push_datagram(lua_State *L, struct tn_call *call, const struct keys 
   }
 }
 
+/* Where datagrams come joined. A finalizer may receive in between, or close the socket. */
+static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t max) {
+  const struct tn_object *object = call->self;
+  struct tn_source *source = call->source;
+  struct tn_datagram datagram;
+  bool more = true;
+  int status = 0;
+  int total = 0;
+  struct list list = begin_list(L);
+  while (total < wanted && object->source == source && (more || tn_datagrams_kept(source))) {
+    if (!tn_datagrams_kept(source)) {
+      status = tn_datagrams_receive(source, wanted - total);
+      more = status == wanted - total || status == TN_DATAGRAMS_MAX;
+      continue;
+    }
+    if (lua_gettop(L) == list.sender) {
+      lua_createtable(L, wanted < CHUNK ? wanted : CHUNK, 0);
+    }
+    lua_createtable(L, 0, 2);
+    if (object->source == source && tn_datagrams_first(source, &datagram)) {
+      tn_datagrams_take(source);
+      fill_item(L, call, &list, &datagram, max);
+      lua_rawseti(L, -2, ++total);
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  if (total == 0) {
+    lua_settop(L, 3);
+    return status < 0 ? status : object->source == source ? TN_EAGAIN : TN_CLOSED;
+  }
+  if (status < 0 && status != TN_EAGAIN && status != TN_ENOMEM && object->source == source) {
+    source->owed = status; /* a failure is told to the next call */
+  }
+  return 1;
+}
+
 static int attempt_recv_many(lua_State *L, struct tn_call *call) {
   struct arrived arrived;
   int wanted = (int)lua_tointeger(L, 2);
   size_t max = (size_t)lua_tointeger(L, 3);
   int total = 0;
   char *own = NULL;
-  struct keys keys = push_keys(L);
+  if (tn_datagrams_joined(call->source)) {
+    return receive_joined(L, call, wanted, max);
+  }
+  struct list list = begin_list(L);
   if (lua_gc(L, LUA_GCCOUNT) < 0) { /* a finalizer: others' datagrams may be on their way to Lua */
     own = lua_newuserdatauv(L, (size_t)(wanted < CHUNK ? wanted : CHUNK) * TN_BATCH_STRIDE, 0);
   }
@@ -234,7 +303,12 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
       lua_createtable(L, came, 0);
     }
     for (int i = 0; i < came; i++) {
-      push_datagram(L, call, &keys, &arrived, i);
+      struct tn_datagram datagram = {arrived.slices[i].base,
+                                     arrived.lengths[i],
+                                     {.length = arrived.messages[i].address_length}};
+      memcpy(&datagram.from.storage, &arrived.addresses[i].storage, datagram.from.length);
+      lua_createtable(L, 0, 2);
+      fill_item(L, call, &list, &datagram, max);
       lua_rawseti(L, -2, total + i + 1);
     }
   }

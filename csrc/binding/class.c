@@ -24,7 +24,8 @@ const char *tn_kind_name(uint64_t kind) {
       "Socket",        "Message",        "UdpSocket",       "UnixSocket",   "UnixStream",
       "UnixListener",  "UnixDatagram",   "PipeSender",      "PipeReceiver", "Poll",
       "Signal",        "Child",          [32] = "Interest", "Registry",     "Events",
-      "Event",         "Waker",          "SourceFd"};
+      "Event",         "Waker",          "SourceFd",        "Sender",       "Sender",
+      "Receiver",      "ChannelPermit"};
   return names[kind_index(kind)];
 }
 
@@ -36,13 +37,17 @@ void *tn_check(lua_State *L, int index, uint64_t kinds, const char *expected) {
   return object;
 }
 
+void tn_metatable_push(lua_State *L, struct tn_runtime *rt, uint64_t kind) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->metatables[kind_index(kind)]);
+}
+
 void *tn_new_with(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, size_t more,
                   int user_values) {
   struct tn_header *header = lua_newuserdatauv(L, size + more, user_values);
   memset(header, 0, size);
   header->magic = tn_magic;
   header->kind = kind;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->metatables[kind_index(kind)]);
+  tn_metatable_push(L, rt, kind);
   lua_setmetatable(L, -2);
   return header;
 }
@@ -104,6 +109,14 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
     lua_setfield(L, -3, "__index");
   }
   lua_pop(L, 1);
+  if (class->kind & TN_NAMELESS) { /* as the classes written in Lua are */
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pushstring(L, class->name);
+    lua_setfield(L, -2, "__name");
+    lua_setfield(L, -2, "__metatable");
+  }
   rt->metatables[kind_index(class->kind)] = luaL_ref(L, LUA_REGISTRYINDEX);
   lua_setfield(L, -2, class->name);
 }

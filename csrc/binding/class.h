@@ -56,9 +56,15 @@ enum tn_kind {
 #define TN_EVENT (UINT64_C(1) << 35)
 #define TN_WAKER (UINT64_C(1) << 36)
 #define TN_SOURCE_FD (UINT64_C(1) << 37)
+#define TN_SENDER (UINT64_C(1) << 38)
+#define TN_UNBOUNDED_SENDER (UINT64_C(1) << 39)
+#define TN_RECEIVER (UINT64_C(1) << 40)
+#define TN_CHANNEL_PERMIT (UINT64_C(1) << 41)
+/* Classes that scripts find as the metatable of their objects, not in the module. */
+#define TN_NAMELESS (TN_SENDER | TN_UNBOUNDED_SENDER | TN_RECEIVER | TN_CHANNEL_PERMIT)
 
 enum {
-  TN_KINDS = 38,
+  TN_KINDS = 42,
   TN_PIPES = TN_PIPE_SENDER | TN_PIPE_RECEIVER,
   TN_WHOLE_STREAMS = TN_TCP_STREAM | TN_UNIX_STREAM,
   TN_READERS = TN_WHOLE_STREAMS | TN_READ_HALF | TN_OWNED_READ_HALF | TN_PIPE_RECEIVER,
@@ -123,6 +129,7 @@ struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, uint64_t k
 /* "the TcpStream is closed", or what consumed it; the text is left on the stack. */
 const char *tn_object_push_end(lua_State *L, const struct tn_object *object);
 
+void tn_metatable_push(lua_State *L, struct tn_runtime *rt, uint64_t kind);
 /* Makes the class table and leaves it as a field of the table on top of the stack. */
 void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *class);
 /* Fills the table on top with functions that have the runtime as upvalue. */

@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "core/address.h"
+#include "core/datagrams.h"
 #include "core/source.h"
 #include "core/status.h"
 
@@ -65,7 +66,7 @@ int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
       *message = tn_object_push_end(L, object);
       return TN_CLOSED;
     }
-    if (tn_source_buffered(object->source) > 0) {
+    if (tn_source_buffered(object->source) > 0 || tn_datagrams_kept(object->source)) {
       *message = "bytes already read from the object would be lost";
       return TN_EBUSY;
     }

@@ -5,6 +5,7 @@
 #include "binding/buffer.h"
 #include "binding/control.h"
 #include "binding/slices.h"
+#include "core/datagrams.h"
 
 #include <limits.h>
 #include <string.h>
@@ -183,17 +184,45 @@ static ptrdiff_t no_urgent_byte(struct tn_source *source) {
   return ready < 0 ? ready : error < 0 ? error : ready & TN_READ_CLOSED ? 0 : TN_EAGAIN;
 }
 
-/* One recvmsg. What a stream has read ahead comes before what the kernel has. */
+/* Bytes into the slices, as many as there is room for: how many. */
+static size_t scatter(const struct tn_message *message, const char *bytes, size_t length) {
+  size_t total = 0;
+  for (int i = 0; i < message->count && total < length; i++) {
+    size_t left = length - total;
+    size_t part = message->slices[i].length < left ? message->slices[i].length : left;
+    memcpy(message->slices[i].base, bytes + total, part);
+    total += part;
+  }
+  return total;
+}
+
+/* One of the datagrams that came joined; its real length. */
+static ptrdiff_t receive_kept(struct tn_source *source, struct tn_message *message, int flags) {
+  struct tn_datagram datagram;
+  int status = tn_datagrams_kept(source) ? 0 : tn_datagrams_receive(source, 1);
+  if (status < 0) {
+    return status;
+  }
+  tn_datagrams_first(source, &datagram);
+  size_t given = scatter(message, datagram.bytes, datagram.length);
+  if (message->address) {
+    memcpy(message->address, &datagram.from.storage, datagram.from.length);
+  }
+  message->address_length = datagram.from.length;
+  message->control_length = 0;
+  message->flags = given < datagram.length ? MSG_TRUNC : 0;
+  if (!(flags & MSG_PEEK)) {
+    tn_datagrams_take(source);
+  }
+  return (ptrdiff_t)datagram.length;
+}
+
+/* One recvmsg. What a stream has read ahead, and what came joined, comes before what the kernel
+ * has. Who takes control data with a message takes joined ones as they are. */
 static ptrdiff_t receive(struct tn_source *source, struct tn_message *message, int flags) {
   bool plain = !(flags & (MSG_OOB | MSG_ERRQUEUE));
   if (plain && source->input.length > 0) {
-    size_t total = 0;
-    for (int i = 0; i < message->count && total < source->input.length; i++) {
-      size_t left = source->input.length - total;
-      size_t part = message->slices[i].length < left ? message->slices[i].length : left;
-      memcpy(message->slices[i].base, tn_bytes_data(&source->input) + total, part);
-      total += part;
-    }
+    size_t total = scatter(message, tn_bytes_data(&source->input), source->input.length);
     if (!(flags & MSG_PEEK)) {
       tn_bytes_consume(&source->input, total);
     }
@@ -202,7 +231,14 @@ static ptrdiff_t receive(struct tn_source *source, struct tn_message *message, i
     message->flags = 0;
     return (ptrdiff_t)total;
   }
-  if (plain && !tn_source_is_stream(source)) {
+  bool whole = plain && !tn_source_is_stream(source);
+  if (whole && tn_datagrams_joined(source) && (!message->control || tn_datagrams_kept(source))) {
+    ptrdiff_t length = receive_kept(source, message, flags);
+    if (length != TN_EAGAIN || !source->read_shut) {
+      return length;
+    }
+  }
+  if (whole) {
     flags |= MSG_TRUNC; /* the real length of a message that is cut */
   }
   ptrdiff_t count = tn_source_recv_message(source, message, flags);
@@ -337,7 +373,9 @@ static int attempt_peek_sender(lua_State *L, struct tn_call *call) {
                                .plain = true,
                                .address = &address.any,
                                .address_length = sizeof address.storage};
-  ptrdiff_t count = tn_source_recv_message(call->source, &message, MSG_PEEK);
+  ptrdiff_t count = tn_datagrams_joined(call->source)
+                        ? receive_kept(call->source, &message, MSG_PEEK)
+                        : tn_source_recv_message(call->source, &message, MSG_PEEK);
   if (count < 0) {
     return (int)count;
   }

@@ -339,19 +339,28 @@ static int call_try(lua_State *L) {
   }
   check_arguments(L, bound->rt, bound->method);
   tn_runtime_check(L, bound->rt, bound->method->name);
-  if (self->source) {
+  if ((bound->method->kinds & TN_SOURCES) && self->source) {
     self->source->drained = 0; /* it asks the kernel, whatever the last read left behind */
   }
   struct tn_call call = begin(bound, NULL, self);
   return advance(L, &call);
 }
 
-static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row,
-                    const char *prefix, lua_CFunction function) {
-  lua_pushfstring(L, "%s%s", prefix, row->name);
+static void push_bound(lua_State *L, struct tn_runtime *rt, const struct tn_method *row,
+                       lua_CFunction function) {
   struct bound *bound = lua_newuserdatauv(L, sizeof *bound, 0);
   *bound = (struct bound){rt, row};
   lua_pushcclosure(L, function, 1);
+}
+
+void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row) {
+  push_bound(L, rt, row, call_method);
+}
+
+static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row,
+                    const char *prefix, lua_CFunction function) {
+  lua_pushfstring(L, "%s%s", prefix, row->name);
+  push_bound(L, rt, row, function);
   lua_rawset(L, -3);
 }
 

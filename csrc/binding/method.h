@@ -85,6 +85,8 @@ int tn_method_on_name(lua_State *L);
  * only those. */
 void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                     const struct tn_method *rows);
+/* Pushes the function of one row. */
+void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row);
 void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);
 
 #endif

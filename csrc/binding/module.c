@@ -3,6 +3,7 @@
 #include "binding/address.h"
 #include "binding/batch.h"
 #include "binding/buffer.h"
+#include "binding/channel.h"
 #include "binding/child.h"
 #include "binding/clock.h"
 #include "binding/connection.h"
@@ -43,40 +44,33 @@
 
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
-    tn_object_methods,
-    tn_option_methods,
-    tn_input_methods,
-    tn_output_methods,
-    tn_readiness_methods,
-    tn_connection_methods,
-    tn_tcp_stream_methods,
-    tn_message_methods,
-    tn_batch_methods,
-    tn_stream_methods,
-    tn_unix_socket_methods,
-    tn_unix_stream_methods,
-    tn_pipe_methods,
-    tn_poll_methods,
-    tn_signal_methods,
-    tn_child_methods,
-    tn_socket_methods,
-    tn_task_methods,
-    tn_join_set_methods,
-    tn_clock_methods,
-    tn_lookup_methods,
-    tn_copy_methods,
-    NULL,
+    tn_object_methods,    tn_option_methods,     tn_input_methods,       tn_output_methods,
+    tn_readiness_methods, tn_connection_methods, tn_tcp_stream_methods,  tn_message_methods,
+    tn_batch_methods,     tn_stream_methods,     tn_unix_socket_methods, tn_unix_stream_methods,
+    tn_pipe_methods,      tn_poll_methods,       tn_signal_methods,      tn_child_methods,
+    tn_socket_methods,    tn_task_methods,       tn_join_set_methods,    tn_channel_methods,
+    tn_clock_methods,     tn_lookup_methods,     tn_copy_methods,        NULL,
 };
 
 static const struct tn_class *const classes[] = {
-    &tn_error_class,         &tn_socket_addr_class,  &tn_buffer_class,      &tn_ready_class,
-    &tn_task_class,          &tn_join_set_class,     &tn_lookup_class,      &tn_tcp_socket_class,
-    &tn_tcp_stream_class,    &tn_tcp_listener_class, &tn_half_classes[0],   &tn_half_classes[1],
-    &tn_half_classes[2],     &tn_half_classes[3],    &tn_socket_class,      &tn_message_class,
-    &tn_udp_socket_class,    &tn_unix_socket_class,  &tn_unix_stream_class, &tn_unix_listener_class,
-    &tn_unix_datagram_class, &tn_signal_class,       &tn_child_class,       &tn_poll_class,
-    &tn_registry_class,      &tn_events_class,       &tn_event_class,       &tn_waker_class,
-    &tn_source_fd_class,     &tn_interest_class,     &tn_pipe_sender_class, &tn_pipe_receiver_class,
+    &tn_error_class,         &tn_socket_addr_class,
+    &tn_buffer_class,        &tn_ready_class,
+    &tn_task_class,          &tn_join_set_class,
+    &tn_lookup_class,        &tn_tcp_socket_class,
+    &tn_tcp_stream_class,    &tn_tcp_listener_class,
+    &tn_half_classes[0],     &tn_half_classes[1],
+    &tn_half_classes[2],     &tn_half_classes[3],
+    &tn_socket_class,        &tn_message_class,
+    &tn_udp_socket_class,    &tn_unix_socket_class,
+    &tn_unix_stream_class,   &tn_unix_listener_class,
+    &tn_unix_datagram_class, &tn_signal_class,
+    &tn_child_class,         &tn_poll_class,
+    &tn_registry_class,      &tn_events_class,
+    &tn_event_class,         &tn_waker_class,
+    &tn_source_fd_class,     &tn_interest_class,
+    &tn_pipe_sender_class,   &tn_pipe_receiver_class,
+    &tn_sender_class,        &tn_unbounded_sender_class,
+    &tn_receiver_class,      &tn_channel_permit_class,
 };
 
 static int runtime_gc(lua_State *L) {
@@ -234,6 +228,7 @@ static const luaL_Reg private_functions[] = {
 #ifdef TCPNET_FAULTS
     {"fault", fault},
 #endif
+    {"new_channel", tn_channel_new},
     {"new_error", tn_error_new},
     {"target", tn_address_target},
     {"timeout", tn_timeout},
@@ -267,7 +262,12 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
       tn_methods_add(L, rt, classes[i]->kind, *table);
     }
     lua_pop(L, 1);
+    if (classes[i]->kind & TN_NAMELESS) {
+      lua_pushnil(L);
+      lua_setfield(L, -2, classes[i]->name);
+    }
   }
+  tn_channel_open(L, rt);
   tn_options_add(L, rt);
   lua_getfield(L, -1, tn_interest_class.name);
   tn_interest_constants(L, rt);

@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "binding/error.h"
+#include "core/datagrams.h"
 
 #include <limits.h>
 
@@ -308,6 +309,10 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   }
   if (tn_rights_count(source->rights) > 0 && !lua_toboolean(L, 2)) {
     call->message = "descriptors that came would be lost; into_fd(true) closes them";
+    return TN_EBUSY;
+  }
+  if (tn_datagrams_kept(source)) {
+    call->message = "datagrams already received would be lost; receive them first";
     return TN_EBUSY;
   }
   if (buffered > 0 && !lua_toboolean(L, 2)) {

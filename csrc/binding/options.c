@@ -3,6 +3,7 @@
 
 #include "binding/error.h"
 #include "binding/option_codec.h"
+#include "core/datagrams.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -68,6 +69,9 @@ static int set_option(lua_State *L) {
   status = !is_open(object) ? TN_CLOSED
            : status < 0     ? status
                             : tn_option_set(object->source->fd, &value);
+  if (object->source) {
+    tn_datagrams_forget(object->source);
+  }
   if (status < 0) {
     return fail(L, object, value.option->access & TN_OPTION_DO ? "" : "set_", status);
   }
@@ -240,6 +244,7 @@ static int attempt_set(lua_State *L, struct tn_call *call) {
       return fail_entry(L, call, value.option, status);
     }
   }
+  tn_datagrams_forget(call->source);
   lua_settop(L, 1);
   return status < 0 ? status : 1;
 }
@@ -470,6 +475,7 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
       return luaL_argerror(L, 2, wrong);
     }
     status = status < 0 ? status : tn_option_set(call->source->fd, &value);
+    tn_datagrams_forget(call->source);
     if (status < 0) {
       return fail_entry(L, call, value.option, status);
     }

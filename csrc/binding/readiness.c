@@ -4,6 +4,7 @@
 
 #include "binding/error.h"
 #include "binding/interest.h"
+#include "core/datagrams.h"
 
 struct ready {
   struct tn_header header;
@@ -102,7 +103,7 @@ static int visible(int interest) {
 
 static int state_of(const struct tn_source *source, int interest) {
   int bits = tn_socket_poll(source->fd, interest);
-  if (bits >= 0 && source->input.length > 0) {
+  if (bits >= 0 && (source->input.length > 0 || tn_datagrams_kept(source))) {
     bits |= TN_READABLE & interest;
   }
   if (bits >= 0 && (interest & TN_WRITABLE) && source->write_shut) {

@@ -216,12 +216,28 @@ void tn_claims_release(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   }
 }
 
+void tn_revoke(struct tn_reactor *reactor, struct tn_waiter *waiter) {
+  waiter->granted = false;
+  waiter->stake->revoke(reactor, waiter->stake);
+}
+
+void tn_revoke_all(struct tn_reactor *reactor, const struct tn_stake *stake) {
+  for (struct tn_waiter *waiter = reactor->ready.head; waiter; waiter = waiter->next) {
+    if (waiter->granted && waiter->stake == stake) {
+      tn_revoke(reactor, waiter);
+    }
+  }
+}
+
 void tn_forget(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   if (waiter->queue == &reactor->ready) {
     reactor->ready_length--;
   }
   unpark(reactor, waiter);
   tn_claims_release(reactor, waiter);
+  if (waiter->granted) {
+    tn_revoke(reactor, waiter);
+  }
   if (waiter->timer != 0) {
     heap_remove(reactor, waiter);
   }

@@ -60,6 +60,10 @@ void tn_forget(struct tn_reactor *reactor, struct tn_waiter *waiter);
 /* The operation is over: its claims are free for the next. */
 void tn_claims_release(struct tn_reactor *reactor, struct tn_waiter *waiter);
 
+/* Takes back what was granted to the waiter; to all those that were woken, in that stake. */
+void tn_revoke(struct tn_reactor *reactor, struct tn_waiter *waiter);
+void tn_revoke_all(struct tn_reactor *reactor, const struct tn_stake *stake);
+
 struct tn_waiter *tn_reactor_next_ready(struct tn_reactor *reactor);
 size_t tn_reactor_ready_length(const struct tn_reactor *reactor);
 /* Can anything outside the program still wake a waiter? */

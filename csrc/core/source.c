@@ -1,6 +1,7 @@
 /* Descriptors and who waits for them: see source.h. */
 #include "core/source.h"
 
+#include "core/datagrams.h"
 #include "core/option.h"
 #include "core/reactor_private.h"
 #include "core/splice.h"
@@ -144,6 +145,8 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   tn_splice_drop(source);
   tn_rights_free(source->rights);
   source->rights = NULL;
+  tn_datagrams_free(source->datagrams);
+  source->datagrams = NULL;
   tn_option_values_free(source->accept_options);
   source->accept_options = NULL;
   if (source->stash != TN_NO_FD) {

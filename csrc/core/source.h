@@ -31,6 +31,7 @@ struct tn_source {
   bool takes_fds;   /* descriptors that come with its bytes are kept for it */
   bool close_later; /* in the graveyard, to be closed whoever else holds it */
   bool in_grave;
+  uint8_t cuts, joins; /* what is known of a socket of datagrams (core/datagrams.h) */
   struct tn_source *next_grave;
   uint8_t noise; /* events of an error queue in a row that nobody could do anything with */
   int owed;      /* a failure in the middle of a batch, which the system tells once */
@@ -44,10 +45,11 @@ struct tn_source {
   struct tn_claim reading;
   struct tn_claim writing;
   struct tn_bytes input;
-  struct tn_rights *rights;     /* NULL until one came */
-  struct tn_splice *splice;     /* a copy's pipe, NULL without one */
-  bool no_splice;               /* it was tried, and cannot be done */
-  struct tn_selector *selector; /* its own, of a Poll, or the one that it is registered with */
+  struct tn_rights *rights;       /* NULL until one came */
+  struct tn_datagrams *datagrams; /* that came joined; NULL until some did */
+  struct tn_splice *splice;       /* a copy's pipe, NULL without one */
+  bool no_splice;                 /* it was tried, and cannot be done */
+  struct tn_selector *selector;   /* its own, of a Poll, or the one that it is registered with */
   bool is_selector;
   socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
   struct sockaddr_in6 peer;

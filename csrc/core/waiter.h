@@ -30,12 +30,21 @@ struct tn_claim {
   struct tn_queue queue;
 };
 
+/* What an operation waits for in something that grants it: a place, a message. What is granted is
+ * the waiter's at once; where its task ends before it runs, it is revoked. */
+struct tn_reactor;
+
+struct tn_stake {
+  void (*revoke)(struct tn_reactor *reactor, struct tn_stake *stake);
+};
+
 struct tn_waiter {
   struct tn_queue *queue; /* where it is linked, or NULL */
   struct tn_waiter *prev;
   struct tn_waiter *next;
   struct tn_claim *claims; /* what the operation keeps to itself */
   void *owner;             /* the task; NULL for a blocking wait */
+  struct tn_stake *stake;  /* where it waits for a grant */
   uint64_t deadline_ns;    /* when the wait ends at the latest; 0: never */
   uint64_t operation_ns;   /* the same for the whole operation, which may wait several times */
   uint32_t timer;          /* its place in the reactor's heap, from 1; 0: none */
@@ -43,6 +52,7 @@ struct tn_waiter {
   int top;                 /* of the operation's Lua stack; nothing of core's */
   uint8_t interest;        /* what of a source it waits for, bits of enum tn_ready */
   bool parked;
+  bool granted;  /* and has not taken it yet */
   bool external; /* something outside the program can wake it */
 };
 

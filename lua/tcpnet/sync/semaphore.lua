@@ -42,7 +42,7 @@ function Semaphore.new(n)
 end
 
 -- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these four.
-function Semaphore:take(n, op, owner)
+function Semaphore:take(n, op)
   if self.closed then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
@@ -50,19 +50,13 @@ function Semaphore:take(n, op, owner)
     self.permits = self.permits - n
     return true
   end
-  local ok, granted = self.line:wait(n, owner, serve, self)
+  local ok, granted = self.line:wait(n, nil, serve, self)
   if not ok then
     return nil, granted
   elseif not granted then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
   return true
-end
-
--- Ends the waits of one owner as closing ends them all.
-function Semaphore:refuse(owner)
-  self.line:grant_all(false, owner)
-  serve(self)
 end
 
 function Semaphore:try_take(n, op)
