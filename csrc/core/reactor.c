@@ -341,6 +341,22 @@ bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor) {
 
 /* --- life --- */
 
+/* libuv ends the process where its first loop finds no pipe for signals. A loop takes as many
+ * descriptors as two pipes. */
+static bool has_descriptors(int pipes) {
+  tn_fd fds[2];
+  if (pipes == 0) {
+    return true;
+  }
+  if (tn_pipe_open(fds) < 0) {
+    return false;
+  }
+  bool enough = has_descriptors(pipes - 1);
+  tn_socket_close(fds[0]);
+  tn_socket_close(fds[1]);
+  return enough;
+}
+
 struct tn_reactor *tn_reactor_new(void) {
   struct tn_reactor *reactor = calloc(1, sizeof *reactor);
   if (!reactor) {
@@ -349,7 +365,8 @@ struct tn_reactor *tn_reactor_new(void) {
   reactor->scratch = malloc(TN_SCRATCH_SIZE);
   reactor->fork_mark = tn_fork_mark_new();
   reactor->armed_ns = UINT64_MAX;
-  if (!reactor->scratch || !reactor->fork_mark || uv_loop_init(&reactor->loop) < 0) {
+  if (!reactor->scratch || !reactor->fork_mark || !has_descriptors(2) ||
+      uv_loop_init(&reactor->loop) < 0) {
     if (reactor->fork_mark) {
       tn_fork_mark_free(reactor->fork_mark);
     }
