@@ -51,7 +51,7 @@ int tn_socket_adopt(tn_fd fd) {
   if (flags < 0 || (!(flags & FD_CLOEXEC) && fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)) {
     return -errno;
   }
-#ifdef SO_NOSIGPIPE
+#if SO_NOSIGPIPE != TN_ABSENT
   int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
 #endif
