@@ -199,12 +199,17 @@ struct tn_interrupt *tn_interrupt_save(void);
 void tn_interrupt_restore(struct tn_interrupt *saved);
 
 /* Only in builds for tests: the calls and allocations above fail as a script says (faults.c). */
-/* How a call fails: with an errno, or by moving one byte only. */
+/* How a call fails: with an errno, or by moving the least that it can. */
 enum { TN_FAULT_SHORT = -1 };
 
 /* From the `nth` call from now on, `times` calls of that name fail so. False: there is no such
  * call. */
 bool tn_fault_set(const char *call, int nth, int times, int error);
+/* Meanwhile nothing fails and nothing is counted. */
+void tn_fault_hold(bool hold);
+/* The calls that can fail, by number, NULL behind the last; and how many were made. */
+const char *tn_fault_name(int index);
+int tn_fault_calls(int index);
 /* Forgets all of that; how many calls were made to fail since. */
 int tn_fault_clear(void);
 

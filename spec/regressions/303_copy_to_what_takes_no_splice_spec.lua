@@ -1,4 +1,4 @@
--- A copy failed with EINVAL where the system splices from the reader but not to the writer. Needs the build with faults.
+-- A copy failed with EINVAL where the system splices from the reader but not to the writer. Needs the faults build.
 local program = require "spec.support.program"
 
 describe("a copy", function()
