@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
@@ -28,7 +29,7 @@
   X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(eventfd) \
   X(kill) X(waitpid) X(sigaction) X(mmap) X(pthread_create) \
   X(getifaddrs) X(if_nametoindex) X(getaddrinfo) \
-  X(malloc) X(calloc) X(realloc)
+  X(malloc) X(calloc) X(realloc) X(free)
 /* clang-format on */
 
 enum call {
@@ -155,8 +156,28 @@ WRAP(if_nametoindex, unsigned, 0, (const char *name), (name))
 WRAP(getaddrinfo, int, EAI_AGAIN, (const char *host, const char *service, const struct addrinfo *hints, struct addrinfo **results), (host, service, hints, results))
 WRAP(malloc, void *, NULL, (size_t size), (size))
 WRAP(calloc, void *, NULL, (size_t count, size_t size), (count, size))
-WRAP(realloc, void *, NULL, (void *memory, size_t size), (memory, size))
 /* clang-format on */
+
+/* What is freed is overwritten, and what is resized moves: nobody may still look there. */
+void __real_free(void *memory);
+void __wrap_free(void *memory);
+void __wrap_free(void *memory) {
+  if (memory) {
+    memset(memory, 0xDB, malloc_usable_size(memory));
+  }
+  __real_free(memory);
+}
+
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size) {
+  void *moved = strikes(CALL_realloc) ? NULL : __real_malloc(size);
+  if (moved && memory) {
+    size_t old_size = malloc_usable_size(memory);
+    memcpy(moved, memory, size < old_size ? size : old_size);
+    __wrap_free(memory);
+  }
+  return moved;
+}
 
 /* A message is sent and received whole, whatever happens. */
 static bool is_stream(int fd) {

@@ -57,6 +57,7 @@ local answers = {
   malloc = { fails = "ENOMEM" },
   calloc = { fails = "ENOMEM" },
   realloc = { fails = "ENOMEM" },
+  free = {},
 }
 -- Calls with a result that is not an errno: what the script gets in the end.
 local becomes = { pthread_create = "ENOMEM", getaddrinfo = "EAI_AGAIN", ["recv_fd realloc"] = "EMFILE" }
