@@ -114,7 +114,7 @@ describe("allocations that fail", function()
     end)
   end
 
-  it("of the library's own memory, each one and all from it on: a clean error, and the program goes on (F17)", function()
+  it("of the library itself, each one and all from it on: a clean error, and the program goes on (F17)", function()
     if not host then
       return pending "no C compiler or no lua5.4 for it"
     end

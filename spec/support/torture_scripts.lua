@@ -175,7 +175,7 @@ function scripts.sync()
     assert(semaphore:available_permits() == 1)
     local mutex = sync.Mutex.new()
     do
-      local guard <close> = assert(mutex:lock())
+      local _guard <close> = assert(mutex:lock())
     end
     local barrier = sync.Barrier.new(2)
     local other = scope:spawn(function() barrier:wait() end)
@@ -323,7 +323,7 @@ function scripts.failures()
   tcpnet.configure { on_task_error = function() return true end }
   local ok, err = pcall(tcpnet.run, function()
     local failing = tcpnet.spawn(function()
-      local guard <close> = setmetatable({}, { __close = function() tcpnet.yield() end })
+      local _guard <close> = setmetatable({}, { __close = function() tcpnet.yield() end })
       error("on purpose", 0)
     end)
     local joined, why = failing:join()

@@ -1,7 +1,7 @@
--- Fails the n-th allocation, for n = 1, 1 + STEP, …, until a script of torture_scripts.lua has fewer: under host.c, with
--- arguments HOW STEP [NAME...]. HOW is "once" (Lua's, this one alone), "on" (Lua's, all from it on), or "core" (the
--- library's own, both ways; needs the build with faults). Each time the script ends well or for want of memory, and
--- everything works afterwards, with nothing left. Says how many attempts that were.
+-- Fails the n-th allocation, for n = 1, 1 + STEP, …, until a script of torture_scripts.lua has fewer. Runs under
+-- host.c, with arguments HOW STEP [NAME...]. HOW is "once" (Lua's, this one alone), "on" (Lua's, all from it on), or
+-- "core" (the library's own, both ways; needs the build with faults). Each time the script ends well or for want of
+-- memory, and everything works afterwards, with nothing left. Says how many attempts that were.
 local how, step = arg[1], tonumber(arg[2])
 local tcpnet = require "tcpnet"
 local scripts = require "spec.support.torture_scripts"
