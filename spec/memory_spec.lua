@@ -79,7 +79,7 @@ local echo = [[
 
 -- What a walk says for itself, with its exit status; the reports of tasks that found no memory go nowhere.
 local function torture(environment, how, distance)
-  return shell(("{ %s timeout -k 1 600 '%s' run spec/support/torture_walk.lua %s %d; } 2>/dev/null"):format(environment,
+  return shell(("{ %s timeout -k 1 600 '%s' run spec/support/torture_walk.lua %s %d 2>/dev/null; }"):format(environment,
     host, how, distance))
 end
 
