@@ -196,9 +196,14 @@ scenario("the try_ forms never wait", function(a, b)
   assert.equal("01", b:try_read(2))
   assert.equal(8, b:try_read_vectored { first, second })
   assert.same({ "23", "456789" }, { tostring(first), tostring(second) })
-  tcp.fill(a)
-  fails("EAGAIN", a:try_write "x")
-  fails("EAGAIN", a:try_write_vectored { "x", "y" })
+  for _, method in ipairs { "try_write", "try_write_vectored" } do
+    local count, err
+    repeat -- the peer's kernel may have taken more meanwhile
+      tcp.fill(a)
+      count, err = a[method](a, method == "try_write" and "x" or { "x", "y" })
+    until not count
+    fails("EAGAIN", count, err)
+  end
 end)
 
 scenario("writable and readable tell when to go on; all that was sent arrives", function(a, b)
