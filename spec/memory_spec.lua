@@ -5,192 +5,6 @@ local leaks = require "spec.support.leaks"
 
 local folder, host
 
-local host_source = [[
-  #include <lauxlib.h>
-  #include <lualib.h>
-  #include <dirent.h>
-  #include <pthread.h>
-  #include <stdio.h>
-  #include <stdlib.h>
-  #include <string.h>
-  #include <sys/wait.h>
-  #include <unistd.h>
-
-  /* An allocator that counts, and fails on command: the n-th allocation once, or all from the n-th on. */
-  struct heap { long count, fail_at, blocks; int sticky, armed, hits; };
-
-  static void *allocate(void *ud, void *old, size_t old_size, size_t size) {
-    struct heap *heap = ud;
-    if (size == 0) {
-      heap->blocks -= old != NULL;
-      free(old);
-      return NULL;
-    }
-    if (heap->armed && (!old || size > old_size)) {
-      heap->count++;
-      if (heap->fail_at && (heap->count == heap->fail_at || (heap->sticky && heap->count > heap->fail_at))) {
-        heap->hits++;
-        return NULL;
-      }
-    }
-    void *block = realloc(old, size);
-    heap->blocks += !old && block;
-    return block;
-  }
-
-  static int descriptors(void) {
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-    while (dir && readdir(dir)) {
-      count++;
-    }
-    if (dir) {
-      closedir(dir);
-    }
-    return count;
-  }
-
-  /* How many are open that were not before. A lookup that was left behind closes its own when it comes back. */
-  static int left_open(int before) {
-    for (int i = 0; i < 500 && descriptors() != before; i++) {
-      usleep(10000);
-    }
-    return descriptors() - before;
-  }
-
-  static int disarm(lua_State *L) {
-    void *heap;
-    lua_getallocf(L, &heap);
-    ((struct heap *)heap)->armed = 0;
-    return 0;
-  }
-
-  static int fork_process(lua_State *L) {
-    fflush(NULL);
-    lua_pushinteger(L, fork());
-    return 1;
-  }
-
-  static int wait_for(lua_State *L) {
-    int status = -1;
-    waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0);
-    lua_pushinteger(L, WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status));
-    return 1;
-  }
-
-  static int exit_at_once(lua_State *L) {
-    fflush(NULL);
-    _exit((int)luaL_checkinteger(L, 1));
-  }
-
-  static int print_error(lua_State *L) {
-    fprintf(stderr, "%s\n", luaL_tolstring(L, 1, NULL));
-    return 0;
-  }
-
-  static int open_libraries(lua_State *L) {
-    luaL_openlibs(L);
-    lua_register(L, "disarm", disarm);
-    lua_register(L, "fork", fork_process);
-    lua_register(L, "wait_for", wait_for);
-    lua_register(L, "exit_at_once", exit_at_once);
-    return 0;
-  }
-
-  /* Runs a script in a state of its own. 0: it ended without an error. */
-  static int run(struct heap *heap, const char *script, int arm) {
-    lua_State *L = lua_newstate(allocate, heap);
-    lua_pushcfunction(L, open_libraries);
-    int status = lua_pcall(L, 0, 0, 0);
-    if (status == LUA_OK) {
-      status = luaL_loadfile(L, script);
-    }
-    if (status == LUA_OK) {
-      heap->armed = arm;
-      status = lua_pcall(L, 0, 0, 0);
-      heap->armed = 0;
-    }
-    if (status != LUA_OK && !arm) {
-      lua_pushcfunction(L, print_error);
-      lua_insert(L, -2);
-      lua_pcall(L, 1, 0, 0);
-    }
-    lua_close(L);
-    return status;
-  }
-
-  static const char *script;
-
-  static void *thread(void *ud) {
-    for (int i = 0; i < 10; i++) {
-      struct heap heap = {0};
-      if (run(&heap, script, 0) != LUA_OK || heap.blocks != 0) {
-        *(int *)ud = 1;
-      }
-    }
-    return NULL;
-  }
-
-  static int fail_each(int sticky, int step) {
-    struct heap heap = {0};
-    /* The library stays loaded: Lua itself loses it where memory runs out between loading it and noting that. */
-    lua_State *keeper = luaL_newstate();
-    luaL_openlibs(keeper);
-    int complaints = luaL_dostring(keeper, "require 'tcpnet'") != LUA_OK;
-    for (long n = 1; complaints < 10; n += step) {
-      int before = descriptors();
-      heap = (struct heap){.fail_at = n, .sticky = sticky};
-      alarm(10);
-      run(&heap, script, 1);
-      if (heap.blocks != 0 || left_open(before) != 0) {
-        printf("allocation %ld: %ld blocks, %d descriptors are left\n", n, heap.blocks, descriptors() - before);
-        complaints++;
-      }
-      if (heap.hits == 0) {
-        printf("fine after %s\n", n > 100 ? "many" : "few");
-        break;
-      }
-    }
-    lua_close(keeper);
-    return complaints != 0;
-  }
-
-  int main(int argc, char **argv) {
-    script = argv[2];
-    setvbuf(stdout, NULL, _IONBF, 0); /* what was found before a crash */
-    if (strcmp(argv[1], "once") == 0 || strcmp(argv[1], "on") == 0) {
-      return fail_each(argv[1][1] == 'n' && !argv[1][2], argc > 3 ? atoi(argv[3]) : 1);
-    }
-    if (strcmp(argv[1], "threads") == 0) {
-      pthread_t threads[4];
-      int failed[4] = {0};
-      int before = descriptors();
-      for (int i = 0; i < 4; i++) {
-        pthread_create(&threads[i], NULL, thread, &failed[i]);
-      }
-      int sum = 0;
-      for (int i = 0; i < 4; i++) {
-        pthread_join(threads[i], NULL);
-        sum += failed[i];
-      }
-      printf(sum == 0 && left_open(before) == 0 ? "fine\n" : "failed\n");
-      return sum;
-    }
-    struct heap heap = {0};
-    /* libuv keeps a pipe for the whole process, from the first loop on for as long as it is loaded */
-    lua_State *keeper = luaL_newstate();
-    luaL_openlibs(keeper);
-    int before = luaL_dostring(keeper, "require 'tcpnet'") == LUA_OK ? descriptors() : -1;
-    int status = run(&heap, script, 0);
-    if (heap.blocks != 0 || left_open(before) != 0) {
-      printf("%ld blocks, %d descriptors are left\n", heap.blocks, descriptors() - before);
-      status = 1;
-    }
-    lua_close(keeper);
-    return status;
-  }
-]]
-
 local function write(path, text)
   local file = assert(io.open(path, "w"))
   file:write(text)
@@ -208,10 +22,10 @@ setup(function()
   local pipe = assert(io.popen "mktemp -d")
   folder = pipe:read "l"
   pipe:close()
-  write(folder .. "/host.c", host_source)
   host = folder .. "/host"
-  local compile = "LD_PRELOAD= cc -o '%s' '%s/host.c' $(pkg-config --cflags --libs lua5.4) -Wl,-E -lpthread"
-  local output = shell(compile:format(host, folder))
+  local compile = "LD_PRELOAD= cc -D_GNU_SOURCE -o '%s' spec/support/host.c "
+    .. "$(pkg-config --cflags --libs lua5.4) -Wl,-E -lpthread"
+  local output = shell(compile:format(host))
   if not output:find "status 0" then
     host = nil
   end
@@ -223,7 +37,7 @@ end)
 -- What the host prints for a script, with its exit status; less what a report says that found no memory.
 local function run_host(mode, script, more)
   write(folder .. "/script.lua", script)
-  local output = shell(("timeout 50 '%s' %s '%s/script.lua' %s"):format(host, mode, folder, more or ""))
+  local output = shell(("timeout -k 1 1500 '%s' %s '%s/script.lua' %s"):format(host, mode, folder, more or ""))
   return (output:gsub("tcpnet: [^\n]*not enough memory\n", ""))
 end
 
@@ -263,43 +77,54 @@ local echo = [[
   end)
 ]]
 
-describe("allocations that fail", function()
-  -- Loading the library makes most of the allocations, and each of them is a run of its own: some of them, at distances
-  -- that share nothing with a loop's, and others whenever the library changes.
-  local steps = { once = "41", on = "7" }
+-- What a walk says for itself, with its exit status; the reports of tasks that found no memory go nowhere.
+local function torture(environment, how, distance)
+  return shell(("{ %s timeout -k 1 600 '%s' run spec/support/torture_walk.lua %s %d 2>/dev/null; }"):format(environment,
+    host, how, distance))
+end
 
-  for mode, what in pairs { once = "each one once", on = "all from each one on" } do
-    it(what .. ": no crash, no block and no descriptor left (F17, F18)", function()
+-- How far apart the allocations are that fail: `./dev torture` fails every one.
+local exhaustive = os.getenv "TCPNET_TORTURE" ~= nil
+local function step(distance)
+  return exhaustive and 1 or distance
+end
+
+describe("allocations that fail", function()
+  local modes = {
+    once = { what = "each one once", loading = 97, walking = 5 },
+    on = { what = "all from each one on", loading = 23, walking = 5 },
+  }
+
+  for mode, row in pairs(modes) do
+    -- Loading the library makes most of the allocations, and each of them is a run of its own.
+    it(row.what .. ", loading the library: no crash, no block and no descriptor left (F17, F18)", function()
       if not host then
         return pending "no C compiler or no lua5.4 for it"
       end
-      assert.equal("fine after many\nstatus 0\n", run_host(mode, echo, steps[mode]))
+      assert.equal("fine after many\nstatus 0\n", run_host(mode, echo, step(row.loading)))
     end)
 
-    it(what .. ", and the program goes on after (F17, F18)", function()
+    it(row.what .. ", in all that the library does: a clean error, and the program goes on (F17, F18)", function()
       if not host then
         return pending "no C compiler or no lua5.4 for it"
       end
-      local goes_on = echo:gsub('local tcpnet = require "tcpnet"', "", 1)
-      local script = 'local tcpnet = require "tcpnet"\n' .. goes_on .. [[
-        disarm()
-        collectgarbage()
-        local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
-        local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
-        local server <close> = assert(listener:accept())
-        local done
-        local worked, failure = pcall(tcpnet.run, function()
-          tcpnet.spawn(function() server:write "hello" end)
-          done = client:read_exact(5)
-        end)
-        if not (worked and done == "hello") then
-          io.stderr:write("afterwards: ", tostring(failure), "\n")
-          os.exit(3)
-        end
-      ]]
-      assert.equal("fine after many\nstatus 0\n", run_host(mode, script, steps[mode]))
+      local output = torture("", mode, step(row.walking))
+      local attempts = tonumber(output:match "^fine, (%d+) attempts\nstatus 0\n$")
+      assert(attempts and attempts > 200, output)
     end)
   end
+
+  it("of the library itself, each one and all from it on: a clean error, and the program goes on (F17)", function()
+    if not host then
+      return pending "no C compiler or no lua5.4 for it"
+    end
+    assert(os.execute "./dev build --faults")
+    -- the C path of this run is that of another build
+    local path = (os.getenv "LUA_CPATH_5_4"):gsub("build[%w-]*/%?%.so", "build-faults/?.so", 1)
+    local output = torture(("LD_PRELOAD= LUA_CPATH_5_4='%s'"):format(path), "core", 1)
+    local attempts = tonumber(output:match "^fine, (%d+) attempts\nstatus 0\n$")
+    assert(attempts and attempts > 200, output)
+  end)
 end)
 
 describe("a state that closes", function()

@@ -196,9 +196,14 @@ scenario("the try_ forms never wait", function(a, b)
   assert.equal("01", b:try_read(2))
   assert.equal(8, b:try_read_vectored { first, second })
   assert.same({ "23", "456789" }, { tostring(first), tostring(second) })
-  tcp.fill(a)
-  fails("EAGAIN", a:try_write "x")
-  fails("EAGAIN", a:try_write_vectored { "x", "y" })
+  for _, method in ipairs { "try_write", "try_write_vectored" } do
+    local count, err
+    repeat -- the peer's kernel may have taken more meanwhile
+      tcp.fill(a)
+      count, err = a[method](a, method == "try_write" and "x" or { "x", "y" })
+    until not count
+    fails("EAGAIN", count, err)
+  end
 end)
 
 scenario("writable and readable tell when to go on; all that was sent arrives", function(a, b)
@@ -1099,7 +1104,7 @@ describe("UnixStream", function()
       end))
     end
 
-    it("more than 1024 unclaimed ones are closed, and the bytes still read", function()
+    it("more than 1024 unclaimed ones are closed and told as lost, and the bytes still read", function()
       if not tcp.can "bash -c 'ulimit -S -n 2000'" then
         pending "no more than 1024 descriptors are allowed here"
         return
@@ -1124,7 +1129,7 @@ describe("UnixStream", function()
         print("end", y:read())
       ]], [[ulimit -S -n 2000; exec "$LUA" "$SCRIPT"]])
       assert.equal(0, status, output)
-      assert.equal("1024 came\tEBUSY\nrest\nnil\nend\tnil\n", output)
+      assert.equal("1024 came\tEMFILE\nrest\nnil\nend\tnil\n", output)
     end)
 
     it("one that comes while there are no descriptors left is EMFILE, once, and the stream goes on", function()

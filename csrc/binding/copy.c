@@ -50,27 +50,27 @@ static int wait_for(struct tn_call *call, struct tn_source *source, int interest
 
 /* The same inside the kernel. What cannot be spliced goes on by reading and writing. */
 static ptrdiff_t move_spliced(struct tn_source *from, struct tn_source *to, uint64_t left,
-                              struct tn_source **blocked) {
+                              int *direction) {
   size_t want = left < SIZE_MAX ? (size_t)left : SIZE_MAX;
-  *blocked = from;
+  *direction = TN_READABLE;
   if (tn_splice_held(from) == 0) {
     ptrdiff_t count = tn_splice_fill(from, want);
     if (count <= 0) {
       return count;
     }
   }
-  *blocked = to;
+  *direction = TN_WRITABLE;
   return tn_splice_send(from, to, want);
 }
 
 /* Each wait is one of the party's own, with the time that it allows. */
 static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left, uint64_t copied,
-                      struct tn_source **blocked) {
+                      int *direction) {
   size_t want = left < CHUNK ? (size_t)left : CHUNK;
   bool many = copied >= SPLICE_FROM && tn_splice_begin(from, to);
-  *blocked = from;
+  *direction = TN_READABLE;
   if (from->input.length == 0 && (many || from->splice)) {
-    ptrdiff_t count = move_spliced(from, to, left, blocked);
+    ptrdiff_t count = move_spliced(from, to, left, direction);
     if (count != TN_EINVAL || !from->no_splice) {
       return count;
     }
@@ -85,7 +85,7 @@ static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t lef
       return count;
     }
   }
-  *blocked = to;
+  *direction = TN_WRITABLE;
   want = from->input.length < left ? from->input.length : (size_t)left;
   ptrdiff_t sent = tn_source_send(to, tn_bytes_data(&from->input), want);
   if (sent > 0) {
@@ -117,20 +117,21 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
   }
   int status = claim(L, call, from, to);
   for (int turns = 0; status == 0 && copied < max; turns++) {
-    struct tn_source *blocked;
+    int direction; /* of what comes next; one stream may be both */
     if (turns == TN_BUDGET / 2) { /* a fast pair must not starve the others */
       call->only_yield = true;
       status = TN_EAGAIN;
       break;
     }
-    ptrdiff_t count = move(from, to, max - copied, copied, &blocked);
+    ptrdiff_t count = move(from, to, max - copied, copied, &direction);
+    struct tn_source *party = direction == TN_READABLE ? from : to;
     if (count == 0) {
       break;
     }
     if (count == TN_EAGAIN) {
-      status = wait_for(call, blocked, blocked == from ? TN_READABLE : TN_WRITABLE);
+      status = wait_for(call, party, direction);
     } else if (count < 0) {
-      call->source = blocked;
+      call->source = party;
       status = (int)count;
     } else {
       copied += (uint64_t)count;

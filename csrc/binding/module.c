@@ -207,11 +207,18 @@ static const luaL_Reg functions[] = {
 
 #ifdef TCPNET_FAULTS
 /* fault(call, nth, times, code | "short") makes the library's own calls fail; fault() forgets it →
- * how many failed. */
+ * how many failed, and the number of calls of each name since. */
 static int fault(lua_State *L) {
   if (lua_isnoneornil(L, 1)) {
+    lua_newtable(L);
+    const char *name;
+    for (int i = 0; (name = tn_fault_name(i)) != NULL; i++) {
+      lua_pushinteger(L, tn_fault_calls(i));
+      lua_setfield(L, -2, name);
+    }
     lua_pushinteger(L, tn_fault_clear());
-    return 1;
+    lua_insert(L, -2);
+    return 2;
   }
   const char *code = luaL_checkstring(L, 4);
   int error =
@@ -222,11 +229,18 @@ static int fault(lua_State *L) {
   luaL_argcheck(L, known, 1, "the name of a call expected");
   return 0;
 }
+
+/* fault_hold(boolean): nothing fails, nothing counts. */
+static int fault_hold(lua_State *L) {
+  tn_fault_hold(lua_toboolean(L, 1));
+  return 0;
+}
 #endif
 
 static const luaL_Reg private_functions[] = {
 #ifdef TCPNET_FAULTS
     {"fault", fault},
+    {"fault_hold", fault_hold},
 #endif
     {"new_channel", tn_channel_new},
     {"new_error", tn_error_new},

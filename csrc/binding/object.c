@@ -158,11 +158,12 @@ static int check_connected(tn_fd fd) {
 }
 
 static int check_listening(tn_fd fd, const char **message) {
-  if (tn_socket_property(fd, SO_ACCEPTCONN) != 1) {
+  int listens = tn_socket_property(fd, SO_ACCEPTCONN);
+  if (listens == 0) {
     *message = "the socket does not listen";
     return TN_EINVAL;
   }
-  return 0;
+  return listens < 0 ? listens : 0;
 }
 
 int tn_check_tcp_stream_fd(tn_fd fd, const char **message) {

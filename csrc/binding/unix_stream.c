@@ -55,7 +55,8 @@ static int attempt_recv_fd(lua_State *L, struct tn_call *call) {
         tn_bytes_consume(&source->input, 1);
       }
       if (fd == TN_LOST_FD) {
-        call->message = "a descriptor came, and was lost: this process has too many open";
+        call->message =
+            "a descriptor came, and was lost: this process has too many open, or no memory";
         return -EMFILE;
       }
       lua_pushinteger(L, fd);

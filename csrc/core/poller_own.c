@@ -6,8 +6,8 @@
  * last report and heard "nothing", or has read less than it asked for while nothing was about that
  * ends a read early (a source's `uncertain`). And an edge wakes all that wait for it, so that none
  * is lost with a waiter that is cancelled before it acts. A descriptor that says "nothing" while
- * there is something (a tracer's, an odd driver's) is found out when the program is idle, and
- * watched by its level from then on. */
+ * there is something (a tracer's, an odd driver's) is found out when the program is idle, or once a
+ * second, and watched by its level from then on. */
 #include "core/poller.h"
 
 #include "core/reactor_private.h"
@@ -141,13 +141,29 @@ static void report(struct tn_source *source, int ready) {
   }
 }
 
+static void distrust(struct tn_source *source) {
+  source->by_level = true;
+  source->uncertain = true;
+  set(source, TN_SELECT_CHANGE, source->armed);
+}
+
 static void recheck(struct tn_reactor *reactor) {
-  for (struct tn_source *source = reactor->sources; source; source = source->next) {
-    int wanted = source->by_level ? 0 : tn_source_wanted(source) & source->armed;
-    if (wanted && (tn_socket_poll(source->fd, wanted) & wanted)) {
-      source->by_level = true;
-      source->uncertain = true;
-      set(source, TN_SELECT_CHANGE, source->armed);
+  struct tn_polled polled[TN_POLLED_MAX];
+  struct tn_source *source = reactor->sources;
+  while (source) {
+    int count = 0;
+    for (; source && count < TN_POLLED_MAX; source = source->next) {
+      int wanted = source->by_level ? 0 : tn_source_wanted(source) & source->armed;
+      if (wanted) {
+        polled[count++] = (struct tn_polled){.fd = source->fd, .interest = wanted};
+      }
+    }
+    count = tn_sockets_poll(polled, count);
+    for (int i = 0; i < count; i++) {
+      int wanted = polled[i].interest | (polled[i].interest & TN_READABLE ? TN_READ_CLOSED : 0);
+      if (polled[i].ready & wanted) {
+        distrust(reactor->places[polled[i].fd]);
+      }
     }
   }
 }

@@ -20,6 +20,7 @@ enum {
   MS = 1000000,
   WASTED_SPINS_MAX = 16,
   SPIN_EVERY = 64,
+  RECHECK_NS = 1000000000,
 };
 
 uint64_t tn_now_ns(void) {
@@ -268,6 +269,13 @@ void tn_reactor_run_uv(struct tn_reactor *reactor, bool block) {
   reactor->turning = false;
 }
 
+void tn_reactor_recheck(struct tn_reactor *reactor) {
+  if (reactor->poller->recheck) {
+    reactor->poller->recheck(reactor);
+  }
+  reactor->recheck_ns = tn_now_ns() + RECHECK_NS;
+}
+
 /* A child shares its parent's epoll and must leave it alone. */
 static void turn(struct tn_reactor *reactor, bool block, uint64_t limit_ns) {
   if (tn_reactor_forked(reactor)) {
@@ -278,6 +286,9 @@ static void turn(struct tn_reactor *reactor, bool block, uint64_t limit_ns) {
   reactor->poller->turn(reactor, block, first_due(reactor, limit_ns));
   reactor->now_ns = tn_now_ns();
   timers_expire(reactor);
+  if (reactor->now_ns >= reactor->recheck_ns) { /* a program that is never idle */
+    tn_reactor_recheck(reactor);
+  }
 }
 
 /* Where it never paid lately, it is tried only now and then. */
@@ -307,12 +318,6 @@ void tn_reactor_turn(struct tn_reactor *reactor, enum tn_turn mode, uint64_t lim
   bool block = mode == TN_TURN_BLOCK;
   if (!block || !spin_may_pay(reactor) || !spin(reactor, limit_ns)) {
     turn(reactor, block, block ? limit_ns : 0);
-  }
-}
-
-void tn_reactor_recheck(struct tn_reactor *reactor) {
-  if (reactor->poller->recheck) {
-    reactor->poller->recheck(reactor);
   }
 }
 
@@ -381,8 +386,24 @@ static int open_poller(struct tn_reactor *reactor) {
   return reactor->poller->open(reactor);
 }
 
+/* libuv ends the process where its first loop finds no pipe for signals. A loop takes as many
+ * descriptors as two pipes. */
+static bool has_descriptors(int pipes) {
+  tn_fd fds[2];
+  if (pipes == 0) {
+    return true;
+  }
+  if (tn_pipe_open(fds) < 0) {
+    return false;
+  }
+  bool enough = has_descriptors(pipes - 1);
+  tn_socket_close(fds[0]);
+  tn_socket_close(fds[1]);
+  return enough;
+}
+
 static int open_loop(struct tn_reactor *reactor) {
-  int status = uv_loop_init(&reactor->loop);
+  int status = has_descriptors(2) ? uv_loop_init(&reactor->loop) : -EMFILE;
   if (status < 0) {
     return status;
   }
@@ -406,6 +427,7 @@ struct tn_reactor *tn_reactor_new(void) {
   reactor->scratch = malloc(TN_SCRATCH_SIZE);
   reactor->fork_mark = tn_fork_mark_new();
   reactor->now_ns = tn_now_ns();
+  reactor->recheck_ns = reactor->now_ns + RECHECK_NS;
   if (!reactor->scratch || !reactor->fork_mark || open_loop(reactor) < 0) {
     if (reactor->fork_mark) {
       tn_fork_mark_free(reactor->fork_mark);

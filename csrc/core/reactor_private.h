@@ -22,7 +22,8 @@ struct tn_reactor {
   struct tn_timer *heap;
   size_t heap_length;
   size_t heap_capacity;
-  uint64_t now_ns; /* as of the last turn */
+  uint64_t now_ns;     /* as of the last turn */
+  uint64_t recheck_ns; /* when the next tn_reactor_recheck is due */
   uint64_t spin_ns;
   unsigned wasted_spins; /* in a row */
   uint64_t turn;

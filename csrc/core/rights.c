@@ -13,50 +13,58 @@ struct right {
 
 struct tn_rights {
   uint64_t received; /* bytes of the stream since the queue is there */
-  int count;
-  struct right list[RIGHTS_MAX];
+  int count, capacity;
+  struct right list[];
 };
 
-static bool has_rights(const struct tn_control *control) {
-  tn_fd fd;
-  return tn_control_fds(control, &fd, 1) > 0;
+static bool grow(struct tn_rights **queue, int capacity) {
+  struct tn_rights *rights = *queue;
+  if (rights && rights->capacity >= capacity) {
+    return true;
+  }
+  rights = realloc(rights, sizeof *rights + (size_t)capacity * sizeof rights->list[0]);
+  if (!rights) {
+    return false;
+  }
+  if (!*queue) {
+    *rights = (struct tn_rights){0};
+  }
+  rights->capacity = capacity;
+  *queue = rights;
+  return true;
 }
 
-static void close_all(const struct tn_control *control) {
-  tn_fd fds[TN_FDS_MAX];
-  int count = tn_control_fds(control, fds, TN_FDS_MAX);
-  while (count > 0) {
-    tn_socket_close(fds[--count]);
+bool tn_rights_prepare(struct tn_rights **queue, size_t buffered) {
+  bool is_new = !*queue;
+  int count = is_new ? 0 : (*queue)->count;
+  if (count <= RIGHTS_MAX && !grow(queue, count + 1)) {
+    return false;
   }
+  if (is_new) {
+    (*queue)->received = buffered;
+  }
+  return true;
 }
 
 void tn_rights_note(struct tn_rights **queue, const struct tn_control *control, bool cut,
-                    size_t count, size_t buffered) {
-  struct tn_rights *rights = *queue;
-  if (!rights && !cut && !has_rights(control)) {
-    return;
-  }
-  if (!rights) {
-    rights = malloc(sizeof *rights);
-    if (!rights) {
-      close_all(control);
-      return;
-    }
-    rights->received = buffered;
-    rights->count = 0;
-    *queue = rights;
-  }
-  rights->received += count;
+                    size_t count) {
   tn_fd fds[TN_FDS_MAX];
   int came = tn_control_fds(control, fds, TN_FDS_MAX);
+  int wanted = (*queue)->count + came;
+  if (came > 0) {
+    grow(queue, (wanted < RIGHTS_MAX ? wanted : RIGHTS_MAX) + 1);
+  }
+  struct tn_rights *rights = *queue;
+  rights->received += count;
   for (int i = 0; i < came; i++) {
-    if (rights->count == RIGHTS_MAX) {
-      tn_socket_close(fds[i]);
-    } else {
+    if (rights->count + 1 < rights->capacity) { /* the last place is for what is lost */
       rights->list[rights->count++] = (struct right){fds[i], rights->received - 1};
+    } else {
+      tn_socket_close(fds[i]);
+      cut = true;
     }
   }
-  if (cut && rights->count < RIGHTS_MAX) {
+  if (cut && rights->count < rights->capacity) {
     rights->list[rights->count++] = (struct right){TN_LOST_FD, rights->received - 1};
   }
 }

@@ -9,11 +9,13 @@ struct tn_rights;
 
 enum { TN_LOST_FD = -2 }; /* one came, but this process had no room for it */
 
-/* `control` (`cut`: the system had no descriptors for all of it) came with `count` bytes,
- * `buffered` of the stream being unread now. Makes the queue if need be; what there is no memory or
- * room for is closed. */
+/* Makes room for the notice that one was lost, `buffered` bytes of the stream being unread now:
+ * before each read, so that none is lost without it. false: no memory. */
+bool tn_rights_prepare(struct tn_rights **queue, size_t buffered);
+/* `control` (`cut`: the system had no descriptors for all of it) came with `count` bytes. What
+ * there is no memory or room for is closed, and told as lost. */
 void tn_rights_note(struct tn_rights **queue, const struct tn_control *control, bool cut,
-                    size_t count, size_t buffered);
+                    size_t count);
 /* The first descriptor, if the byte that it came with is the next one or has been read; else
  * TN_NO_FD. `carried`: that byte is still there, and is to be consumed with it. */
 tn_fd tn_rights_take(struct tn_rights *queue, size_t buffered, bool *carried);

@@ -319,12 +319,15 @@ static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *
                                .count = count,
                                .control = control.bytes,
                                .control_length = sizeof control.bytes};
+  if (!tn_rights_prepare(&source->rights, source->input.length)) {
+    return TN_ENOMEM;
+  }
   ptrdiff_t received = tn_socket_recv_message(source->fd, &message, 0);
-  bool cut = message.flags & MSG_CTRUNC;
-  if (received > 0 && (message.control_length > 0 || cut || source->rights)) {
-    source->uncertain = true; /* such a read ends before the next that brings some */
+  if (received > 0) {
+    source->uncertain |=
+        message.control_length > 0; /* such a read ends before the next that brings some */
     control.length = message.control_length;
-    tn_rights_note(&source->rights, &control, cut, (size_t)received, source->input.length);
+    tn_rights_note(&source->rights, &control, message.flags & MSG_CTRUNC, (size_t)received);
   }
   return received;
 }

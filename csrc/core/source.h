@@ -45,7 +45,7 @@ struct tn_source {
   struct tn_claim reading;
   struct tn_claim writing;
   struct tn_bytes input;
-  struct tn_rights *rights;       /* NULL until one came */
+  struct tn_rights *rights;       /* NULL until the first read of such a stream */
   struct tn_datagrams *datagrams; /* that came joined; NULL until some did */
   struct tn_splice *splice;       /* a copy's pipe, NULL without one */
   bool no_splice;                 /* it was tried, and cannot be done */

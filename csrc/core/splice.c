@@ -46,6 +46,7 @@ ptrdiff_t tn_splice_send(struct tn_source *from, struct tn_source *to, size_t wa
   ptrdiff_t count =
       tn_source_splice_out(to, splice->ends[0], want < splice->held ? want : splice->held);
   splice->held -= count > 0 ? (size_t)count : 0;
+  from->no_splice |= count == TN_EINVAL; /* nor is this writer one for it */
   return count;
 }
 

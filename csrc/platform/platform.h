@@ -130,6 +130,14 @@ struct tn_extended_error {
 
 /* The conditions of the moment, as bits of `enum tn_ready`. */
 int tn_socket_poll(tn_fd fd, int interest);
+/* The same of several in one call. */
+enum { TN_POLLED_MAX = 256 };
+struct tn_polled {
+  tn_fd fd;
+  int interest;
+  int ready;
+};
+int tn_sockets_poll(struct tn_polled *list, int count);
 /* A selector reports what has become ready since it was asked last: edges (epoll(7)), or, with
  * TN_LEVEL in the interest, what is ready. */
 enum { TN_LEVEL = 256 };
@@ -202,12 +210,17 @@ struct tn_interrupt *tn_interrupt_save(void);
 void tn_interrupt_restore(struct tn_interrupt *saved);
 
 /* Only in builds for tests: the calls and allocations above fail as a script says (faults.c). */
-/* How a call fails: with an errno, or by moving one byte only. */
+/* How a call fails: with an errno, or by moving the least that it can. */
 enum { TN_FAULT_SHORT = -1 };
 
 /* From the `nth` call from now on, `times` calls of that name fail so. False: there is no such
  * call. */
 bool tn_fault_set(const char *call, int nth, int times, int error);
+/* Meanwhile nothing fails and nothing is counted. */
+void tn_fault_hold(bool hold);
+/* The calls that can fail, by number, NULL behind the last; and how many were made. */
+const char *tn_fault_name(int index);
+int tn_fault_calls(int index);
 /* Forgets all of that; how many calls were made to fail since. */
 int tn_fault_clear(void);
 

@@ -51,7 +51,7 @@ int tn_socket_adopt(tn_fd fd) {
   if (flags < 0 || (!(flags & FD_CLOEXEC) && fcntl(fd, F_SETFD, flags | FD_CLOEXEC) < 0)) {
     return -errno;
   }
-#ifdef SO_NOSIGPIPE
+#if SO_NOSIGPIPE != TN_ABSENT
   int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
 #endif
@@ -506,7 +506,7 @@ int tn_socket_detach_filter(tn_fd fd) {
 }
 #endif
 
-int tn_socket_poll(tn_fd fd, int interest) {
+static struct pollfd entry_of(tn_fd fd, int interest) {
   struct pollfd entry = {.fd = fd};
 #ifdef POLLRDHUP
   entry.events |= POLLRDHUP;
@@ -514,25 +514,43 @@ int tn_socket_poll(tn_fd fd, int interest) {
   entry.events |=
       (short)((interest & TN_READABLE ? POLLIN : 0) | (interest & TN_WRITABLE ? POLLOUT : 0) |
               (interest & TN_PRIORITY ? POLLPRI : 0));
+  return entry;
+}
+
+static int ready_of(short events) {
+  int ready = (events & POLLIN ? TN_READABLE : 0) | (events & POLLOUT ? TN_WRITABLE : 0) |
+              (events & POLLPRI ? TN_PRIORITY : 0) |
+              (events & POLLERR ? TN_ERROR | TN_WRITE_CLOSED : 0) |
+              (events & POLLHUP ? TN_READ_CLOSED | TN_WRITE_CLOSED : 0);
+#ifdef POLLRDHUP
+  ready |= events & POLLRDHUP ? TN_READ_CLOSED : 0;
+#endif
+  return ready;
+}
+
+int tn_socket_poll(tn_fd fd, int interest) {
+  struct pollfd entry = entry_of(fd, interest);
   int count;
   do {
     count = poll(&entry, 1, 0);
   } while (count < 0 && errno == EINTR);
-  if (count < 0) {
-    return -errno;
+  return count < 0 ? -errno : entry.revents & POLLNVAL ? -EBADF : ready_of(entry.revents);
+}
+
+int tn_sockets_poll(struct tn_polled *list, int count) {
+  struct pollfd entries[TN_POLLED_MAX];
+  for (int i = 0; i < count; i++) {
+    entries[i] = entry_of(list[i].fd, list[i].interest);
   }
-  if (entry.revents & POLLNVAL) {
-    return -EBADF;
+  while (count > 0 && poll(entries, (nfds_t)count, 0) < 0) {
+    if (errno != EINTR) {
+      return -errno;
+    }
   }
-  int ready = (entry.revents & POLLIN ? TN_READABLE : 0) |
-              (entry.revents & POLLOUT ? TN_WRITABLE : 0) |
-              (entry.revents & POLLPRI ? TN_PRIORITY : 0) |
-              (entry.revents & POLLERR ? TN_ERROR | TN_WRITE_CLOSED : 0) |
-              (entry.revents & POLLHUP ? TN_READ_CLOSED | TN_WRITE_CLOSED : 0);
-#ifdef POLLRDHUP
-  ready |= entry.revents & POLLRDHUP ? TN_READ_CLOSED : 0;
-#endif
-  return ready;
+  for (int i = 0; i < count; i++) {
+    list[i].ready = ready_of(entries[i].revents);
+  }
+  return count;
 }
 
 int tn_socket_name(tn_fd fd, struct sockaddr *address, socklen_t *length) {

@@ -1,0 +1,437 @@
+-- Walks every method of every class that has a descriptor, and what else makes system calls: each call that a method
+-- makes fails once, at each place, in each way that it can. Needs the build with faults; fault_calls.lua says how to
+-- call each method. Prints what went wrong, and last how much was tried.
+local tcpnet = require "tcpnet"
+local calls = require "spec.support.fault_calls"
+local lfs = require "lfs"
+
+local private = tcpnet.private
+local fault, hold = private.fault, private.fault_hold
+
+-- What a call may answer. "unnoticed": the script sees no difference at all. "fails": it gets that code.
+local answers = {
+  socket = { fails = "EMFILE ENFILE ENOBUFS EACCES" },
+  socketpair = { fails = "EMFILE ENFILE" },
+  bind = { fails = "EADDRINUSE EACCES ENOMEM" },
+  listen = { fails = "EADDRINUSE" },
+  connect = { unnoticed = "EINTR EAGAIN", fails = "ECONNREFUSED EADDRNOTAVAIL ENETUNREACH ETIMEDOUT" },
+  accept4 = { unnoticed = "EINTR EAGAIN ECONNABORTED EPROTO ENETDOWN EHOSTUNREACH", fails = "EMFILE" },
+  shutdown = { fails = "ENOBUFS" },
+  close = { unnoticed = "EINTR EIO" },
+  getsockname = { fails = "ENOBUFS" },
+  getpeername = { fails = "ENOBUFS" },
+  getsockopt = { fails = "ENOBUFS" },
+  setsockopt = { fails = "ENOMEM" },
+  poll = { unnoticed = "EINTR", fails = "ENOMEM" },
+  fcntl = { fails = "EMFILE" },
+  recv = { unnoticed = "EINTR EAGAIN short", fails = "ECONNRESET ETIMEDOUT ENOMEM" },
+  recvfrom = { unnoticed = "EINTR EAGAIN short", fails = "ECONNREFUSED ENOMEM" },
+  recvmsg = { unnoticed = "EINTR EAGAIN short", fails = "ECONNRESET EMFILE ENOMEM" },
+  recvmmsg = { unnoticed = "EINTR EAGAIN short", fails = "ECONNREFUSED ENOMEM" },
+  send = { unnoticed = "EINTR EAGAIN short", fails = "EPIPE ECONNRESET ENOBUFS" },
+  sendto = { unnoticed = "EINTR EAGAIN short", fails = "ECONNREFUSED ENOBUFS EMSGSIZE" },
+  sendmsg = { unnoticed = "EINTR EAGAIN short", fails = "EPIPE ECONNRESET ENOBUFS" },
+  sendmmsg = { unnoticed = "EINTR EAGAIN short", fails = "ECONNREFUSED ENOBUFS" },
+  sendfile = { unnoticed = "EINTR EAGAIN short", fails = "EPIPE EIO ENOMEM" },
+  splice = { unnoticed = "EINTR EAGAIN short EINVAL", fails = "ECONNRESET ENOMEM" },
+  pipe2 = { fails = "EMFILE ENFILE" },
+  open = { unnoticed = "EINTR", fails = "ENOENT EMFILE ENXIO" },
+  fstat = { fails = "EIO" },
+  lstat = { fails = "EACCES" },
+  readv = { unnoticed = "EINTR EAGAIN short", fails = "EIO ENOMEM" },
+  writev = { unnoticed = "EINTR EAGAIN short", fails = "EPIPE EIO" },
+  read = { unnoticed = "EINTR" },
+  write = { unnoticed = "EINTR EAGAIN", fails = "EIO" },
+  epoll_create1 = { fails = "EMFILE ENFILE ENOMEM" },
+  epoll_ctl = { fails = "ENOMEM ENOSPC" },
+  epoll_wait = { unnoticed = "EINTR short", fails = "EBADF" },
+  eventfd = { fails = "EMFILE ENFILE ENOMEM" },
+  kill = { fails = "EPERM" },
+  waitpid = { unnoticed = "EINTR ECHILD" },
+  sigaction = { unnoticed = "EINVAL" },
+  mmap = { fails = "ENOMEM" },
+  pthread_create = { fails = "EAGAIN" },
+  getifaddrs = { fails = "ENOMEM" },
+  if_nametoindex = { fails = "ENODEV" },
+  getaddrinfo = { fails = "ENOMEM" },
+  malloc = { fails = "ENOMEM" },
+  calloc = { fails = "ENOMEM" },
+  realloc = { fails = "ENOMEM" },
+  free = {},
+}
+-- Calls with a result that is not an errno: what the script gets in the end.
+local becomes = { pthread_create = "ENOMEM", getaddrinfo = "EAI_AGAIN", ["recv_fd realloc"] = "EMFILE" }
+-- Where a failure need not be told, for there is another way, or nobody to tell: a call, or "method call".
+local optional = {}
+for name in ([[
+  malloc, calloc, realloc, epoll_wait
+  options getsockopt
+  close shutdown, close kill
+  accept setsockopt
+  incoming accept4, incoming epoll_ctl, send_many getsockopt, try_send_many getsockopt
+  reset connect
+  bind getsockname
+  connect getpeername
+  connect getsockopt, connect_timeout getpeername, connect_timeout getsockopt
+  into_tcp_stream getpeername, into_unix_stream getpeername
+  listen getsockopt, datagram getsockopt
+  copy fcntl, copy pipe2, copy_bidirectional fcntl, copy_bidirectional pipe2
+]]):gmatch "%s*([^,\n]+)" do
+  optional[name] = true
+end
+
+-- cases -------------------------------------------------------------------------------------------
+
+local PATIENCE = 10
+local EVERY = 1 << 30
+
+local Case = {}
+Case.__index = Case
+
+function Case.hold()
+  hold(true)
+end
+
+function Case:resume_faults()
+  hold(not self.active)
+end
+
+-- One after the other, each once everything else waits; nothing of it fails.
+local function in_turn(case, functions)
+  for _, fn in ipairs(functions) do
+    tcpnet.yield()
+    hold(true)
+    fn()
+    case:resume_faults()
+  end
+end
+
+local function new_case(class, name, fn, entry, later, injection)
+  local case = setmetatable({ class = class, name = name, fn = fn, entry = entry, later = later,
+    injection = injection, kept = {}, others = {}, tasks = {} }, Case)
+  function case.call(what, ...)
+    fault()
+    case.active = true
+    if injection then
+      fault(injection.call, injection.nth, injection.times, injection.answer)
+    end
+    hold(false)
+    case.result = table.pack(pcall(what, ...))
+    hold(true)
+    case.active = false
+    case.struck, case.counts = fault()
+    if case.result[1] then
+      return table.unpack(case.result, 2, case.result.n)
+    end
+  end
+  function case.meanwhile(...)
+    local functions = { ... }
+    case.tasks[#case.tasks + 1] = tcpnet.spawn(in_turn, case, functions)
+  end
+  function case.meanwhile_always(what)
+    case.tasks[#case.tasks + 1] = tcpnet.spawn(function()
+      while not case.stopped do
+        tcpnet.yield()
+        hold(true)
+        what()
+        case:resume_faults()
+      end
+    end)
+  end
+  function case.stop()
+    case.stopped = true
+    for _, task in ipairs(case.tasks) do
+      assert(task:join())
+    end
+    case.tasks = {}
+  end
+  function case.keep(...)
+    for i = 1, select("#", ...) do
+      case.kept[#case.kept + 1] = (select(i, ...))
+    end
+    return ...
+  end
+  function case.release()
+    for _, object in ipairs { case.self, table.unpack(case.others) } do
+      if object.close then
+        object:close()
+      end
+    end
+  end
+  function case.go_on()
+    case:resume_faults()
+  end
+  function case.code()
+    return tcpnet.is_error(case.result[3]) and case.result[3].code or nil
+  end
+  return case
+end
+
+local function close_all(case)
+  hold(true)
+  case.stopped = true
+  for _, task in ipairs(case.tasks) do
+    task:cancel()
+  end
+  local results = case.result and { table.unpack(case.result, 2, case.result.n) } or {}
+  for _, group in ipairs { case.kept, results } do
+    for _, object in ipairs(group) do
+      if private.kind(object) and object.close or io.type(object) == "file" then
+        object:close()
+      end
+    end
+  end
+  for _, object in ipairs { case.self or false, case.peer or false, table.unpack(case.others) } do
+    if object and object.close then
+      object:close()
+    end
+  end
+end
+
+local function run_case(case)
+  local entry = case.entry
+  hold(true)
+  local make = entry.subject or calls.subjects[case.class]
+  if make then
+    local made = table.pack(make())
+    case.self, case.peer = made[1], made[2]
+    case.others = { table.unpack(made, 3, made.n) }
+  end
+  local function run()
+    entry.run(case)
+    return "finished"
+  end
+  local ok, finished, err = xpcall(tcpnet.timeout, debug.traceback, PATIENCE, run)
+  hold(true)
+  fault()
+  close_all(case)
+  if not ok then
+    return nil, finished
+  elseif not finished then
+    return nil, "it hangs: " .. tostring(err)
+  elseif not case.result then
+    return nil, "nothing was called"
+  end
+  return true
+end
+
+-- judging -----------------------------------------------------------------------------------------
+
+local function shape(value)
+  local kind = private.kind(value)
+  if kind then
+    return kind
+  elseif type(value) == "table" then
+    local parts = {}
+    for i, item in ipairs(value) do
+      parts[i] = shape(item)
+    end
+    return "{" .. table.concat(parts, ",") .. "}"
+  end
+  return type(value) == "function" and "function" or tostring(value):sub(1, 100)
+end
+
+-- → how it ended ("value", "fails", "raises"), what with
+local function outcome(result)
+  if not result[1] then
+    local err = result[2]
+    return "raises", tcpnet.is_error(err) and err.code or tostring(err)
+  elseif result[2] == nil and tcpnet.is_error(result[3]) then
+    return "fails", result[3].code
+  end
+  local parts = {}
+  for i = 2, result.n do
+    parts[#parts + 1] = shape(result[i])
+  end
+  return "value", table.concat(parts, " ")
+end
+
+local function is_right(case, plain, kind, how, what)
+  local injection, entry = case.injection, case.entry
+  local same = how == plain.how and what == plain.what
+  if case.struck == 0 then
+    return same or entry.partial
+  elseif kind == "unnoticed" then
+    local again = injection.answer == "EAGAIN" and case.name:find "^try_" and how == "fails" and what == "EAGAIN"
+    return same or again or entry.partial and injection.answer == "short" and how == "value"
+  end
+  local place = case.name .. " " .. injection.call
+  local expected = becomes[injection.call] or injection.answer
+  local told = (how == "fails" or entry.raises and how == "raises") and (what == expected or what == becomes[place])
+  local no_memory = expected == "ENOMEM" and how == "raises" and what:find "memory"
+  return told or no_memory or same and (optional[injection.call] or optional[place] or entry.optional == injection.call)
+end
+
+-- walking -----------------------------------------------------------------------------------------
+
+local tried, complaints = 0, 0
+local trace = os.getenv "TCPNET_TRACE"
+
+local function complain(case, message, ...)
+  local injection = case.injection
+  local where = injection and ("%s number %d of %s: "):format(injection.call, injection.nth, injection.answer) or ""
+  print(("%s.%s%s: %s%s"):format(case.class, case.name, case.later and " that waits" or "", where,
+    message:format(...)))
+  complaints = complaints + 1
+end
+
+local function descriptors()
+  local open = {}
+  for name in lfs.dir "/proc/self/fd" do
+    open[#open + 1] = name
+  end
+  return #open
+end
+
+local function settle()
+  collectgarbage()
+  collectgarbage()
+  tcpnet.sleep(0)
+  return descriptors(), tcpnet.metrics().sources
+end
+
+local function attempt(class, name, fn, entry, later, injection, kind, plain)
+  local case = new_case(class, name, fn, entry, later, injection)
+  if trace then
+    io.stderr:write(class, ".", name, later and " later " or " ", injection and injection.call or "", " ",
+      injection and injection.nth or "", " ", injection and injection.answer or "", "\n")
+  end
+  tried = tried + 1
+  local ok, err = run_case(case)
+  if not ok then
+    complain(case, "%s", err)
+    return case
+  end
+  local how, what = outcome(case.result)
+  if plain and not is_right(case, plain, kind, how, what) then
+    complain(case, "%s %s, not %s %s", how, what, plain.how, plain.what)
+  end
+  case.how, case.what = how, what
+  return case
+end
+
+local function walk_call(class, name, fn, entry, later, plain, call)
+  local rows = answers[call]
+  for _, kind in ipairs { "unnoticed", "fails" } do
+    for answer in (rows[kind] or ""):gmatch "%S+" do
+      local nth = 0
+      repeat
+        nth = nth + 1
+        local case = attempt(class, name, fn, entry, later,
+          { call = call, nth = nth, times = 1, answer = answer }, kind, plain)
+      until case.struck == 0 or case.struck == nil or nth == 100
+      if answer == "short" and not entry.long then
+        attempt(class, name, fn, entry, later, { call = call, nth = 1, times = EVERY, answer = answer }, kind, plain)
+      end
+    end
+  end
+end
+
+local function walk_method(class, name, fn, entry)
+  for _, later in ipairs { false, entry.later or nil } do
+    local open, sources = settle()
+    local plain = attempt(class, name, fn, entry, later)
+    if plain.how then
+      if plain.how ~= "value" and not entry.may_fail then
+        complain(plain, "%s %s where nothing was made to fail", plain.how, plain.what)
+      end
+      local names = {}
+      for call, count in pairs(plain.counts) do
+        names[#names + 1] = count > 0 and call or nil
+      end
+      table.sort(names)
+      for _, call in ipairs(names) do
+        walk_call(class, name, fn, entry, later, plain, call)
+      end
+    end
+    local open_now, sources_now = settle()
+    for _ = 1, 50 do
+      if open_now <= open then
+        break
+      end
+      tcpnet.sleep(0.01)
+      open_now, sources_now = settle()
+    end
+    if open_now > open or sources_now > sources then
+      complain(plain, "%d descriptors and %d sources are left", open_now - open, sources_now - sources)
+    end
+  end
+end
+
+local accessors = {}
+for _, row in ipairs(private.option_rows()) do
+  for _, name in ipairs { row.name, table.unpack(row.aliases) } do
+    accessors[name], accessors["set_" .. name] = row, row
+  end
+end
+
+local function entry_of(class, name)
+  local entries = calls.entries
+  local waiting = name:gsub("^try_", "")
+  for _, key in ipairs { class .. "." .. name, class .. "." .. waiting, name, waiting } do
+    if entries[key] ~= nil then
+      return entries[key]
+    end
+  end
+  if accessors[name] then -- of one class: they are rows of one table
+    return class == "Socket" and not name:find "^set_" and entries["an option"]
+  end
+end
+
+local function walk_class(class, methods, wanted)
+  local names = {}
+  for name, fn in pairs(methods) do
+    if type(fn) == "function" and not name:find "^__" and (not wanted or wanted == name) then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local entry = entry_of(class, name)
+    if entry == nil then
+      print(("%s.%s has no entry in fault_calls.lua"):format(class, name))
+      complaints = complaints + 1
+    elseif entry then
+      local started = tcpnet.now()
+      if name:find "^try_" and entry.later then
+        entry = setmetatable({ later = false }, { __index = entry })
+      end
+      walk_method(class, name, methods[name], entry)
+      if trace then
+        io.stderr:write(("%s.%s: %.2f s\n"):format(class, name, tcpnet.now() - started))
+      end
+    end
+  end
+end
+
+-- The calls of the build and the rows above are the same.
+local function check_answers()
+  local _, counts = fault()
+  for name in pairs(counts) do
+    assert(answers[name], name .. " has no row of answers")
+  end
+  for name in pairs(answers) do
+    assert(counts[name], name .. " is no call that can fail")
+  end
+end
+
+local wanted_class, wanted_name = table.unpack(arg)
+check_answers()
+tcpnet.run(function()
+  local classes = {}
+  for class in pairs(calls.subjects) do
+    classes[#classes + 1] = class
+  end
+  table.sort(classes)
+  for _, class in ipairs(classes) do
+    if not wanted_class or wanted_class == class then
+      walk_class(class, tcpnet[class], wanted_name)
+    end
+  end
+  for name, value in pairs { tcpnet = tcpnet, process = tcpnet.process, pipe = tcpnet.pipe } do
+    if not wanted_class or wanted_class == name then
+      walk_class(name, value, wanted_name)
+    end
+  end
+end)
+print(("%d cases, %d complaints"):format(tried, complaints))
