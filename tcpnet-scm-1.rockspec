@@ -75,6 +75,7 @@ build = {
         "csrc/binding/unix_stream.c",
         "csrc/core/address.c",
         "csrc/core/bytes.c",
+        "csrc/core/mailbox.c",
         "csrc/core/message.c",
         "csrc/core/option.c",
         "csrc/core/option_table.c",

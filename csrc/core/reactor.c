@@ -5,6 +5,7 @@
  * the kernel has reported, so that what has arrived always beats what has run out. */
 #include "core/reactor_private.h"
 
+#include "core/mailbox.h"
 #include "core/resolver.h"
 #include "core/source.h"
 #include "core/status.h"
@@ -382,9 +383,10 @@ void tn_reactor_free(struct tn_reactor *reactor) {
     tn_reactor_unwatch_interrupt(reactor);
     uv_close((uv_handle_t *)&reactor->timer, NULL);
     uv_close((uv_handle_t *)&reactor->signal, NULL);
-    tn_resolver_close(reactor);
+    tn_mailbox_close(reactor);
     tn_watches_close(reactor);
     uv_run(&reactor->loop, UV_RUN_DEFAULT);
+    tn_mailbox_free(reactor);
     tn_resolver_free(reactor);
     if (uv_loop_close(&reactor->loop) == 0) {
       free_memory(reactor);

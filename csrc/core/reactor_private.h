@@ -31,6 +31,7 @@ struct tn_reactor {
   struct tn_interrupt *interrupt;
   int interrupts_taken;                 /* by Signal objects: SIGINT is theirs */
   struct tn_interrupt *taken_interrupt; /* the host's handler, to be put back after them */
+  struct tn_mailbox *mailbox;           /* made when another thread may write first */
   struct tn_resolver *resolver;         /* made at the first lookup */
   struct tn_watch *watches;             /* signals and children */
   struct tn_source *sources;
