@@ -24,7 +24,8 @@ const char *tn_kind_name(uint64_t kind) {
       "Socket",        "Message",        "UdpSocket",       "UnixSocket",   "UnixStream",
       "UnixListener",  "UnixDatagram",   "PipeSender",      "PipeReceiver", "Poll",
       "Signal",        "Child",          [32] = "Interest", "Registry",     "Events",
-      "Event",         "Waker",          "SourceFd"};
+      "Event",         "Waker",          "SourceFd",        "Worker",       "Parent",
+      "outcome"};
   return names[kind_index(kind)];
 }
 

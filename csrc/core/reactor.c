@@ -5,6 +5,8 @@
  * the kernel has reported, so that what has arrived always beats what has run out. */
 #include "core/reactor_private.h"
 
+#include "core/channel.h"
+#include "core/crew.h"
 #include "core/mailbox.h"
 #include "core/resolver.h"
 #include "core/source.h"
@@ -15,7 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MS = 1000000 };
+enum {
+  MS = 1000000,
+  DISMISS_NS = 1000000000 /* so long threads have to leave at the end of the program */
+};
 
 uint64_t tn_now_ns(void) {
   return uv_hrtime();
@@ -322,11 +327,15 @@ static void on_interrupt(uv_signal_t *signal, int number) {
 }
 
 void tn_reactor_watch_interrupt(struct tn_reactor *reactor) {
-  if (reactor->interrupts_taken || reactor->interrupt ||
+  if (reactor->no_interrupt || reactor->interrupts_taken || reactor->interrupt ||
       !(reactor->interrupt = tn_interrupt_save())) {
     return;
   }
   uv_signal_start(&reactor->signal, on_interrupt, SIGINT);
+}
+
+void tn_reactor_ignore_interrupt(struct tn_reactor *reactor) {
+  reactor->no_interrupt = true;
 }
 
 bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor) {
@@ -386,6 +395,8 @@ void tn_reactor_free(struct tn_reactor *reactor) {
     tn_mailbox_close(reactor);
     tn_watches_close(reactor);
     uv_run(&reactor->loop, UV_RUN_DEFAULT);
+    tn_ends_close(reactor);
+    tn_crew_dismiss(reactor, DISMISS_NS);
     tn_mailbox_free(reactor);
     tn_resolver_free(reactor);
     if (uv_loop_close(&reactor->loop) == 0) {

@@ -185,6 +185,14 @@ char *const *tn_environment(void);
  * the Lua state. */
 int tn_thread_start(void (*work)(void *), void *argument);
 
+/* For a thread that runs more than the library's own code, such a thread having every signal
+ * blocked: those that the program does not handle are let through, so that programs started there
+ * begin as they should. */
+void tn_thread_admit_signals(void);
+/* Ends the process at once, from any thread: what stdio holds of the standard streams goes out,
+ * nothing else is closed or run. */
+_Noreturn void tn_process_exit(int code);
+
 /* Out of descriptors or memory: trying again at once would only spin. */
 bool tn_is_exhaustion(int status);
 
