@@ -46,11 +46,52 @@ struct start {
   struct tn_post *outcome;
   struct tn_crew *crew;
   lua_Integer index;
+  struct tn_runtime *rt;
+  lua_Alloc allocate; /* the state's own allocator, and its data */
+  void *allocator;
+  uint64_t stop_ns; /* a worker that computes is stopped then; 0: nobody wants that */
+  bool closing;
 };
+
+enum { STOP_NS = 100000000 }; /* so long a worker that is not wanted any more may compute */
 
 int tn_available_parallelism(lua_State *L) {
   lua_pushinteger(L, tn_crew_parallelism());
   return 1;
+}
+
+/* --- stopping one that computes --- */
+
+/* As long as the worker has not heard of it: after that it ends as a cancelled task does. */
+static void stop(lua_State *L, lua_Debug *frame) {
+  (void)frame;
+  void *start;
+  lua_getallocf(L, &start);
+  if (tn_end_is_unaware(((const struct start *)start)->ends[1])) {
+    luaL_error(L, "the worker was closed while it computed");
+  }
+  lua_sethook(L, NULL, 0, 0);
+}
+
+static void stop_soon(struct start *start) {
+  const struct tn_task *task = start->closing ? NULL : start->rt->current;
+  uint64_t now = tn_now_ns();
+  if (start->stop_ns == 0) {
+    start->stop_ns = now + STOP_NS;
+  }
+  if (task && now >= start->stop_ns) {
+    lua_sethook(tn_task_innermost(task), stop, LUA_MASKCOUNT, 1);
+  }
+}
+
+/* Another thread cannot reach into a running Lua state. But nearly all that runs allocates, and
+ * here it is on its own thread, where a hook may be set as in a signal handler. */
+static void *allocate(void *memory, void *block, size_t old_size, size_t size) {
+  struct start *start = memory;
+  if (start->ends[1] && tn_end_is_unaware(start->ends[1])) {
+    stop_soon(start);
+  }
+  return start->allocate(start->allocator, block, old_size, size);
 }
 
 /* --- in the worker's state --- */
@@ -61,6 +102,9 @@ static int exit_process(lua_State *L) {
   int code = lua_isboolean(L, 1) ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
                                  : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
   if (lua_toboolean(L, 2)) {
+    void *start;
+    lua_getallocf(L, &start);
+    ((struct start *)start)->closing = true;
     lua_close(L);
   }
   tn_process_exit(code);
@@ -76,6 +120,7 @@ int tn_worker_adopt(lua_State *L) {
   }
   port->end = tn_end_retain(start->ends[1]);
   port->index = start->index;
+  start->rt = rt;
   tn_reactor_ignore_interrupt(rt->reactor);
   return 1;
 }
@@ -198,6 +243,7 @@ static void work(void *argument) {
   }
   tn_post_discard(start->arguments);
   tn_end_leave(start->ends[1], start->outcome);
+  start->closing = true;
   lua_close(L); /* with the reactor the end closes, and that tells the parent */
   tn_end_release(start->ends[1]);
   free(start);
@@ -230,6 +276,8 @@ static int make_state(struct start *start, const struct plan *plan, char **messa
     return TN_ENOMEM;
   }
   start->plan = plan;
+  start->allocate = lua_getallocf(start->L, &start->allocator);
+  lua_setallocf(start->L, allocate, start);
   lua_pushcfunction(start->L, prepare);
   lua_pushlightuserdata(start->L, start);
   int status = lua_pcall(start->L, 1, LUA_MULTRET, 0);
@@ -357,6 +405,16 @@ static int method_index(lua_State *L) {
   return 1;
 }
 
+/* finish(): what the other side receives comes to its end. */
+static int method_finish(lua_State *L) {
+  const struct port *port = tn_check(L, 1, TN_WORKER | TN_PARENT, "Worker");
+  tn_runtime_check(L, tn_runtime_of(L), "finish");
+  if (is_open(port)) {
+    tn_end_finish_sending(port->end);
+  }
+  return 0;
+}
+
 /* cancel() → was it still there? */
 static int method_cancel(lua_State *L) {
   const struct port *port = check_worker(L);
@@ -412,6 +470,10 @@ static int attempt_send(lua_State *L, struct tn_call *call) {
   if (end->other_closed) {
     return end_of(call, port, true);
   }
+  if (end->finished) {
+    call->message = "nothing can be sent after finish";
+    return TN_CLOSED;
+  }
   if (!tn_end_has_room(end) || (end->senders.head && !call->resumed)) {
     return wait_in(call, &end->senders);
   }
@@ -437,7 +499,7 @@ static int attempt_recv(lua_State *L, struct tn_call *call) {
     return end_of(call, port, false);
   }
   struct tn_post *post = tn_end_take(port->end);
-  if (!post && !port->end->other_closed) {
+  if (!post && !port->end->other_closed && !port->end->other_finished) {
     return wait_in(call, &port->end->receivers);
   }
   if (!post) {
@@ -486,16 +548,15 @@ static int attempt_cancel(lua_State *L, struct tn_call *call) {
   return port->end->cancelled || port->end->other_closed ? 0 : wait_in(call, &port->end->watchers);
 }
 
-static const luaL_Reg worker_functions[] = {{"cancel", method_cancel},
-                                            {"close", port_close},
-                                            {"closed", method_closed},
-                                            {"index", method_index},
-                                            {NULL, NULL}};
+static const luaL_Reg worker_functions[] = {{"cancel", method_cancel}, {"close", port_close},
+                                            {"closed", method_closed}, {"finish", method_finish},
+                                            {"index", method_index},   {NULL, NULL}};
 static const luaL_Reg worker_metamethods[] = {
     {"__close", port_close}, {"__gc", worker_gc}, {"__tostring", meta_tostring}, {NULL, NULL}};
 const struct tn_class tn_worker_class = {"Worker", TN_WORKER, worker_functions, worker_metamethods};
 
-static const luaL_Reg parent_functions[] = {{"index", method_index}, {NULL, NULL}};
+static const luaL_Reg parent_functions[] = {
+    {"finish", method_finish}, {"index", method_index}, {NULL, NULL}};
 static const luaL_Reg parent_metamethods[] = {
     {"__gc", other_gc}, {"__tostring", meta_tostring}, {NULL, NULL}};
 const struct tn_class tn_parent_class = {"Parent", TN_PARENT, parent_functions, parent_metamethods};

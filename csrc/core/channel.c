@@ -22,12 +22,14 @@ struct end {
   struct tn_mailbox *mailbox; /* of its reactor */
   struct tn_post *first;
   struct tn_post **last;
-  size_t messages; /* sent from here and not yet taken there */
+  atomic_bool closed; /* for the other end, which looks without a letter */
+  size_t messages;    /* sent from here and not yet taken there */
   size_t bytes;
   bool cancel_sent;
   struct tn_post *left; /* the outcome, until the other end has it */
   struct notice goodbye;
   struct notice cancel;
+  struct notice finish;
 };
 
 struct channel {
@@ -174,15 +176,21 @@ static struct notice *notice_of(struct tn_letter *letter) {
   return (struct notice *)((char *)letter - offsetof(struct notice, letter));
 }
 
+/* Who watches is the first to run: a worker that is not wanted any more is cancelled before it goes
+ * on. */
+static void wake_everybody(struct tn_reactor *reactor, struct tn_end *end) {
+  tn_wake_all(reactor, &end->watchers, 0);
+  tn_wake_all(reactor, &end->receivers, 0);
+  tn_wake_all(reactor, &end->senders, 0);
+}
+
 static void on_goodbye(struct tn_letter *letter, struct tn_reactor *reactor) {
   struct end *end = notice_of(letter)->to;
   if (is_open(reactor, end)) {
     end->end.other_closed = true;
     end->end.outcome = end->other->left;
     end->other->left = NULL;
-    tn_wake_all(reactor, &end->end.receivers, 0);
-    tn_wake_all(reactor, &end->end.senders, 0);
-    tn_wake_all(reactor, &end->end.watchers, 0);
+    wake_everybody(reactor, &end->end);
   }
   release(end->channel);
 }
@@ -192,6 +200,15 @@ static void on_cancel(struct tn_letter *letter, struct tn_reactor *reactor) {
   if (is_open(reactor, end)) {
     end->end.cancelled = true;
     tn_wake_all(reactor, &end->end.watchers, 0);
+  }
+  release(end->channel);
+}
+
+static void on_finish(struct tn_letter *letter, struct tn_reactor *reactor) {
+  struct end *end = notice_of(letter)->to;
+  if (is_open(reactor, end)) {
+    end->end.other_finished = true;
+    tn_wake_all(reactor, &end->end.receivers, 0);
   }
   release(end->channel);
 }
@@ -209,6 +226,15 @@ void tn_end_cancel(struct tn_end *end) {
   if (!here->cancel_sent) {
     here->cancel_sent = true;
     send_notice(here, &here->cancel, on_cancel);
+  }
+}
+
+void tn_end_finish_sending(struct tn_end *end) {
+  struct end *here = inside(end);
+  if (!end->finished) {
+    end->finished = true;
+    tn_wake_all(end->reactor, &end->senders, 0);
+    send_notice(here, &here->finish, on_finish);
   }
 }
 
@@ -283,13 +309,17 @@ void tn_end_close(struct tn_end *end) {
     return;
   }
   leave(here, reactor);
+  atomic_store_explicit(&here->closed, true, memory_order_relaxed);
   for (struct tn_post *post; (post = tn_end_take(end));) {
     tn_post_discard(post);
   }
-  tn_wake_all(reactor, &end->receivers, TN_CLOSED);
-  tn_wake_all(reactor, &end->senders, TN_CLOSED);
-  tn_wake_all(reactor, &end->watchers, TN_CLOSED);
+  wake_everybody(reactor, end);
   send_notice(here, &here->goodbye, on_goodbye);
+}
+
+bool tn_end_is_unaware(const struct tn_end *end) {
+  const struct end *here = (const struct end *)end;
+  return atomic_load_explicit(&here->other->closed, memory_order_relaxed) && !end->other_closed;
 }
 
 void tn_ends_close(struct tn_reactor *reactor) {

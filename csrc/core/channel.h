@@ -29,6 +29,8 @@ struct tn_end {
   struct tn_queue receivers;  /* waits for a message */
   struct tn_queue senders;    /* for room */
   struct tn_queue watchers;   /* for a cancel, or the end of the other end */
+  bool finished;              /* nothing more is sent from here */
+  bool other_finished;        /* or from there */
   bool other_closed;
   bool cancelled;          /* the other end asks this one to end */
   struct tn_post *outcome; /* what the other end left, once it is closed; or NULL */
@@ -38,8 +40,11 @@ struct tn_end {
 int tn_channel_open(struct tn_reactor *first, struct tn_reactor *second, struct tn_end *ends[2]);
 struct tn_end *tn_end_retain(struct tn_end *end);
 void tn_end_release(struct tn_end *end);
-/* Ends every wait here with TN_CLOSED, drops what was not taken, tells the other end. */
+/* Wakes whoever waits here, drops what was not taken, tells the other end. */
 void tn_end_close(struct tn_end *end);
+/* Has the other end closed, and this one's reactor not been turned since? The one thing that is
+ * asked without a letter. */
+bool tn_end_is_unaware(const struct tn_end *end);
 /* Those of a reactor that goes. */
 void tn_ends_close(struct tn_reactor *reactor);
 
@@ -60,6 +65,8 @@ void tn_end_put_back(struct tn_end *end, struct tn_post *post);
 /* It was read. */
 void tn_end_acknowledge(struct tn_end *end, struct tn_post *post);
 
+/* Of an open end: it sends no more. */
+void tn_end_finish_sending(struct tn_end *end);
 /* Asks the other end to end. */
 void tn_end_cancel(struct tn_end *end);
 /* What the other end is to find as the outcome, once this one is closed. */

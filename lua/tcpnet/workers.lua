@@ -67,6 +67,20 @@ local function dump(fn)
   return string.dump(fn)
 end
 
+-- The function of a script, or nil, err.
+local function load_script(path)
+  local file, _, errno = io.open(path)
+  if not file then
+    return nil, private.new_error(errno, "workers", path)
+  end
+  file:close()
+  local fn, message = loadfile(path, "t")
+  if not fn then
+    return nil, private.new_error("EINVAL", "workers", path, message)
+  end
+  return fn
+end
+
 -- What of package.preload another state can have: name, function of C or bytes, and so on.
 local function loaders()
   local list = {}
@@ -95,10 +109,10 @@ function core.workers(n, fn, ...)
   check.that(math.type(n) == "integer" and n >= 1 and n <= MOST, 1, "workers",
     ("integer from 1 to %d expected, got %s"):format(MOST, math.type(n) and tostring(n) or type(n)))
   if type(fn) == "string" then
-    local path, message = fn, nil
-    fn, message = loadfile(path, "t")
+    local err
+    fn, err = load_script(fn)
     if not fn then
-      return nil, private.new_error("EINVAL", "workers", path, message)
+      return nil, err
     end
   end
   check.value(fn, "function", 2, "workers")
