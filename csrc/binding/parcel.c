@@ -111,8 +111,10 @@ static bool put_userdata(struct writer *writer, int index) {
     return false;
   }
   if (header->kind == TN_SOCKET_ADDR) {
+    const struct tn_address *address = tn_address_at(L, index); /* only as long as it has to be */
     put_tag(writer, TAG_ADDRESS);
-    put(writer, tn_address_at(L, index), sizeof(struct tn_address));
+    put(writer, &address->length, sizeof address->length);
+    put(writer, &address->storage, address->length);
     return true;
   }
   if (header->kind == TN_ERROR_VALUE) {
@@ -336,7 +338,8 @@ static void get_value(struct reader *reader, enum tag tag) {
     get_object(reader);
     break;
   case TAG_ADDRESS:
-    get(reader, &address, sizeof address);
+    get(reader, &address.length, sizeof address.length);
+    get(reader, &address.storage, address.length);
     tn_address_push(L, reader->rt, &address);
     break;
   case TAG_ERROR:
