@@ -112,6 +112,45 @@ local errors = [[
   print(1)
 ]]
 
+-- Workers and their messages, with the library's own allocations failing one by one, on both sides.
+local workers_script = [[
+  local tcpnet = require "tcpnet"
+  local leaks = require "spec.support.leaks"
+  local call = arg[1]
+  local fault = tcpnet.private.fault
+  local function exercise()
+    local workers <close> = assert(tcpnet.workers(2, function(parent)
+      for text, stream in parent:messages() do
+        assert(parent:send(text, stream))
+      end
+      return "done"
+    end, "argument"))
+    local one <close>, other = tcpnet.UnixStream.pair()
+    assert(one, other)
+    local text = ("x"):rep(10000)
+    assert(workers[1]:send(text, other))
+    local back, stream = workers[1]:recv(10)
+    assert(back, stream)
+    assert(back == text and stream:write "ok" and one:read() == "ok")
+    stream:close()
+    workers[1]:finish()
+    local ok, result = assert(workers[1]:join(10))
+    assert(result == "done")
+  end
+  tcpnet.configure { on_task_error = function() end }
+  leaks.note()
+  local n, struck = 0, 1
+  while struck > 0 and n < 200 do
+    n = n + 1
+    fault(call, n, 1, "ENOMEM")
+    local ok, err = pcall(exercise)
+    struck = fault()
+    assert(ok or struck > 0 and not tostring(err):find "TIMEOUT", err)
+    leaks.check()
+  end
+  print(n - 1)
+]]
+
 describe("a failing system call", function()
   setup(function()
     assert(os.execute "./dev build --faults")
@@ -139,6 +178,12 @@ describe("a failing system call", function()
         run(call, code, 1)
       end)
     end
+  end
+
+  for _, call in ipairs { "malloc", "calloc", "realloc" } do
+    it("(" .. call .. ") in or around a worker is an error or goes unnoticed, and leaves nothing behind", function()
+      run_text(workers_script, call)
+    end)
   end
 
   it("has the system's name and number, and is not sticky (F49)", function()

@@ -102,9 +102,11 @@ static int exit_process(lua_State *L) {
   int code = lua_isboolean(L, 1) ? (lua_toboolean(L, 1) ? EXIT_SUCCESS : EXIT_FAILURE)
                                  : (int)luaL_optinteger(L, 1, EXIT_SUCCESS);
   if (lua_toboolean(L, 2)) {
-    void *start;
-    lua_getallocf(L, &start);
-    ((struct start *)start)->closing = true;
+    void *memory;
+    lua_getallocf(L, &memory);
+    struct start *start = memory;
+    start->closing = true;
+    tn_end_abandon(start->ends[1]); /* the parent must not go on for a moment */
     lua_close(L);
   }
   tn_process_exit(code);

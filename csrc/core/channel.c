@@ -284,11 +284,12 @@ int tn_channel_open(struct tn_reactor *first, struct tn_reactor *second, struct 
     end->channel = channel;
     end->other = &channel->ends[1 - i];
     end->last = &end->first;
-    ends[i] = &end->end;
   }
   atomic_init(&channel->users, 2);
-  enter(&channel->ends[0], first);
-  enter(&channel->ends[1], second);
+  for (int i = 0; i < 2; i++) {
+    enter(&channel->ends[i], reactors[i]);
+    ends[i] = &channel->ends[i].end;
+  }
   return 0;
 }
 
@@ -315,6 +316,12 @@ void tn_end_close(struct tn_end *end) {
   }
   wake_everybody(reactor, end);
   send_notice(here, &here->goodbye, on_goodbye);
+}
+
+void tn_end_abandon(struct tn_end *end) {
+  if (end->reactor) {
+    leave(inside(end), end->reactor);
+  }
 }
 
 bool tn_end_is_unaware(const struct tn_end *end) {

@@ -42,6 +42,8 @@ struct tn_end *tn_end_retain(struct tn_end *end);
 void tn_end_release(struct tn_end *end);
 /* Wakes whoever waits here, drops what was not taken, tells the other end. */
 void tn_end_close(struct tn_end *end);
+/* The process ends: nobody is told any more. */
+void tn_end_abandon(struct tn_end *end);
 /* Has the other end closed, and this one's reactor not been turned since? The one thing that is
  * asked without a letter. */
 bool tn_end_is_unaware(const struct tn_end *end);
