@@ -5,7 +5,6 @@ local tcpnet = require "tcpnet"
 io.stdout:setvbuf "line"
 
 local function serve(parent, address)
-  local tcpnet = require "tcpnet"
   local listener <close> = assert(tcpnet.TcpListener.bind(address, { reuseport = true, nodelay = true }))
   local body = ("hello from thread %d\n"):format(parent:index())
   local response = ("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"):format(#body, body)
@@ -31,8 +30,9 @@ end
 tcpnet.run(function()
   local threads = tonumber(arg[2]) or tcpnet.available_parallelism()
   local signals = { tcpnet.signal "SIGINT", tcpnet.signal "SIGTERM" }
-  -- Port 0: the first socket of the port chooses it, and is bound as long as the others come.
-  local first <close> = assert(assert(tcpnet.TcpSocket.new_v4():set_reuseport(true)):bind("127.0.0.1", tonumber(arg[1] or 0)))
+  -- Of port 0 the first socket makes a number, which it keeps while the others come.
+  local first <close> = tcpnet.TcpSocket.new_v4():set_reuseport(true)
+  assert(first:bind("127.0.0.1", tonumber(arg[1] or 0)))
   local workers <close> = assert(tcpnet.workers(threads, serve, first:local_addr()))
   for i = 1, threads do
     assert(workers[i]:recv(), "a thread did not start")

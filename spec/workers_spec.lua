@@ -92,7 +92,6 @@ describe("workers", function()
 
     it("as tasks of a run of their own", function()
       local workers <close> = assert(tcpnet.workers(1, function()
-        local tcpnet = require "tcpnet"
         local child = tcpnet.spawn(function() tcpnet.sleep(0.01) return 3 end)
         return select(2, child:join()), tcpnet.current():name()
       end))
@@ -118,7 +117,8 @@ describe("workers", function()
 
     it("with a script, which gets the same arguments", function()
       local folder <close> = program.folder()
-      local path = program.write(folder.path .. "/script.lua", "local parent, x = ... return parent:index() + x, select('#', ...)")
+      local path = program.write(folder.path .. "/script.lua",
+        "local parent, x = ... return parent:index() + x, select('#', ...)")
       local workers <close> = assert(tcpnet.workers(2, path, 40))
       assert.same({ true, 42, 2 }, { workers[2]:join(10) })
       assert.same({ true, 41, 2 }, { workers[1]:join(10) })
@@ -158,6 +158,15 @@ describe("workers", function()
       raises("%(a TcpListener cannot go to several workers; send it to one%)", 1, function() end, listener)
       raises("%(in a table, a TcpListener cannot", 1, function() end, { listener })
       assert.is_false(listener:closed())
+    end)
+
+    it("with modules that the function uses from outside it", function()
+      local _G, text = _G, string
+      local workers <close> = assert(tcpnet.workers(1, function(_, here)
+        local own = tcpnet == require "tcpnet" and text == require "string" and _G == _ENV
+        return own, tostring(tcpnet) ~= here, text.upper "x"
+      end, tostring(tcpnet)))
+      assert.same({ true, true, true, "X" }, { workers[1]:join(10) })
     end)
 
     it("in states of their own", function()
@@ -520,8 +529,8 @@ describe("workers", function()
       local sender, receiver = tcpnet.pipe()
       local l, u, s, a2, b2, ps, pr = travel(listener, unix_listener, stream, a, b, sender, receiver)
       local _closing <close> = closing(l, u, s, a2, b2, ps, pr)
-      assert.same({ "TcpListener", "UnixListener", "TcpStream", "UnixStream", "UnixStream", "PipeSender", "PipeReceiver" },
-        { kind(l), kind(u), kind(s), kind(a2), kind(b2), kind(ps), kind(pr) })
+      assert.same({ "TcpListener", "UnixListener", "TcpStream", "UnixStream", "UnixStream", "PipeSender",
+        "PipeReceiver" }, { kind(l), kind(u), kind(s), kind(a2), kind(b2), kind(ps), kind(pr) })
       local accepted <close> = assert(l:accept())
       assert(accepted:write "over tcp")
       assert.equal("over tcp", s:read())
@@ -656,7 +665,6 @@ describe("workers", function()
       assert.is_nil(workers:join())
       -- the same from the worker
       local waiting <close> = assert(tcpnet.workers(1, function(parent)
-        local tcpnet = require "tcpnet"
         local one, other = tcpnet.UnixStream.pair()
         parent:send("keep", one)
         parent:send("leave", other)
@@ -680,7 +688,6 @@ describe("workers", function()
 
     it("one port on every thread, by reuseport", function()
       local workers <close> = assert(tcpnet.workers(2, function(parent, address)
-        local tcpnet = require "tcpnet"
         local listener <close> = assert(tcpnet.TcpListener.bind(address or "127.0.0.1:0", { reuseport = true }))
         parent:send(listener:local_addr())
         for stream in listener:incoming() do
@@ -702,7 +709,6 @@ describe("workers", function()
 
     it("connections that are handed over to them", function()
       local workers <close> = assert(tcpnet.workers(2, function(parent)
-        local tcpnet = require "tcpnet"
         for _, stream in parent:messages() do
           tcpnet.spawn(function()
             stream:write(stream:read_line(), " ", parent:index(), "\n")
@@ -781,7 +787,6 @@ describe("workers", function()
     it("where a module is not found, a deadlock is seen, a task fails", function()
       assert.matches("module 'no.such.module' not found", failure(function() require "no.such.module" end))
       local reported = failure(function()
-        local tcpnet = require "tcpnet"
         tcpnet.configure { on_task_error = function() end }
         tcpnet.spawn(function() error "of a task" end)
         tcpnet.sleep(0.01)
@@ -893,8 +898,8 @@ describe("workers", function()
     end
 
     it("when they are collected", function()
-      local workers, pipe <close> = watched(wait_for_more)
-      workers = nil -- luacheck: ignore
+      local _, pipe <close> = watched(wait_for_more)
+      _ = nil
       collectgarbage()
       collectgarbage()
       assert.is_nil(pipe:read())
@@ -963,7 +968,6 @@ describe("a program with workers", function()
   local busy = [[
     local tcpnet = require "tcpnet"
     local workers = assert(tcpnet.workers(4, function(parent)
-      local tcpnet = require "tcpnet"
       local listener = tcpnet.TcpListener.bind("127.0.0.1:0")
       tcpnet.spawn(function() while true do tcpnet.sleep(0) end end)
       parent:send("ready")
@@ -1006,7 +1010,9 @@ describe("a program with workers", function()
   end)
 
   it("is ended by os.exit in a worker", function()
-    for call, expected in pairs { ["os.exit(7)"] = 7, ["os.exit(8, true)"] = 8, ["os.exit(true)"] = 0, ["os.exit(false)"] = 1 } do
+    for call, expected in pairs {
+      ["os.exit(7)"] = 7, ["os.exit(8, true)"] = 8, ["os.exit(true)"] = 0, ["os.exit(false)"] = 1,
+    } do
       local code, output = program.lua(([[
         local tcpnet = require "tcpnet"
         io.stdout:setvbuf "full"
@@ -1044,7 +1050,6 @@ describe("a program with workers", function()
     local code, output = program.lua [[
       local tcpnet = require "tcpnet"
       local workers = tcpnet.workers(2, function(parent)
-        local tcpnet = require "tcpnet"
         local own <close> = assert(tcpnet.workers(2, function(_, base) return base * 10 end, parent:index()))
         return select(2, own[1]:join()) + select(2, own[2]:join())
       end)

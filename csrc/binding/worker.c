@@ -31,7 +31,7 @@ struct loader {
 /* What the new state needs of the old one, which keeps it meanwhile. */
 struct plan {
   struct tn_reactor *reactor;
-  const char *chunk, *path, *cpath;
+  const char *chunk, *path, *cpath, *used;
   size_t length;
   const struct loader *loaders;
   size_t loaders_count;
@@ -155,7 +155,7 @@ static void set_up(lua_State *L, const struct plan *plan) {
   set_loaders(L, plan);
 }
 
-/* prepare(start) → run_worker, start, parent, fn */
+/* prepare(start) → run_worker, start, parent, fn, used */
 static int prepare(lua_State *L) {
   struct start *start = lua_touserdata(L, 1);
   const struct plan *plan = start->plan;
@@ -170,7 +170,8 @@ static int prepare(lua_State *L) {
   if (luaL_loadbufferx(L, plan->chunk, plan->length, "=worker", "b") != LUA_OK) {
     return lua_error(L);
   }
-  return 4;
+  lua_pushstring(L, plan->used);
+  return 5;
 }
 
 /* Leaves the values from `first` on as what the worker ended with; raises where they cannot go. */
@@ -197,12 +198,13 @@ int tn_worker_run(lua_State *L) {
   lua_getfield(L, -1, "work");
   lua_pushvalue(L, 2);
   lua_pushvalue(L, 3);
+  lua_pushvalue(L, 4);
   int count = tn_parcel_read(L, tn_runtime_of(L), start->arguments);
   if (count < 0) {
     return count == TN_PARCEL_RAISED ? lua_error(L) : luaL_error(L, "not enough memory");
   }
-  int function = lua_gettop(L) - count - 2;
-  lua_call(L, count + 2, LUA_MULTRET);
+  int function = lua_gettop(L) - count - 3;
+  lua_call(L, count + 3, LUA_MULTRET);
   keep_outcome(L, start, function);
   return 0;
 }
@@ -240,7 +242,7 @@ static void work(void *argument) {
   struct tn_crew *crew = start->crew;
   lua_State *L = start->L;
   tn_thread_admit_signals();
-  if (lua_pcall(L, 3, 0, 0) != LUA_OK && !try_to_keep(L, start, keep_failure)) {
+  if (lua_pcall(L, 4, 0, 0) != LUA_OK && !try_to_keep(L, start, keep_failure)) {
     try_to_keep(L, start, keep_words);
   }
   tn_post_discard(start->arguments);
@@ -302,8 +304,9 @@ static void take_loaders(lua_State *L, int list, struct plan *plan) {
   size_t count = lua_rawlen(L, list) / 2;
   struct loader *loaders = lua_newuserdatauv(L, (count + 1) * sizeof *loaders, 0);
   for (size_t i = 0; i < count; i++) {
-    lua_rawgeti(L, list, (lua_Integer)(2 * i + 1));
-    lua_rawgeti(L, list, (lua_Integer)(2 * i + 2));
+    lua_Integer at = (lua_Integer)i * 2;
+    lua_rawgeti(L, list, at + 1);
+    lua_rawgeti(L, list, at + 2);
     loaders[i] = (struct loader){.name = lua_tostring(L, -2), .function = lua_tocfunction(L, -1)};
     loaders[i].chunk = lua_tolstring(L, -1, &loaders[i].length);
     lua_pop(L, 2);
@@ -318,6 +321,8 @@ static void take_plan(lua_State *L, struct plan *plan) {
   plan->path = lua_tostring(L, -1);
   lua_rawgeti(L, 1, 3);
   plan->cpath = lua_tostring(L, -1);
+  lua_rawgeti(L, 1, 5);
+  plan->used = lua_tostring(L, -1);
   lua_rawgeti(L, 1, 4);
   take_loaders(L, lua_gettop(L), plan);
 }

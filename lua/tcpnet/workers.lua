@@ -16,9 +16,17 @@ local tasks = setmetatable({}, { __mode = "k" })
 
 -- on the worker's side ------------------------------------------------------------------------------------------------
 
--- work(parent, fn, ...) → "done" | "cancelled", results
-function private.work(parent, fn, ...)
+-- What the function used from outside it: globals, modules.
+local function give_back(fn, used)
+  for index, name in used:gmatch "(%d+)=([^\n]*)\n" do
+    debug.setupvalue(fn, tonumber(index), name == "_ENV" and _G or require(name))
+  end
+end
+
+-- work(parent, fn, used, ...) → "done" | "cancelled", results
+function private.work(parent, fn, used, ...)
   local main
+  give_back(fn, used)
   local function ending(...)
     return main:status() == "cancelled" and "cancelled" or "done", ...
   end
@@ -52,19 +60,35 @@ local function stand_for(outcome)
   return settle(private.wait_outcome(closing))
 end
 
--- The function as bytes; it takes nothing along but the globals of where it runs.
+-- The name of a module by what it gave; the shortest where it has several.
+local function module_of(value)
+  local found
+  for name, loaded in pairs(package.loaded) do
+    if type(value) == "table" and rawequal(loaded, value) and type(name) == "string" and not name:find "\n"
+      and not (found and #found <= #name) then
+      found = name
+    end
+  end
+  return found
+end
+
+-- The function as bytes, and what of outside it uses: it takes along globals and modules, which the other state has
+-- itself.
 local function dump(fn)
   check.that(debug.getinfo(fn, "S").what ~= "C", 2, "workers", "a function of C cannot go to another thread")
+  local used = {}
   for i = 1, 255 do
     local name, value = debug.getupvalue(fn, i)
     if not name then
       break
     end
-    check.that(name == "_ENV" or rawequal(value, _G), 2, "workers",
-      ("the function uses the local variable '%s' from outside it, which cannot go along; hand it over as an argument")
-      :format(name))
+    local source = (name == "_ENV" or rawequal(value, _G)) and "_ENV" or module_of(value)
+    check.that(source, 2, "workers",
+      ("the function uses the local variable '%s' from outside it, which is no module and cannot go along; %s")
+      :format(name, "hand it over as an argument"))
+    used[i] = ("%d=%s\n"):format(i, source)
   end
-  return string.dump(fn)
+  return string.dump(fn), table.concat(used)
 end
 
 -- The function of a script, or nil, err.
@@ -116,10 +140,11 @@ function core.workers(n, fn, ...)
     end
   end
   check.value(fn, "function", 2, "workers")
-  local chunk, preload = dump(fn), loaders()
+  local chunk, used = dump(fn)
+  local preload = loaders()
   local workers = setmetatable({}, Workers)
   for i = 1, n do
-    local worker, outcome = private.start_worker({ i, package.path, package.cpath, preload }, chunk, ...)
+    local worker, outcome = private.start_worker({ i, package.path, package.cpath, preload, used }, chunk, ...)
     if not worker then
       workers:close()
       return nil, outcome
