@@ -246,6 +246,11 @@ describe("workers", function()
         list[i] = i
       end
       assert.same(list, round_trip(list)[1])
+      local holes = {}
+      for i = 0, 30 do
+        holes[1 << i] = i
+      end
+      assert.same(holes, round_trip(holes)[1])
       assert.same(table.pack(table.unpack(list, 1, 5000)), round_trip(table.unpack(list, 1, 5000)))
     end)
 
@@ -415,6 +420,21 @@ describe("workers", function()
       assert.is_false(pcall(workers[1].recv, workers[1], -1))
     end)
 
+    it("at once also where nobody turns the reactor", function()
+      local workers <close> = assert(tcpnet.workers(1, echo))
+      local worker, back = workers[1], 0
+      local sent = 0
+      while back < 1000 do
+        if sent < 1000 and worker:try_send(sent) then
+          sent = sent + 1
+        end
+        if worker:try_recv() then
+          back = back + 1
+        end
+      end
+      assert.equal(1000, sent)
+    end)
+
     it("what was sent before the end, then the end", function()
       local workers <close> = assert(tcpnet.workers(1, function(parent)
         for i = 1, 3 do
@@ -449,8 +469,8 @@ describe("workers", function()
       for i = 1, 300 do
         assert(worker:send(i))
       end
-      worker:finish()
-      worker:finish()
+      assert.is_true(worker:finish())
+      assert.is_true(worker:finish())
       local sent, err = worker:send(1)
       assert.is_nil(sent)
       assert.same({ "CLOSED", "nothing can be sent after finish" }, { err.code, err.message })
@@ -653,6 +673,18 @@ describe("workers", function()
       assert.equal("CLOSED", err.code)
       local _, back = workers[1]:recv()
       back:close()
+    end)
+
+    it("or the receiver is wrong", function()
+      for _, class in ipairs { tcpnet.Worker, tcpnet.Parent } do
+        for name, method in pairs(class) do
+          for _, wrong in ipairs { false, {}, io.stdout, tcpnet.Buffer.new(1) } do
+            local ok, message = pcall(method, wrong, 1)
+            assert.is_false(ok)
+            assert.matches("bad argument #1 to '.*' %(%a+ expected", message, 1, false, name)
+          end
+        end
+      end
     end)
 
     it("or are closed, where nobody receives them", function()
@@ -1034,16 +1066,36 @@ describe("a program with workers", function()
     assert.matches("interrupted!", output)
   end)
 
-  it("starts programs in a worker that hear their signals", function()
+  it("starts programs in a worker that hear their signals, and hears its own itself", function()
     local code, output = program.lua [[
       local tcpnet = require "tcpnet"
       local workers = tcpnet.workers(1, function()
-        return (select(3, os.execute "kill -TERM $$; sleep 5")), require "tcpnet".process.spawn { "true" }:wait().code
+        local status <close> = io.open "/proc/thread-self/status"
+        local blocked = status and tonumber(status:read "a":match "SigBlk:%s*(%x+)", 16) or 1 << 1
+        local function blocks(number) return blocked & 1 << number - 1 ~= 0 end
+        return blocks(2), blocks(15), (select(3, os.execute "kill -TERM $$; sleep 5")),
+          tcpnet.process.spawn { "true" }:wait().code
       end)
       print(workers[1]:join())
     ]]
     assert.equal(0, code, output)
-    assert.equal("true\t15\t0\n", output)
+    assert.equal("true\ttrue\tfalse\t15\t0\n", output) -- the interpreter handles SIGINT
+  end)
+
+  it("may leave a signal to a worker", function()
+    local code, output = program.lua [[
+      local tcpnet = require "tcpnet"
+      local workers = tcpnet.workers(1, function(parent)
+        local signal <close> = assert(tcpnet.signal "SIGUSR1")
+        parent:send("ready")
+        return signal:recv(10)
+      end)
+      workers[1]:recv(10)
+      os.execute "kill -USR1 $PPID"
+      print(workers[1]:join(10))
+    ]]
+    assert.equal(0, code, output)
+    assert.equal("true\tSIGUSR1\n", output)
   end)
 
   it("has workers that have workers", function()

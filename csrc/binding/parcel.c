@@ -7,7 +7,6 @@
 #include "core/splice.h"
 #include "core/status.h"
 
-#include <limits.h>
 #include <string.h>
 
 enum tag {
@@ -23,6 +22,8 @@ enum tag {
   TAG_ADDRESS,
   TAG_ERROR, /* its table of fields */
 };
+
+enum { PLACES_MAX = 65536 }; /* made beforehand: a table may claim more than it has */
 
 /* What owns a descriptor alone, whole. */
 static const uint64_t movable = TN_SOURCES & ~TN_HALVES & ~TN_POLL;
@@ -160,7 +161,7 @@ static void put_table(struct writer *writer, int index) {
     refuse(writer, "with a metatable, a ", index);
   }
   lua_Unsigned size = lua_rawlen(L, index);
-  int length = size < INT_MAX ? (int)size : INT_MAX;
+  int length = size < PLACES_MAX ? (int)size : PLACES_MAX;
   put_tag(writer, TAG_TABLE);
   put(writer, &length, sizeof length);
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {

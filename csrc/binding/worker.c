@@ -375,6 +375,10 @@ static bool is_open(const struct port *port) {
   return port->end && port->end->reactor;
 }
 
+static const char *what_is_closed(const struct port *port) {
+  return port->header.kind & TN_WORKER ? "the Worker is closed" : "the Parent is closed";
+}
+
 static int port_close(lua_State *L) {
   const struct port *port = check_worker(L);
   if (port->end) {
@@ -412,14 +416,16 @@ static int method_index(lua_State *L) {
   return 1;
 }
 
-/* finish(): what the other side receives comes to its end. */
+/* finish() → true: what the other side receives comes to its end. */
 static int method_finish(lua_State *L) {
   const struct port *port = tn_check(L, 1, TN_WORKER | TN_PARENT, "Worker");
   tn_runtime_check(L, tn_runtime_of(L), "finish");
-  if (is_open(port)) {
-    tn_end_finish_sending(port->end);
+  if (!is_open(port)) {
+    return tn_fail(L, tn_runtime_of(L), TN_CLOSED, "finish", what_is_closed(port));
   }
-  return 0;
+  tn_end_finish_sending(port->end);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 /* cancel() → was it still there? */
@@ -446,10 +452,9 @@ static int meta_tostring(lua_State *L) {
 
 /* What an operation finds where the port is no use any more. */
 static int end_of(struct tn_call *call, const struct port *port, bool other) {
-  bool is_worker = port->header.kind & TN_WORKER;
-  call->message = other ? (is_worker ? "the worker has ended" : "the parent closed the worker")
-                  : is_worker ? "the Worker is closed"
-                              : "the Parent is closed";
+  call->message = !other                          ? what_is_closed(port)
+                  : port->header.kind & TN_WORKER ? "the worker has ended"
+                                                  : "the parent closed the worker";
   return TN_CLOSED;
 }
 
@@ -457,6 +462,14 @@ static int wait_in(struct tn_call *call, struct tn_queue *queue) {
   call->queue = queue;
   call->external = true;
   return TN_EAGAIN;
+}
+
+/* A letter may be there that the loop has not seen yet: a try_ form is not to depend on its turns.
+ */
+static void look(const struct tn_call *call, const struct port *port) {
+  if (!call->resumed && is_open(port)) {
+    tn_mailbox_look(port->end->reactor);
+  }
 }
 
 static int prepare_send(lua_State *L, struct tn_runtime *rt) {
@@ -471,6 +484,9 @@ static int attempt_send(lua_State *L, struct tn_call *call) {
   struct port *port = call->self;
   struct tn_end *end = port->end;
   struct tn_parcel parcel = tn_parcel_measure(L, 2, lua_gettop(L), TN_PARCEL_MESSAGE);
+  if (is_open(port) && !tn_end_has_room(end)) {
+    look(call, port);
+  }
   if (!is_open(port)) {
     return end_of(call, port, false);
   }
@@ -506,6 +522,10 @@ static int attempt_recv(lua_State *L, struct tn_call *call) {
     return end_of(call, port, false);
   }
   struct tn_post *post = tn_end_take(port->end);
+  if (!post) {
+    look(call, port);
+    post = tn_end_take(port->end);
+  }
   if (!post && !port->end->other_closed && !port->end->other_finished) {
     return wait_in(call, &port->end->receivers);
   }
@@ -572,7 +592,7 @@ const struct tn_class tn_parent_class = {"Parent", TN_PARENT, parent_functions, 
  * be received. */
 static int outcome_close(lua_State *L) {
   const struct port *port = tn_check(L, 1, TN_OUTCOME, "outcome");
-  if (!port->end->other_closed) {
+  if (port->end && !port->end->other_closed) {
     tn_end_close(port->end);
   }
   return 0;

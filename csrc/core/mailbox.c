@@ -29,12 +29,16 @@ static void deliver_all(struct tn_letter *letter, struct tn_reactor *reactor) {
   }
 }
 
-static void on_letters(uv_async_t *async) {
-  struct tn_mailbox *mailbox = async->data;
+void tn_mailbox_look(struct tn_reactor *reactor) {
+  struct tn_mailbox *mailbox = reactor->mailbox;
   uv_mutex_lock(&mailbox->lock);
   struct tn_letter *letters = take_all(mailbox);
   uv_mutex_unlock(&mailbox->lock);
-  deliver_all(letters, async->loop->data);
+  deliver_all(letters, reactor);
+}
+
+static void on_letters(uv_async_t *async) {
+  tn_mailbox_look(async->loop->data);
 }
 
 static struct tn_mailbox *mailbox_new(struct tn_reactor *reactor) {

@@ -27,6 +27,9 @@ void tn_mailbox_post(struct tn_mailbox *mailbox, struct tn_letter *letter);
 bool tn_mailbox_begin(struct tn_mailbox *mailbox);
 void tn_mailbox_finish(struct tn_mailbox *mailbox, struct tn_letter *letter);
 
+/* Delivers what has come, for who cannot wait for the next turn. */
+void tn_mailbox_look(struct tn_reactor *reactor);
+
 /* The reactor goes. To be followed by a turn of the loop, then by the second. */
 void tn_mailbox_close(struct tn_reactor *reactor);
 void tn_mailbox_free(struct tn_reactor *reactor);
