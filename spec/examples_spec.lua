@@ -616,6 +616,30 @@ example("worker_pool.lua", function(script)
   end)
 end)
 
+example("all_cores.lua", function(script)
+  it("serves on one port from every thread, and says who served what", function()
+    local server <close> = process.serve(script, 0, 3)
+    local counts = { 0, 0, 0 }
+    for _ = 1, 40 do
+      local stream <close> = process.connect(server.port)
+      for _ = 1, 2 do
+        assert(stream:write "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert.equal("HTTP/1.1 200 OK", stream:read_line())
+        assert.equal("Content-Length: 20", stream:read_line())
+        assert.equal("", stream:read_line())
+        local thread = math.tointeger(tonumber(stream:read_line():match "^hello from thread (%d)$"))
+        counts[thread] = counts[thread] + 1
+      end
+    end
+    assert.equal(80, counts[1] + counts[2] + counts[3])
+    assert(os.execute("kill -s TERM " .. server.pid)) -- `timeout` passes it on
+    local code, rest = server:wait()
+    assert.equal(0, code, rest)
+    assert.equal(("thread 1 served %d requests\nthread 2 served %d requests\nthread 3 served %d requests\n")
+      :format(table.unpack(counts)), rest)
+  end)
+end)
+
 example("graceful_server.lua", function(script)
   -- The process that is known is `timeout`, which passes the signal on.
   local function signal(server, name)

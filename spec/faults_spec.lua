@@ -13,9 +13,9 @@ local function run_faults(script)
   return output
 end
 
-local function run_text(text)
+local function run_text(text, argument)
   local folder <close> = program.folder()
-  return run_faults(program.quote(program.write(folder.path .. "/script.lua", text)))
+  return run_faults(program.quote(program.write(folder.path .. "/script.lua", text)) .. " " .. (argument or ""))
 end
 
 -- Every error that a peer, the network or the kernel may give a read, a write, a connect: its name and its number.
@@ -48,6 +48,45 @@ local errors = [[
   print "done"
 ]]
 
+-- Workers and their messages, with the library's own allocations failing one by one, on both sides.
+local workers_script = [[
+  local tcpnet = require "tcpnet"
+  local leaks = require "spec.support.leaks"
+  local call = arg[1]
+  local fault = tcpnet.private.fault
+  local function exercise()
+    local workers <close> = assert(tcpnet.workers(2, function(parent)
+      for text, stream in parent:messages() do
+        assert(parent:send(text, stream))
+      end
+      return "done"
+    end, "argument"))
+    local one <close>, other = tcpnet.UnixStream.pair()
+    assert(one, other)
+    local text = ("x"):rep(10000)
+    assert(workers[1]:send(text, other))
+    local back, stream = workers[1]:recv(10)
+    assert(back, stream)
+    assert(back == text and stream:write "ok" and one:read() == "ok")
+    stream:close()
+    workers[1]:finish()
+    local ok, result = assert(workers[1]:join(10))
+    assert(result == "done")
+  end
+  tcpnet.configure { on_task_error = function() end }
+  leaks.note()
+  local n, struck = 0, 1
+  while struck > 0 and n < 200 do
+    n = n + 1
+    fault(call, n, 1, "ENOMEM")
+    local ok, err = pcall(exercise)
+    struck = fault()
+    assert(ok or struck > 0 and not tostring(err):find "TIMEOUT", err)
+    leaks.check()
+  end
+  print(n - 1)
+]]
+
 -- What the C files of a layer call, by name, that is not the project's own.
 local function called_by(layer)
   local names = {}
@@ -66,6 +105,7 @@ for name in ([[
   malloc_usable_size memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul snprintf free
   freeaddrinfo freeifaddrs getenv getpid environ sysconf munmap madvise dladdr dlopen sigaddset sigemptyset sigfillset
   sigismember sigpending sigwait pthread_sigmask pthread_attr_init pthread_attr_destroy pthread_attr_setdetachstate
+  _exit luaopen_tcpnet_core pthread_attr_getstacksize pthread_attr_setstacksize stdout
   strncat ceil fmin nearbyint fprintf fflush fileno stderr __errno_location _GLOBAL_OFFSET_TABLE_
 ]]):gmatch "%S+" do
   HARMLESS[name] = true
@@ -103,6 +143,18 @@ describe("a failing system call", function()
     assert(cases, output)
     assert.is_true(cases > 5000, output)
   end)
+
+  for _, call in ipairs { "malloc", "calloc", "realloc" } do
+    it("(" .. call .. ") in or around a worker is an error or goes unnoticed, and leaves nothing behind", function()
+      run_text(workers_script, call)
+    end)
+  end
+
+  for _, call in ipairs { "malloc", "calloc", "realloc" } do
+    it("(" .. call .. ") in or around a worker is an error or goes unnoticed, and leaves nothing behind", function()
+      assert.matches("^%d+\n$", (run_text(workers_script, call)))
+    end)
+  end
 
   it("has the system's name and number, and is not sticky (F49)", function()
     assert.equal("done\n", run_text(errors))

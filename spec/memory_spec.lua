@@ -127,6 +127,60 @@ describe("allocations that fail", function()
   end)
 end)
 
+describe("allocations that fail, with workers,", function()
+  -- The parent's: a worker has the allocator of every new state.
+  local script = [[
+    disarm()
+    local tcpnet = require "tcpnet"
+    local function echo(parent, text, list)
+      assert(text == "text" and list[3] == "c")
+      for box, word, number in parent:messages() do
+        parent:send(box, word, number)
+      end
+      return { "done" }, 2
+    end
+    local one, other = tcpnet.UnixStream.pair()
+    arm()
+    pcall(function()
+      tcpnet.configure { on_task_error = function() end }
+      local workers <close> = assert(tcpnet.workers(1, echo, "text", { "a", "b", "c" }))
+      local worker = workers[1]
+      local function check(box, word, number)
+        assert(word == "word" and number == 1.5 and box.list == nil and #box == 3)
+        return box.stream
+      end
+      assert(worker:send({ 1, 2, 3, stream = one }, "word", 1.5))
+      local back
+      for _ = 1, 3 do -- what could not be read is still there
+        local ok, stream = pcall(function() return check(worker:recv(5)) end)
+        back = ok and stream
+        if back then break end
+      end
+      worker:finish()
+      worker:join(5)
+    end)
+    disarm()
+    -- Wherever the stream is by now: it works, or it is closed at both ends.
+    collectgarbage()
+    collectgarbage()
+    if one:closed() then
+      local data, err = other:set_timeout(5):read()
+      assert(data == nil and not tcpnet.is_error(err, "TIMEOUT"), "the stream is lost")
+    else
+      assert(one:write "x" and other:read() == "x")
+    end
+  ]]
+
+  for mode, what in pairs { once = "each one once", on = "all from each one on" } do
+    it(what .. ": no crash, no block, no descriptor and no stream left", function()
+      if not host then
+        return pending "no C compiler or no lua5.4 for it"
+      end
+      assert.matches("^fine after %a+\nstatus 0\n$", run_host(mode, script, "3"))
+    end)
+  end
+end)
+
 describe("a state that closes", function()
   it("with everything open and waiting leaves no block and no descriptor (F19, F20)", function()
     if not host then
@@ -210,6 +264,42 @@ describe("a fork", function()
         reader:join()
       end)
       print("parent: " .. word)
+    ]]))
+  end)
+
+  it("leaves the parent's workers alone, and does not wait for threads that it has not", function()
+    if not host then
+      return pending "no C compiler or no lua5.4 for it"
+    end
+    assert.equal("hello\nstatus 0\n", run_host("run", [[
+      local tcpnet = require "tcpnet"
+      local workers <close> = assert(tcpnet.workers(2, function(parent)
+        for message in parent:messages() do parent:send(message) end
+      end))
+      for i = 1, 2 do
+        workers[i]:send "x"
+        assert(workers[i]:recv(5) == "x")
+      end
+      local child = fork()
+      if child == 0 then
+        for name, call in pairs {
+          send = function() return workers[1]:send(1) end, try_send = function() return workers[1]:try_send(1) end,
+          recv = function() return workers[1]:recv() end, cancel = function() return workers[1]:cancel() end,
+          join = function() return workers[1]:join() end, workers = function() return tcpnet.workers(1, load "") end,
+        } do
+          local ok, message = pcall(call)
+          if ok or not message:find "fork" then
+            io.stderr:write(name, ": ", tostring(message), "\n")
+            exit_at_once(4)
+          end
+        end
+        workers[1]:close()
+        os.exit(7, true)
+      end
+      local status = wait_for(child)
+      if status ~= 7 then error("the child ended with " .. status) end
+      workers[1]:send "hello"
+      print(workers[1]:recv(5))
     ]]))
   end)
 

@@ -32,7 +32,8 @@ local function class_of_objects()
   tcpnet.scope(function(own)
     scope = getmetatable(own)
   end)
-  return { Interval = getmetatable(tcpnet.interval(1)), Scope = scope }
+  local workers <close> = assert(tcpnet.workers(1, function() end))
+  return { Interval = getmetatable(tcpnet.interval(1)), Scope = scope, Workers = getmetatable(workers) }
 end
 
 -- Objects of every class of tcpnet.sync, by the function or class that they come from.
@@ -121,6 +122,7 @@ local receivers = {
   OwnedReadHalf = { "read_half", "stream", "object" },
   OwnedWriteHalf = { "write_half", "stream", "object" },
   Permit = { "permit" },
+  Parent = { "parent" },
   PipeReceiver = { "pipe_receiver", "stream", "object" },
   PipeSender = { "pipe_sender", "stream", "object" },
   Poll = { "poll", "object" },
@@ -148,6 +150,8 @@ local receivers = {
   Waker = { "waker" },
   WatchReceiver = { "watcher" },
   WatchSender = { "publisher" },
+  Worker = { "worker" },
+  Workers = { "workers" },
   WriteHalf = { "stream", "object" },
 }
 

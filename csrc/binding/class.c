@@ -25,7 +25,7 @@ const char *tn_kind_name(uint64_t kind) {
       "UnixListener",  "UnixDatagram",   "PipeSender",      "PipeReceiver", "Poll",
       "Signal",        "Child",          [32] = "Interest", "Registry",     "Events",
       "Event",         "Waker",          "SourceFd",        "Sender",       "Sender",
-      "Receiver",      "ChannelPermit"};
+      "Receiver",      "ChannelPermit",  "Worker",          "Parent",       "outcome"};
   return names[kind_index(kind)];
 }
 

@@ -117,7 +117,7 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
   }
   int status = claim(L, call, from, to);
   for (int turns = 0; status == 0 && copied < max; turns++) {
-    int direction; /* of what comes next; one stream may be both */
+    int direction;                /* of what comes next; one stream may be both */
     if (turns == TN_BUDGET / 2) { /* a fast pair must not starve the others */
       call->only_yield = true;
       status = TN_EAGAIN;

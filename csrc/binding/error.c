@@ -92,10 +92,10 @@ int tn_error_locate(lua_State *L) {
 }
 
 /* new_error(code, op, address, message[, field, value]): for what the library's Lua files report.
- */
+ * The code is a name, or the system's number, as of io.open. */
 int tn_error_new(lua_State *L) {
-  const char *code = luaL_checkstring(L, 1);
-  int status = tn_status_by_name(code);
+  int status =
+      lua_isinteger(L, 1) ? -(int)lua_tointeger(L, 1) : tn_status_by_name(luaL_checkstring(L, 1));
   luaL_argcheck(L, status != 0, 1, "the name of a code expected");
   tn_error_push(L, tn_runtime_of(L), status, luaL_optstring(L, 2, NULL), luaL_optstring(L, 3, NULL),
                 luaL_optstring(L, 4, NULL));

@@ -333,14 +333,17 @@ static int call_method(lua_State *L) {
 
 static int call_try(lua_State *L) {
   const struct bound *bound = bound_of(L);
-  struct tn_object *self = check_receiver(L, bound->method);
+  void *self = check_receiver(L, bound->method);
   if (wants_name(L, bound->method)) {
     return call_by_name(L, bound, "try_");
   }
   check_arguments(L, bound->rt, bound->method);
   tn_runtime_check(L, bound->rt, bound->method->name);
-  if ((bound->method->kinds & TN_SOURCES) && self->source) {
-    self->source->drained = 0; /* it asks the kernel, whatever the last read left behind */
+  if (bound->method->kinds & TN_SOURCES) {
+    struct tn_source *source = ((struct tn_object *)self)->source;
+    if (source) {
+      source->drained = 0; /* it asks the kernel, whatever the last read left behind */
+    }
   }
   struct tn_call call = begin(bound, NULL, self);
   return advance(L, &call);

@@ -34,6 +34,7 @@
 #include "binding/unix_listener.h"
 #include "binding/unix_socket.h"
 #include "binding/unix_stream.h"
+#include "binding/worker.h"
 
 #include "core/source.h"
 #include "core/status.h"
@@ -44,12 +45,31 @@
 
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
-    tn_object_methods,    tn_option_methods,     tn_input_methods,       tn_output_methods,
-    tn_readiness_methods, tn_connection_methods, tn_tcp_stream_methods,  tn_message_methods,
-    tn_batch_methods,     tn_stream_methods,     tn_unix_socket_methods, tn_unix_stream_methods,
-    tn_pipe_methods,      tn_poll_methods,       tn_signal_methods,      tn_child_methods,
-    tn_socket_methods,    tn_task_methods,       tn_join_set_methods,    tn_channel_methods,
-    tn_clock_methods,     tn_lookup_methods,     tn_copy_methods,        NULL,
+    tn_object_methods,
+    tn_option_methods,
+    tn_input_methods,
+    tn_output_methods,
+    tn_readiness_methods,
+    tn_connection_methods,
+    tn_tcp_stream_methods,
+    tn_message_methods,
+    tn_batch_methods,
+    tn_stream_methods,
+    tn_unix_socket_methods,
+    tn_unix_stream_methods,
+    tn_pipe_methods,
+    tn_poll_methods,
+    tn_signal_methods,
+    tn_child_methods,
+    tn_socket_methods,
+    tn_task_methods,
+    tn_join_set_methods,
+    tn_channel_methods,
+    tn_clock_methods,
+    tn_lookup_methods,
+    tn_copy_methods,
+    tn_worker_methods,
+    NULL,
 };
 
 static const struct tn_class *const classes[] = {
@@ -71,6 +91,8 @@ static const struct tn_class *const classes[] = {
     &tn_pipe_sender_class,   &tn_pipe_receiver_class,
     &tn_sender_class,        &tn_unbounded_sender_class,
     &tn_receiver_class,      &tn_channel_permit_class,
+    &tn_worker_class,        &tn_parent_class,
+    &tn_outcome_class,
 };
 
 static int runtime_gc(lua_State *L) {
@@ -202,6 +224,7 @@ static const luaL_Reg functions[] = {
     {"now", tn_now},
     {"signal", tn_signal_new},
     {"is_error", tn_is_error},
+    {"available_parallelism", tn_available_parallelism},
     {NULL, NULL},
 };
 
@@ -262,6 +285,9 @@ static const luaL_Reg private_functions[] = {
     {"option_problem", tn_option_problem},
     {"option_rows", tn_option_rows},
     {"tcp_info_rows", tn_option_info_rows},
+    {"start_worker", tn_worker_start},
+    {"adopt_worker", tn_worker_adopt},
+    {"run_worker", tn_worker_run},
     {NULL, NULL},
 };
 
@@ -286,8 +312,10 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
   lua_getfield(L, -1, tn_interest_class.name);
   tn_interest_constants(L, rt);
   lua_pop(L, 1);
-  lua_pushnil(L); /* nothing for scripts to see in it */
+  lua_pushnil(L); /* nothing for scripts to see in these */
   lua_setfield(L, -2, tn_lookup_class.name);
+  lua_pushnil(L);
+  lua_setfield(L, -2, tn_outcome_class.name);
 }
 
 static void open_functions(lua_State *L, struct tn_runtime *rt) {
@@ -311,8 +339,6 @@ LUAMOD_API int tcpnet_waker_wake(int fd);
 int tcpnet_waker_wake(int fd) {
   return tn_waker_wake(fd);
 }
-
-LUAMOD_API int luaopen_tcpnet_core(lua_State *L);
 
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L) {
   /* once for a state, however often it is required again: live objects keep their classes */

@@ -54,4 +54,7 @@ static inline struct tn_runtime *tn_runtime_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
 
+/* Opens the module, in this state or in another. */
+LUAMOD_API int luaopen_tcpnet_core(lua_State *L);
+
 #endif

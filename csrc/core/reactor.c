@@ -5,6 +5,9 @@
  * the kernel has reported, so that what has arrived always beats what has run out. */
 #include "core/reactor_private.h"
 
+#include "core/thread_channel.h"
+#include "core/crew.h"
+#include "core/mailbox.h"
 #include "core/resolver.h"
 #include "core/source.h"
 #include "core/status.h"
@@ -21,6 +24,7 @@ enum {
   WASTED_SPINS_MAX = 16,
   SPIN_EVERY = 64,
   RECHECK_NS = 1000000000,
+  DISMISS_NS = 1000000000 /* so long threads have to leave at the end of the program */
 };
 
 uint64_t tn_now_ns(void) {
@@ -352,11 +356,15 @@ static void on_interrupt(uv_signal_t *signal, int number) {
 }
 
 void tn_reactor_watch_interrupt(struct tn_reactor *reactor) {
-  if (reactor->interrupts_taken || reactor->interrupt ||
+  if (reactor->no_interrupt || reactor->interrupts_taken || reactor->interrupt ||
       !(reactor->interrupt = tn_interrupt_save())) {
     return;
   }
   uv_signal_start(&reactor->signal, on_interrupt, SIGINT);
+}
+
+void tn_reactor_ignore_interrupt(struct tn_reactor *reactor) {
+  reactor->no_interrupt = true;
 }
 
 bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor) {
@@ -456,10 +464,13 @@ void tn_reactor_free(struct tn_reactor *reactor) {
   if (!forked) {
     tn_reactor_unwatch_interrupt(reactor);
     uv_close((uv_handle_t *)&reactor->signal, NULL);
-    tn_resolver_close(reactor);
+    tn_mailbox_close(reactor);
     tn_watches_close(reactor);
     reactor->poller->close(reactor);
     uv_run(&reactor->loop, UV_RUN_DEFAULT);
+    tn_ends_close(reactor);
+    tn_crew_dismiss(reactor, DISMISS_NS);
+    tn_mailbox_free(reactor);
     tn_resolver_free(reactor);
     if (uv_loop_close(&reactor->loop) == 0) {
       free_memory(reactor);

@@ -88,6 +88,8 @@ void tn_reactor_set_splice(struct tn_reactor *reactor, bool allowed);
 
 /* Listens for SIGINT where the host program handles it, until told to leave. */
 void tn_reactor_watch_interrupt(struct tn_reactor *reactor);
+/* It is not for this reactor: it runs on another thread than the host program. */
+void tn_reactor_ignore_interrupt(struct tn_reactor *reactor);
 /* Puts the host's handler back; was there an interrupt? */
 bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor);
 

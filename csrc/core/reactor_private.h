@@ -30,11 +30,15 @@ struct tn_reactor {
   bool turning;   /* inside uv_run */
   bool no_splice; /* for tests: read and write serve for every copy */
   bool interrupted;
+  bool no_interrupt; /* SIGINT is another thread's */
   struct tn_interrupt *interrupt;
   int interrupts_taken;                 /* by Signal objects: SIGINT is theirs */
   struct tn_interrupt *taken_interrupt; /* the host's handler, to be put back after them */
+  struct tn_mailbox *mailbox;           /* made when another thread may write first */
   struct tn_resolver *resolver;         /* made at the first lookup */
   struct tn_watch *watches;             /* signals and children */
+  struct tn_end *ends;                  /* of channels to other threads */
+  struct tn_crew *crew;                 /* made with the first worker */
   struct tn_source *sources;
   struct tn_source *free_sources;
   struct tn_source *graveyard; /* released by finalizers */

@@ -1,10 +1,11 @@
-/* Name lookup: see resolver.h. What the reactor and the threads share is a mailbox with a lock; it
- * goes with the last of them. */
+/* Name lookup: see resolver.h. A request is a letter that its thread posts to the reactor. */
 #include "core/resolver.h"
 
+#include "core/mailbox.h"
 #include "core/reactor_private.h"
 #include "core/status.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,8 +13,9 @@ enum { THREADS_MAX = 32 };
 
 struct request {
   struct tn_lookup lookup;
-  struct tn_resolver *resolver;
-  struct request *next; /* in a list of the resolver */
+  struct tn_letter letter;
+  struct tn_mailbox *mailbox; /* of whoever asked */
+  struct request *next;       /* in the queue of the resolver */
   uint16_t port;
   int family;
   bool released; /* nobody waits for it any more */
@@ -23,11 +25,6 @@ struct request {
 };
 
 struct tn_resolver {
-  uv_mutex_t lock;            /* of the next three */
-  struct tn_reactor *reactor; /* NULL once it is gone */
-  struct request *done;
-  int users; /* the reactor, and each thread */
-  uv_async_t async;
   struct request *queued;
   int running;
 };
@@ -76,31 +73,14 @@ static int keep_results(struct request *request, const struct addrinfo *first) {
 
 /* --- on a thread --- */
 
-static void leave(struct tn_resolver *resolver, struct request *request) {
-  uv_mutex_lock(&resolver->lock);
-  bool delivered = request && resolver->reactor;
-  if (delivered) {
-    request->next = resolver->done;
-    resolver->done = request;
-    uv_async_send(&resolver->async);
-  }
-  bool last = --resolver->users == 0;
-  uv_mutex_unlock(&resolver->lock);
-  if (request && !delivered) {
-    free_request(request);
-  }
-  if (last) {
-    uv_mutex_destroy(&resolver->lock);
-    free(resolver);
-  }
-}
-
 static void work(void *argument) {
   struct request *request = argument;
+  struct tn_mailbox *mailbox = request->mailbox;
   /* one entry for an address, not one for each type of socket */
   struct addrinfo hints = {.ai_family = request->family, .ai_socktype = SOCK_STREAM};
   request->error = getaddrinfo(request->host, NULL, &hints, &request->results);
-  leave(request->resolver, request);
+  tn_mailbox_post(mailbox, &request->letter);
+  tn_mailbox_release(mailbox);
 }
 
 /* --- on the reactor's thread --- */
@@ -128,7 +108,7 @@ static int status_of(int error) {
   return UV_EAI_FAIL;
 }
 
-static void deliver(struct tn_reactor *reactor, struct request *request) {
+static void finish(struct tn_reactor *reactor, struct request *request) {
   if (request->released) {
     free_request(request);
     return;
@@ -139,86 +119,62 @@ static void deliver(struct tn_reactor *reactor, struct request *request) {
   tn_wake_all(reactor, &request->lookup.waiters, 0);
 }
 
-static int start(struct tn_resolver *resolver, struct request *request) {
-  uv_mutex_lock(&resolver->lock);
-  resolver->users++;
-  uv_mutex_unlock(&resolver->lock);
+static void deliver(struct tn_letter *letter, struct tn_reactor *reactor);
+
+static int start(struct tn_reactor *reactor, struct request *request) {
+  request->letter.deliver = deliver;
+  request->mailbox = tn_mailbox_of(reactor);
+  if (!request->mailbox) {
+    return TN_ENOMEM;
+  }
   int status = tn_thread_start(work, request);
   if (status < 0) {
-    uv_mutex_lock(&resolver->lock);
-    resolver->users--;
-    uv_mutex_unlock(&resolver->lock);
+    tn_mailbox_release(request->mailbox);
     return status;
   }
-  if (resolver->running++ == 0) {
-    uv_ref((uv_handle_t *)&resolver->async);
-  }
+  reactor->resolver->running++;
   return 0;
 }
 
-static void start_queued(struct tn_resolver *resolver) {
+static void start_queued(struct tn_reactor *reactor) {
+  struct tn_resolver *resolver = reactor->resolver;
   while (resolver->queued && resolver->running < THREADS_MAX) {
     struct request *request = resolver->queued;
     resolver->queued = request->next;
     if (request->released) {
       free_request(request);
-    } else if (start(resolver, request) < 0) {
+    } else if (start(reactor, request) < 0) {
       request->error = EAI_MEMORY;
-      deliver(resolver->reactor, request);
+      finish(reactor, request);
     }
   }
 }
 
-static void on_done(uv_async_t *async) {
-  struct tn_resolver *resolver = async->data;
-  uv_mutex_lock(&resolver->lock);
-  struct request *done = resolver->done;
-  resolver->done = NULL;
-  uv_mutex_unlock(&resolver->lock);
-  while (done) {
-    struct request *next = done->next;
-    deliver(resolver->reactor, done);
-    done = next;
-    if (--resolver->running == 0) {
-      uv_unref((uv_handle_t *)&resolver->async);
-    }
+static void deliver(struct tn_letter *letter, struct tn_reactor *reactor) {
+  struct request *request = (struct request *)((char *)letter - offsetof(struct request, letter));
+  if (!reactor) {
+    free_request(request);
+    return;
   }
-  start_queued(resolver);
-}
-
-static struct tn_resolver *resolver_of(struct tn_reactor *reactor) {
-  if (reactor->resolver) {
-    return reactor->resolver;
-  }
-  struct tn_resolver *resolver = calloc(1, sizeof *resolver);
-  if (!resolver) {
-    return NULL;
-  }
-  if (uv_async_init(&reactor->loop, &resolver->async, on_done) < 0) {
-    free(resolver);
-    return NULL;
-  }
-  uv_unref((uv_handle_t *)&resolver->async); /* counts only while something runs */
-  uv_mutex_init(&resolver->lock);
-  resolver->async.data = resolver;
-  resolver->reactor = reactor;
-  resolver->users = 1;
-  reactor->resolver = resolver;
-  return resolver;
+  reactor->resolver->running--;
+  finish(reactor, request);
+  start_queued(reactor);
 }
 
 int tn_lookup_start(struct tn_reactor *reactor, const char *host, int family, uint16_t port,
                     struct tn_lookup **lookup) {
-  struct tn_resolver *resolver = resolver_of(reactor);
   size_t length = strlen(host);
   if (length > TN_HOST_MAX) {
     return TN_EINVAL;
   }
+  if (!reactor->resolver) {
+    reactor->resolver = calloc(1, sizeof *reactor->resolver);
+  }
+  struct tn_resolver *resolver = reactor->resolver;
   struct request *request = resolver ? calloc(1, sizeof *request) : NULL;
   if (!request) {
     return TN_ENOMEM;
   }
-  request->resolver = resolver;
   request->port = port;
   request->family = family;
   memcpy(request->host, host, length + 1);
@@ -229,7 +185,7 @@ int tn_lookup_start(struct tn_reactor *reactor, const char *host, int family, ui
     }
     *end = request;
   } else {
-    int status = start(resolver, request);
+    int status = start(reactor, request);
     if (status < 0) {
       free_request(request);
       return status;
@@ -248,36 +204,13 @@ void tn_lookup_release(struct tn_lookup *lookup) {
   }
 }
 
-static void free_list(struct request *request) {
-  while (request) {
-    struct request *next = request->next;
-    if (request->released) { /* any other is still looked at by its object, and goes with the
-                                program */
-      free_request(request);
-    }
-    request = next;
-  }
-}
-
-void tn_resolver_close(struct tn_reactor *reactor) {
-  struct tn_resolver *resolver = reactor->resolver;
-  if (!resolver) {
-    return;
-  }
-  uv_mutex_lock(&resolver->lock);
-  resolver->reactor = NULL;
-  struct request *done = resolver->done;
-  resolver->done = NULL;
-  uv_mutex_unlock(&resolver->lock);
-  free_list(done);
-  free_list(resolver->queued);
-  resolver->queued = NULL;
-  uv_close((uv_handle_t *)&resolver->async, NULL);
-}
-
 void tn_resolver_free(struct tn_reactor *reactor) {
-  if (reactor->resolver) {
-    leave(reactor->resolver, NULL);
-    reactor->resolver = NULL;
+  struct tn_resolver *resolver = reactor->resolver;
+  while (resolver && resolver->queued) {
+    struct request *request = resolver->queued;
+    resolver->queued = request->next;
+    free_request(request);
   }
+  free(resolver);
+  reactor->resolver = NULL;
 }

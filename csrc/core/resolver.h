@@ -22,9 +22,7 @@ int tn_lookup_start(struct tn_reactor *reactor, const char *host, int family, ui
                     struct tn_lookup **lookup);
 void tn_lookup_release(struct tn_lookup *lookup);
 
-/* The reactor goes: what still runs is on its own. To be followed by a turn of the loop, then by
- * the second. */
-void tn_resolver_close(struct tn_reactor *reactor);
+/* The reactor goes: what still runs is on its own. */
 void tn_resolver_free(struct tn_reactor *reactor);
 
 #endif

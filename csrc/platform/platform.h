@@ -153,7 +153,7 @@ int tn_selector_open(void);
 /* -EEXIST: it is in there already; -ENOENT: it is not. */
 int tn_selector_set(tn_fd selector, enum tn_selection what, tn_fd fd, int interest, uint64_t token);
 /* How many there are; where there are none, waits so many milliseconds at most (-1: for ever). A
- * signal ends that with 0. */
+ * signal ends the waiting. */
 int tn_selector_wait(tn_fd selector, struct tn_selected *selected, int capacity, int timeout_ms);
 /* A descriptor that becomes readable when it is woken, from any thread and in a signal handler. */
 int tn_waker_open(void);
@@ -195,6 +195,14 @@ char *const *tn_environment(void);
 /* Runs `work` on a thread that nobody waits for, and keeps the library in memory: it may outlive
  * the Lua state. */
 int tn_thread_start(void (*work)(void *), void *argument);
+
+/* For a thread that runs more than the library's own code, such a thread having every signal
+ * blocked: those that the program does not handle are let through, so that programs started there
+ * begin as they should. */
+void tn_thread_admit_signals(void);
+/* Ends the process at once, from any thread: what stdio holds of the standard streams goes out,
+ * nothing else is closed or run. */
+_Noreturn void tn_process_exit(int code);
 
 /* Out of descriptors or memory: trying again at once would only spin. */
 bool tn_is_exhaustion(int status);

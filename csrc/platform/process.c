@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,4 +80,23 @@ bool tn_process_reap(int pid, bool wait) {
 
 char *const *tn_environment(void) {
   return environ;
+}
+
+void tn_thread_admit_signals(void) {
+  sigset_t admitted;
+  sigemptyset(&admitted);
+  for (int number = 1; number < NSIG; number++) {
+    struct sigaction action;
+    if (sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
+        (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)) {
+      sigaddset(&admitted, number);
+    }
+  }
+  pthread_sigmask(SIG_UNBLOCK, &admitted, NULL);
+}
+
+void tn_process_exit(int code) {
+  fflush(stdout);
+  fflush(stderr);
+  _exit(code);
 }

@@ -48,7 +48,11 @@ int tn_selector_wait(tn_fd selector, struct tn_selected *selected, int capacity,
   int asked, count;
   do {
     asked = capacity - total < CHUNK ? capacity - total : CHUNK;
-    count = epoll_wait(selector, events, asked, total > 0 ? 0 : timeout_ms);
+    count = epoll_wait(selector, events, asked, timeout_ms);
+    if (count < 0 && errno == EINTR) { /* what its handler has done may be among the events */
+      count = epoll_wait(selector, events, asked, 0);
+    }
+    timeout_ms = 0;
     if (count < 0) {
       return total > 0 || errno == EINTR ? total : -errno;
     }

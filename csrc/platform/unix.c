@@ -636,6 +636,8 @@ bool tn_interface_address(unsigned index, struct in_addr *address) {
   return found;
 }
 
+enum { STACK_MIN = 1 << 20 };
+
 struct start {
   void (*work)(void *);
   void *argument;
@@ -668,6 +670,10 @@ int tn_thread_start(void (*work)(void *), void *argument) {
   *start = (struct start){work, argument};
   stay_loaded();
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  size_t stack = 0; /* some systems have less than Lua may need */
+  if (pthread_attr_getstacksize(&attributes, &stack) == 0 && stack < STACK_MIN) {
+    pthread_attr_setstacksize(&attributes, STACK_MIN);
+  }
   sigfillset(&all); /* signals are the main thread's */
   pthread_sigmask(SIG_SETMASK, &all, &before);
   int error = pthread_create(&thread, &attributes, run_thread, start);

@@ -13,6 +13,7 @@ require "tcpnet.io"
 require "tcpnet.sync"
 require "tcpnet.codec"
 require "tcpnet.process"
+require "tcpnet.workers"
 
 core._VERSION = "tcpnet scm"
 
