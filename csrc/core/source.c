@@ -67,7 +67,17 @@ struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
   }
   reactor->sources = source;
   reactor->metrics.sources++;
+  reactor->metrics.opened[0]++;
   return source;
+}
+
+void tn_source_set_sort(struct tn_source *source, uint8_t sort) {
+  struct tn_metrics *metrics = &source->reactor->metrics;
+  if (sort != source->sort) {
+    metrics->closed[source->sort]++;
+    metrics->opened[sort]++;
+    source->sort = sort;
+  }
 }
 
 static void unlink_node(struct node *node) {
@@ -82,6 +92,7 @@ static void unlink_node(struct node *node) {
   }
   node->prev = node->next = NULL;
   reactor->metrics.sources--;
+  reactor->metrics.closed[node->source.sort]++;
 }
 
 static void recycle(struct tn_reactor *reactor, struct node *node) {
@@ -244,6 +255,7 @@ void tn_source_release_later(struct tn_source *source, bool close) {
     return;
   }
   source->in_grave = true;
+  source->views++; /* what it holds in there owns nothing */
   source->close_later = close;
   source->next_grave = reactor->graveyard;
   reactor->graveyard = source;
@@ -254,6 +266,7 @@ void tn_sources_bury(struct tn_reactor *reactor) {
     struct tn_source *source = reactor->graveyard;
     reactor->graveyard = source->next_grave;
     source->in_grave = false;
+    source->views--;
     if (source->close_later) {
       tn_source_close(source);
     }
