@@ -36,7 +36,7 @@ struct tn_source {
   int owed;      /* a failure in the middle of a batch, which the system tells once */
   int type;      /* SOCK_STREAM and so on; 0: not asked yet */
   uint8_t sort;  /* what it counts as, below TN_SORTS */
-  bool reset;    /* the peer's RST was seen: there is no end of stream any more */
+  int loss;      /* the error that ended the connection: there is no end of stream any more */
   uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
   uint64_t read_timeout_ns; /* 0: none */
   uint64_t write_timeout_ns;
