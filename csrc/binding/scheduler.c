@@ -325,7 +325,7 @@ static int step_once(lua_State *L) {
     bool wait = !over && is_quiet(step->rt);
     tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
     step->ran = drain(L, step->rt, NULL);
-    if (over || !tn_reactor_expects(reactor)) {
+    if (over || (step->limit_ns == 0 && !tn_reactor_expects(reactor))) {
       break;
     }
     over = step->limit_ns != 0 && tn_now_ns() >= step->limit_ns;

@@ -115,15 +115,24 @@ local function forget_signal_pipe(before, now)
   end
 end
 
--- For a child: what is left is looked at when everything else in its state is gone, and written to the file.
+local function own_pid()
+  local found, lfs = pcall(require, "lfs")
+  return found and lfs.symlinkattributes("/proc/self", "target")
+end
+
+-- For a child: what is left is looked at when everything else in its state is gone, and written to the file. A fork of it
+-- shares the loop with it, and leaves that alone.
 function ledger.watch(path)
   local script = arg and arg[0] or "a script"
   if script:find "busted$" then -- the runner has its own
     return
   end
-  local before = ledger.entry()
+  local before, pid = ledger.entry(), own_pid()
   setmetatable(before, {
     __gc = function()
+      if own_pid() ~= pid then
+        return
+      end
       local now
       local until_when = os.clock() + 1
       repeat -- a thread of a lookup may still have to close its own

@@ -51,19 +51,14 @@ return function(options)
     io.flush()
   end
 
-  local function balance()
-    local difference = ledger.settled_difference(opened, core, true)
-    if difference then
-      left_open("the spec file leaves something open", difference)
-    end
+  -- What the children that ended so far have written.
+  local function check_children(name)
     local path = os.getenv "TCPNET_LEDGER"
     local file = path and io.open(path)
-    local children = file and file:read "a" or ""
     if file then
+      left_open(name .. ": a script that it started left something open", file:read "a")
       file:close()
-    end
-    if children ~= "" then
-      left_open("a script that it started left something open", children)
+      os.remove(path)
     end
   end
 
@@ -82,8 +77,16 @@ return function(options)
     record("running", handler.getFullName(element))
     return nil, true
   end)
+  busted.subscribe({ "test", "end" }, function(element)
+    check_children(handler.getFullName(element))
+    return nil, true
+  end)
   busted.subscribe({ "suite", "end" }, function()
-    balance()
+    local difference = ledger.settled_difference(opened, core, true)
+    if difference then
+      left_open("the spec file leaves something open", difference)
+    end
+    check_children "the spec file"
     record("finished", "the end, after the last test")
     if not tally then
       print(("%d passed, %d failed, %d skipped"):format(counts()))
