@@ -1,5 +1,5 @@
--- How bindings of networking to Lua fail, in 52 kinds, F1 to F52: each has specs that name its number. The list of them,
--- and specs of those that belong to no class or module.
+-- How bindings of networking to Lua fail, in 52 kinds, F1 to F52: each has specs that name its number. The list of
+-- them, and specs of those that belong to no class or module.
 local tcpnet = require "tcpnet"
 local dir = require "pl.dir"
 local file = require "pl.file"
@@ -123,7 +123,8 @@ describe("the library's own code", function()
   end)
 
   it("runs no text and no bytecode (F34)", function()
-    assert.same({}, places({ "lua" }, { "%f[%w_]load%s*[%(\"'%[]", "loadstring", "dofile", "loadfile", "string%.dump" }))
+    assert.same({}, places({ "lua" }, { "%f[%w_]load%s*[%(\"'%[]", "loadstring", "dofile", "loadfile",
+      "string%.dump" }))
     assert.same({}, places({ "csrc" }, { "lua_load", "luaL_load", "luaL_do", "lua_dump" }))
   end)
 end)
@@ -329,12 +330,11 @@ RULES]]
         tcpnet.sleep(0)
       end
       server:set_read_timeout(0.3)
-      local received, read_err = {}, nil
-      repeat
-        local piece
-        piece, read_err = server:read()
+      local received, piece, read_err = {}, server:read()
+      while piece do
         received[#received + 1] = piece
-      until not piece
+        piece, read_err = server:read()
+      end
       received = table.concat(received)
       return err and err.code, received == bytes:sub(1, #received) and #received < #bytes, #received > 5000,
         read_err and read_err.code
@@ -347,14 +347,15 @@ RULES]]
   it("and destroys a connection is ECONNABORTED to who waits in it, never an end (F42)", function()
     local first, second = space:run(function()
       local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:7100")
-      local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      local _client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
       local server <close> = assert(listener:accept())
       local reader = tcpnet.spawn(server.read, server)
       tcpnet.yield()
       assert(os.execute "ss -K state established sport = :7100 >/dev/null")
       local _, bytes, err = reader:join(5)
       local again, again_err = server:read()
-      return bytes == nil and err and err.code or tostring(bytes), again == nil and again_err and again_err.code or "end"
+      return bytes == nil and err and err.code or tostring(bytes),
+        again == nil and again_err and again_err.code or "end"
     end)
     assert.equal("ECONNABORTED", first)
     assert.not_equal("end", second)

@@ -12,19 +12,20 @@ local Buffer = tcpnet.Buffer
 local random = math.random
 local chance, closer, yields = schedules.chance, schedules.closer, schedules.yields
 
-local PATIENCE = tonumber(os.getenv "PAT") or 20 -- seconds, for what must come
+local PATIENCE = 20 -- seconds, for what must come
 local huge = math.maxinteger
 
 local listener
 
--- connections -----------------------------------------------------------------------------------------------------------
+-- connections -------------------------------------------------------------------------------------------------------
 
 -- An end: `stream` as long as it is whole, `reader` and `writer`, `out` and `into`, the lanes that begin and end here.
 local End = {}
 End.__index = End
 
 local function new_end(name, reader, writer)
-  return setmetatable({ name = name, stream = reader == writer and reader or nil, reader = reader, writer = writer }, End)
+  local stream = reader == writer and reader or nil
+  return setmetatable({ name = name, stream = stream, reader = reader, writer = writer }, End)
 end
 
 local function tune(stream)
@@ -74,7 +75,7 @@ local function new_lane(world, from, to, relayed)
   return lane
 end
 
--- reading ---------------------------------------------------------------------------------------------------------------
+-- reading -----------------------------------------------------------------------------------------------------------
 
 local function took(self, bytes, err)
   if bytes then
@@ -199,8 +200,8 @@ function reads:readable()
   return not ok and err or nil
 end
 
-local read_names <const> = { "read", "read", "read", "read_exact", "read_until", "read_line", "read_to_end", "read_into",
-  "try_read", "try_read_into", "try_read_vectored", "peek", "try_peek", "readable" }
+local read_names <const> = { "read", "read", "read", "read_exact", "read_until", "read_line", "read_to_end",
+  "read_into", "try_read", "try_read_into", "try_read_vectored", "peek", "try_peek", "readable" }
 
 -- What may go wrong without anybody being at fault.
 local function excused(self, object, err)
@@ -234,7 +235,7 @@ local function one_read(world, self, ways)
   end, ways)
 end
 
--- writing ---------------------------------------------------------------------------------------------------------------
+-- writing -----------------------------------------------------------------------------------------------------------
 
 -- A segment that is written now. However the write ends, the model learns what it can.
 local function segment(world, self, cancelled)
@@ -318,7 +319,7 @@ local function one_write(world, self, ways)
   end, ways)
 end
 
--- carrying bytes on -----------------------------------------------------------------------------------------------------
+-- carrying bytes on -------------------------------------------------------------------------------------------------
 
 local function tear(world)
   for _, lane in ipairs(world.lanes) do
@@ -438,7 +439,7 @@ local function relay_both(world, a, b, lane)
   until there
 end
 
--- worlds ----------------------------------------------------------------------------------------------------------------
+-- worlds ------------------------------------------------------------------------------------------------------------
 
 local shapes = {}
 
@@ -480,7 +481,7 @@ end
 
 local shape_names <const> = { "pair", "pair", "echo", "chain" }
 
--- what happens to an end ------------------------------------------------------------------------------------------------
+-- what happens to an end --------------------------------------------------------------------------------------------
 
 local happenings = {}
 
@@ -575,12 +576,11 @@ local happening_names <const> = { "split", "split", "split", "split", "split", "
 local function happen(self)
   if not self.closed and not self.is_relay then
     local name = happening_names[random(#happening_names)]
-    if os.getenv "DBG" then print(self.name, name, self.stream, self.owned, self.write_closed) end
     happenings[name](self)
   end
 end
 
--- schedules -------------------------------------------------------------------------------------------------------------
+-- schedules ---------------------------------------------------------------------------------------------------------
 
 -- Ways with real time in them.
 local ways = table.move(schedules.ways, 1, #schedules.ways, 1, {

@@ -83,8 +83,7 @@ static int object_closed(lua_State *L) {
 static int object_tostring(lua_State *L) {
   const struct tn_object *object = check_object(L);
   bool is_socket = object->header.kind == TN_SOCKET;
-  const char *kind =
-      object->view && is_socket ? "Socket view" : tn_kind_name(object->header.kind);
+  const char *kind = object->view && is_socket ? "Socket view" : tn_kind_name(object->header.kind);
   if (!object->source || object->source->fd == TN_NO_FD) {
     lua_pushfstring(L, "%s (%s)", kind, object->consumed_by ? "consumed" : "closed");
     return 1;

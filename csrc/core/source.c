@@ -407,7 +407,8 @@ static bool is_gone(struct tn_source *source, ptrdiff_t status) {
   case -ETIMEDOUT:
   case -EHOSTUNREACH:
   case -ENETUNREACH:
-    return tn_source_has_end(source) && (tn_socket_poll(source->fd, 0) & both_closed) == both_closed;
+    return tn_source_has_end(source) &&
+           (tn_socket_poll(source->fd, 0) & both_closed) == both_closed;
   default:
     return false;
   }

@@ -1,5 +1,5 @@
--- A connection that the system gave up, or destroyed, told the first reader why, and to the second it looked like the end
--- of the stream. The other way round, an empty datagram was taken for a reset where one had been told of before.
+-- A connection that the system gave up, or destroyed, told the first reader why, and to the second it looked like the
+-- end of the stream. The other way round, an empty datagram was taken for a reset where one had been told of before.
 local tcpnet = require "tcpnet"
 local netns = require "spec.support.netns"
 local program = require "spec.support.program"

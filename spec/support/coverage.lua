@@ -1,6 +1,6 @@
 -- coverage.lua FILE: which lines of csrc ran, by a file of lcov's, and for each block that did not why not
--- (spec/coverage_reasons.lua). A block without a reason, and a reason without a block, are printed as such; it fails below
--- the percentage that is asked for.
+-- (spec/coverage_reasons.lua). A block without a reason, and a reason without a block, are printed as such; it fails
+-- below the percentage that is asked for.
 local reasons = dofile "spec/coverage_reasons.lua"
 
 local LEAST <const> = 92 -- percent
@@ -105,7 +105,8 @@ local function main(path)
       end
     end
   end
-  print(("%d blocks did not run, %d of them without a reason; %d reasons are for nothing"):format(#notes, without, stale))
+  print(("%d blocks did not run, %d of them without a reason; %d reasons are for nothing"):format(#notes, without,
+    stale))
   return percent(all_ran, all) >= LEAST
 end
 

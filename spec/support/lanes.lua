@@ -1,7 +1,7 @@
 -- The model of one direction of a connection: what was written into it, and what may come out of it at a given moment.
 -- Every write is a segment of its own, whose first byte no other segment nearby has and which is not among the bytes
--- behind the first: so a segment that was cut short, by a cancel for one, shows where it was cut. Writes that overlap in
--- time may come in any order; one that began after another had ended comes behind it.
+-- behind the first: so a segment that was cut short, by a cancel for one, shows where it was cut. Writes that overlap
+-- in time may come in any order; one that began after another had ended comes behind it.
 local lanes = {}
 
 local random = math.random
@@ -27,8 +27,8 @@ Lane.__index = Lane
 --   deaf       the reader does not want to read any more: an end of stream at any time
 --   relayed    somebody carries the bytes in between, who cannot pass a reset on
 function lanes.new(name)
-  return setmetatable({ name = name, segments = {}, at = 0, offset = 0, first = 1, count = 0, clock = 0, arrived_bytes = 0 },
-    Lane)
+  local lane = { name = name, segments = {}, at = 0, offset = 0, first = 1, count = 0, clock = 0, arrived_bytes = 0 }
+  return setmetatable(lane, Lane)
 end
 
 local Segment = {}
@@ -107,8 +107,8 @@ function Lane:next_segment(byte, passed)
   end
 end
 
--- match(bytes) → segment and offset behind them, how much arrived of those segments that end before; or nil, and what is
--- wrong.
+-- match(bytes) → segment and offset behind them, how much arrived of those segments that end before; or nil, and what
+-- is wrong.
 function Lane:match(bytes)
   local segment, offset, passed = self.segments[self.at], self.offset, {}
   local position = 1
@@ -137,7 +137,8 @@ function Lane:match(bytes)
 end
 
 function Lane:describe(trouble)
-  return ("%s: after %d bytes, in write %d of %d: %s"):format(self.name, self.arrived_bytes, self.at, self.count, trouble)
+  return ("%s: after %d bytes, in write %d of %d: %s"):format(self.name, self.arrived_bytes, self.at, self.count,
+    trouble)
 end
 
 -- These bytes were read.
@@ -160,7 +161,8 @@ function Lane:arrived(bytes)
   self.segments[at].arrived = offset
 end
 
--- These bytes were seen and not taken. → the segment and the offset behind them, and those that end before, for `ended`
+-- These bytes were seen and not taken. → the segment and the offset behind them, and those that end before, for
+-- `ended`.
 function Lane:shown(bytes)
   local at, offset, passed = self:match(bytes)
   assert(at, self:describe(offset))

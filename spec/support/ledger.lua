@@ -44,7 +44,8 @@ local function more_of_classes(before, now, lines)
   end
 end
 
--- difference(before, now, core, [lost]) → text, or nil where there is none. `lost`: a descriptor that is gone counts too.
+-- difference(before, now, core, [lost]) → text, or nil where there is none. `lost`: a descriptor that is gone counts,
+-- too.
 function ledger.difference(before, now, core, lost)
   local lines = {}
   if before.metrics and now.metrics then
@@ -120,8 +121,8 @@ local function own_pid()
   return found and lfs.symlinkattributes("/proc/self", "target")
 end
 
--- For a child: what is left is looked at when everything else in its state is gone, and written to the file. A fork of it
--- shares the loop with it, and leaves that alone.
+-- For a child: what is left is looked at when everything else in its state is gone, and written to the file. A fork of
+-- it shares the loop with it, and leaves that alone.
 function ledger.watch(path)
   local script = arg and arg[0] or "a script"
   if script:find "busted$" then -- the runner has its own
