@@ -12,7 +12,7 @@ local Buffer = tcpnet.Buffer
 local random = math.random
 local chance, closer, yields = schedules.chance, schedules.closer, schedules.yields
 
-local PATIENCE = 20 -- seconds, for what must come
+local PATIENCE = 45 -- seconds, for what must come
 local huge = math.maxinteger
 
 local listener

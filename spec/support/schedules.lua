@@ -6,7 +6,7 @@ local tcpnet = require "tcpnet"
 local schedules = {}
 local random = math.random
 
-local PATIENCE = 60 -- seconds for one schedule; more than any takes, so that a wait that never ends shows as one
+local PATIENCE = 90 -- seconds for one schedule; more than any takes, so that a wait that never ends shows as one
 
 function schedules.chance(percent)
   return random(100) <= percent
