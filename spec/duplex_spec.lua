@@ -805,7 +805,8 @@ describe("copy without descriptors", function()
         end
         return table.concat(parts)
       end)
-      local rounds, key, count, err = 0, nil, nil, nil
+      local rounds = 0
+      local key, count, err
       repeat -- by turns, not by time: a slow machine gets as far in one as a fast one
         rounds = rounds + 1
         key, count, err = tcpnet.select {

@@ -341,6 +341,16 @@ bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor) {
 
 /* --- life --- */
 
+/* Out of descriptors in the middle libuv 1.44 leaves the first one open; before it has that, the
+ * field says nothing. */
+static bool loop_begin(uv_loop_t *loop) {
+  int status = uv_loop_init(loop);
+  if ((status == UV_EMFILE || status == UV_ENFILE) && loop->backend_fd > 0) {
+    tn_socket_close(loop->backend_fd);
+  }
+  return status == 0;
+}
+
 struct tn_reactor *tn_reactor_new(void) {
   struct tn_reactor *reactor = calloc(1, sizeof *reactor);
   if (!reactor) {
@@ -349,7 +359,7 @@ struct tn_reactor *tn_reactor_new(void) {
   reactor->scratch = malloc(TN_SCRATCH_SIZE);
   reactor->fork_mark = tn_fork_mark_new();
   reactor->armed_ns = UINT64_MAX;
-  if (!reactor->scratch || !reactor->fork_mark || uv_loop_init(&reactor->loop) < 0) {
+  if (!reactor->scratch || !reactor->fork_mark || !loop_begin(&reactor->loop)) {
     if (reactor->fork_mark) {
       tn_fork_mark_free(reactor->fork_mark);
     }
