@@ -61,7 +61,7 @@ local function reason_for(name, text)
   for _, file in ipairs { name, "*" } do
     for code, reason in pairs(reasons[file] or {}) do
       if text:find(code, 1, true) then
-        used[reason] = true
+        used[file .. code] = true
         return reason
       end
     end
@@ -98,8 +98,8 @@ local function main(path)
   print(table.concat(notes, "\n"))
   local stale = 0
   for file, list in pairs(reasons) do
-    for code, reason in pairs(list) do
-      if not used[reason] then
+    for code in pairs(list) do
+      if not used[file .. code] then
         stale = stale + 1
         print(("%s: %q has a reason, and no such line was left out"):format(file, code))
       end
