@@ -316,7 +316,7 @@ static int call_method(lua_State *L) {
     if (waiter->claims) { /* of an operation that ended in a Lua error */
       tn_claims_release(rt->reactor, waiter);
     }
-    if (--rt->budget < 0) {
+    if (--rt->budget < 0 && !(method->flags & TN_ALWAYS_WAITS)) {
       return give_way(L, rt, waiter);
     }
   }

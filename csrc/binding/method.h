@@ -23,6 +23,7 @@ enum tn_method_flags {
   TN_NAMES = 256,      /* an address that is no SocketAddr is for a Lua function to look up */
   TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
+  TN_ALWAYS_WAITS = 512, /* at once: to give way before would be another wait, which nobody ends */
 };
 
 /* In a waiter's interest: it waits in `park`. */
