@@ -64,6 +64,8 @@ return {
     ["decode(value, &byte"] = SYSTEM,
     ["lua_pushinteger(L, number)"] = "a number that the system has no name for",
     ["(lua_Integer)number"] = "a number that the system has no name for",
+    ["push_address"] = "runs in a network namespace, in a process that a signal ends with its counts",
+    ["TN_OPTION_ADDRESS"] = "runs in a network namespace, in a process that a signal ends with its counts",
     ["TN_OPTION_SERVICE"] = "of DCCP, which the kernel lacks",
   },
   ["csrc/binding/options.c"] = {
@@ -99,6 +101,8 @@ return {
     ["return false;"] = GUARD,
   },
   ["csrc/core/reactor.c"] = {
+    ["return false;"] = MEMORY,
+    ["return status;"] = MEMORY,
     ["return;"] = "a child that forked, which the counts of coverage do not follow",
     ["timer_arm"] = "spinning that ended without an event, in the moment that a timer is due",
     ["reactor->fork_mark"] = MEMORY,
