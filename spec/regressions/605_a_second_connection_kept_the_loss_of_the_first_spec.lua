@@ -1,4 +1,5 @@
--- A Socket that is connected anew, after its connection was reset, took the end of the second for the reset of the first.
+-- A Socket that is connected anew, after its connection was reset, took the end of the second for the reset of the
+-- first.
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
