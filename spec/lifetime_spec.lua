@@ -330,7 +330,11 @@ describe("sockets of every kind and pipes", function()
             for _, object in ipairs(kept[name]) do
               for _, way in ipairs { "recv_many", "recv", "recv_fd", "accept", "read" } do
                 if object[way] and name ~= "UnixSocket" then
-                  tcpnet.spawn(function() return object[way](object, way ~= "accept" and 1 or nil) end)
+                  tcpnet.spawn(function()
+                    -- somebody has to own what comes
+                    local got = object[way](object, way ~= "accept" and 1 or nil)
+                    kept[object] = way == "recv_fd" and got and tcpnet.Socket.from_fd(got) or got
+                  end)
                   break
                 end
               end

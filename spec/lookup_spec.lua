@@ -147,6 +147,13 @@ describe("a slow lookup", function()
         usleep((unsigned)atoi(host + 4) * 1000);
         host = "127.0.0.1";
       }
+      if (strcmp(host, "odd") == 0) {
+        return -12345;
+      }
+      if (strcmp(host, "twice") == 0) {
+        int error = real("127.0.0.3", service, hints, result);
+        return error ? error : real("127.0.0.3", service, hints, &(*result)->ai_next);
+      }
       return real(strcmp(host, "fast") == 0 ? "127.0.0.2" : host, service, hints, result);
     }
   ]]
@@ -196,6 +203,16 @@ describe("a slow lookup", function()
     pipe:close()
     assert.equal("fine\nstatus 0\n", output)
   end
+
+  it("gives an address once that came twice, and a name to a failure that nobody knows", function()
+    child [[
+      local list = tcpnet.lookup_host("twice", 1)
+      check(#list == 1 and tostring(list[1]) == "127.0.0.3:1", #list)
+      local nothing, err = tcpnet.lookup_host("odd", 1)
+      check(nothing == nil and err.code == "EAI_FAIL", tostring(err))
+      print "fine"
+    ]]
+  end)
 
   it("lets other tasks go on", function()
     child [[

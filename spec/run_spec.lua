@@ -710,8 +710,17 @@ describe("metrics", function()
     assert.equal(os.getenv "TCPNET_POLLER" or "epoll", metrics.poller)
     metrics.poller = nil
     for name, value in pairs(metrics) do
-      assert.equal("integer", math.type(value), name)
+      if name ~= "opened" and name ~= "closed" then
+        assert.equal("integer", math.type(value), name)
+      end
     end
+    for _, name in ipairs { "opened", "closed" } do
+      for class, count in pairs(metrics[name]) do
+        assert(tcpnet[class] and math.type(count) == "integer", class)
+      end
+    end
+    assert.equal(2, metrics.opened.TcpStream - (before.opened.TcpStream or 0))
+    assert.equal(1, metrics.closed.TcpListener - (before.closed.TcpListener or 0))
     task:cancel()
     client:close()
     server:close()

@@ -1,36 +1,13 @@
 -- tcpnet.sync under random schedules: tasks that do random things to random objects, are cancelled, run out of time and
--- lose selects at random moments, against what must hold whatever happens. TCPNET_SCHEDULE repeats the schedule of that
--- number, which a failure names; TCPNET_SCHEDULES says how many there are.
+-- lose selects at random moments, against what must hold whatever happens. spec/support/schedules.lua says how one is
+-- repeated.
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
+local schedules = require "spec.support.schedules"
 
 local sync = tcpnet.sync
 local random = math.random
-
-local COUNT <const> = tonumber(os.getenv "TCPNET_SCHEDULES") or 10000
-local ONLY <const> = tonumber(os.getenv "TCPNET_SCHEDULE")
-
-local function chance(percent)
-  return random(100) <= percent
-end
-
-local function closer(fn)
-  return setmetatable({}, { __close = fn })
-end
-
-local function yields(most)
-  for _ = 1, random(0, most) do
-    tcpnet.yield()
-  end
-end
-
--- A count that a task leads for as long as it is at something, however that ends.
-local function counted(model, name, by)
-  model[name] = model[name] + by
-  return closer(function()
-    model[name] = model[name] - by
-  end)
-end
+local chance, closer, counted, yields = schedules.chance, schedules.closer, schedules.counted, schedules.yields
 
 -- Errors are expected where something was closed, full or late.
 local expected = { CLOSED = true, EAGAIN = true, TIMEOUT = true, CANCELED = true }
@@ -553,22 +530,11 @@ Oneshot.operations = { "recv", "recv", "send", "close" }
 
 local kinds = { Channel, Channel, Channel, Semaphore, Semaphore, Mutex, Notify, Broadcast, Watch, Oneshot }
 
--- The ways to do something that may wait.
-local ways = {
-  function(_, fn) fn() end,
-  function(_, fn) fn() end,
-  function(_, fn) tcpnet.timeout(0, fn) end,
-  function(_, fn)
-    tcpnet.select { fn, function() yields(4) end }
-  end,
-  function(world, fn) world.token:run_until_cancelled(fn) end,
-}
-
 local function work(world, worker)
   for _ = 1, random(2, 8) do
     local object = world.objects[random(#world.objects)]
     local name = object.operations[random(#object.operations)]
-    ways[random(#ways)](world, function()
+    schedules.operate(world, function()
       object[name](object, worker)
     end)
     yields(2)
@@ -599,8 +565,7 @@ local function poke_and_cancel(world, tasks)
   tasks[first]:cancel()
 end
 
-local function run(number)
-  math.randomseed(number)
+local function run()
   local world = { workers = random(2, 6), objects = {}, token = sync.CancellationToken.new() }
   for i = 1, random(3) do
     world.objects[i] = kinds[random(#kinds)].new(world)
@@ -649,27 +614,8 @@ end
 describe("random schedules", function()
   before_each(leaks.note)
   after_each(leaks.check)
-  after_each(function()
-    tcpnet.configure { on_task_error = false }
-    math.randomseed(os.time())
-  end)
 
   it("lose no message, permit, lock or wake-up", function()
-    local first_failure
-    tcpnet.configure {
-      on_task_error = function(_, err, traceback)
-        first_failure = first_failure or tostring(err) .. "\n" .. traceback
-        return true
-      end,
-    }
-    for number = ONLY or 1, ONLY or COUNT do
-      first_failure = nil
-      local task = tcpnet.spawn(run, number)
-      local ok, err = task:join(60)
-      if not ok or first_failure then
-        error(("schedule %d (repeat it with TCPNET_SCHEDULE=%d): %s"):format(number, number,
-          first_failure or tostring(err)), 0)
-      end
-    end
+    schedules.each(10000, run)
   end)
 end)

@@ -384,7 +384,7 @@ describe("send and recv", function()
     fails("EAGAIN", b:try_recv())
   end))
 
-  it("tell the sender of an empty datagram (B161)", in_task(function()
+  it("tell the sender of an empty datagram (B161, F52)", in_task(function()
     local a, b, _guard <close> = unconnected()
     assert.equal(0, a:send_to("", b:local_addr()))
     local data, from, length = b:recv_from()
@@ -394,7 +394,7 @@ describe("send and recv", function()
   end))
 
   for _, receive in ipairs { "recv", "recv_from", "try_recv", "try_recv_from", "peek", "peek_from" } do
-    it(receive .. " tells the real length of a datagram that it cuts", in_task(function()
+    it(receive .. " tells the real length of a datagram that it cuts (F52)", in_task(function()
       local a, b, _guard <close> = connected()
       a:send "0123456789"
       b:readable()

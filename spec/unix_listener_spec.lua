@@ -194,7 +194,7 @@ describe("bind with unlink", function()
       end))
 
       for stale, make in pairs { listener = UnixListener.bind, ["datagram socket"] = UnixDatagram.bind } do
-        it("replaces the file of a " .. stale .. " that is gone", in_task(function()
+        it("replaces the file of a " .. stale .. " that is gone (F51)", in_task(function()
           local path = new_path()
           assert(make(path)):close()
           fails("EADDRINUSE", bind(path))
@@ -215,7 +215,7 @@ describe("bind with unlink", function()
         assert.is_false(object:closed())
       end))
 
-      it("never replaces a live listener, and leaves nothing in its queue", in_task(function()
+      it("never replaces a live listener, and leaves nothing in its queue (F51)", in_task(function()
         local path = new_path()
         local live <close> = assert(UnixListener.bind(path, { backlog = 0 }))
         for _ = 1, 5 do

@@ -67,6 +67,7 @@ struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, uint64_t ki
 
 void tn_object_own(struct tn_object *object, struct tn_source *source) {
   object->source = source;
+  tn_source_set_sort(source, (uint8_t)(kind_index(object->header.kind) + 1));
   source->takes_fds |= object->header.kind == TN_UNIX_STREAM;
   source->is_pipe |= (object->header.kind & TN_PIPES) != 0;
   source->uncertain |= source->is_pipe; /* one of packets gives one at a time */

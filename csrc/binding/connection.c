@@ -94,6 +94,11 @@ static int connect_step(struct tn_call *call, const struct tn_address *address) 
   if (is_connected_already(call)) {
     return -EISCONN; /* Linux says so only to the second who asks */
   }
+  if (source->loss < 0) { /* of its last connection, which the system would tell of first */
+    tn_socket_disconnect(source->fd);
+    source->loss = 0;
+    source->read_shut = source->write_shut = false;
+  }
   int status = tn_socket_connect(source->fd, &address->any, address->length);
   source->connecting = status == -EINPROGRESS;
   if (status == TN_EAGAIN) {

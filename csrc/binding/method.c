@@ -323,7 +323,9 @@ static int call_method(lua_State *L) {
     if (waiter->claims) { /* of an operation that ended in a Lua error */
       tn_claims_release(rt->reactor, waiter);
     }
-    if (--rt->budget < 0 || (method->flags & TN_YIELDS)) { /* too many operations in a row */
+    /* too many operations in a row */
+    bool tired = --rt->budget < 0 && !(method->flags & TN_ALWAYS_WAITS);
+    if (tired || (method->flags & TN_YIELDS)) {
       return give_way(L, bound, waiter);
     }
   }

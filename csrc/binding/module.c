@@ -278,6 +278,7 @@ static const luaL_Reg private_functions[] = {
     {"spawn_child", tn_child_new},
     {"environment", environment},
     {"owns_fd", owns_fd},
+    {"waits", tn_waits},
     {"set_splice", set_splice},
     {"on_name", tn_method_on_name},
     {"open_fifo", tn_pipe_open_fifo},

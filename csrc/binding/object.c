@@ -18,9 +18,12 @@ static int side_of(const struct tn_object *object) {
                                                                        : TN_READABLE | TN_WRITABLE;
 }
 
-/* Is there no other owner? */
 static bool is_last(const struct tn_source *source) {
   return source->references - source->views == 1;
+}
+
+bool tn_object_is_last(const struct tn_object *object) {
+  return is_last(object->source);
 }
 
 /* An owned half leaves: its own waits end, the writing one says so to the peer; the other half
@@ -50,7 +53,7 @@ static void close_object(lua_State *L, struct tn_object *object, bool collected)
     object->source = NULL;
   }
   bool owned_half = object->header.kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF);
-  bool whole = owned_half ? is_last(source) : !(object->header.kind & TN_HALVES) && !object->view;
+  bool whole = owned_half ? is_last(source) : !object->view;
   source->views -= object->view;
   if (collected || lua_gc(L, LUA_GCCOUNT) < 0) {
     tn_source_release_later(source, whole && !collected);
@@ -80,7 +83,8 @@ static int object_closed(lua_State *L) {
 
 static int object_tostring(lua_State *L) {
   const struct tn_object *object = check_object(L);
-  const char *kind = object->view ? "Socket view" : tn_kind_name(object->header.kind);
+  bool is_socket = object->header.kind == TN_SOCKET;
+  const char *kind = object->view && is_socket ? "Socket view" : tn_kind_name(object->header.kind);
   if (!object->source || object->source->fd == TN_NO_FD) {
     lua_pushfstring(L, "%s (%s)", kind, object->consumed_by ? "consumed" : "closed");
     return 1;

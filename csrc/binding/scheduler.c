@@ -81,20 +81,32 @@ static void collect_when_idle(lua_State *L, struct tn_runtime *rt) {
   }
 }
 
-static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
-  luaL_Buffer text;
+/* Pushes a list with a line for each task that waits: where it does. */
+static int push_waits(lua_State *L, struct tn_runtime *rt) {
   int waiting = 0;
-  lua_settop(L, 0);
   lua_newtable(L);
+  int list = lua_gettop(L);
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
-  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
+  for (lua_pushnil(L); lua_next(L, list + 1); lua_pop(L, 1)) {
     struct tn_task *task = tn_cast(L, -1, TN_TASK);
     if (task && task->waiter.parked) {
       tn_task_describe(L, lua_gettop(L));
-      lua_rawseti(L, 1, ++waiting);
+      lua_rawseti(L, list, ++waiting);
     }
   }
-  lua_settop(L, 1);
+  lua_settop(L, list);
+  return waiting;
+}
+
+int tn_waits(lua_State *L) {
+  push_waits(L, tn_runtime_of(L));
+  return 1;
+}
+
+static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
+  luaL_Buffer text;
+  lua_settop(L, 0);
+  int waiting = push_waits(L, rt);
   luaL_buffinit(L, &text);
   lua_pushfstring(L, "deadlock: %d task%s waiting and nothing can wake %s", waiting,
                   waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
@@ -313,7 +325,7 @@ static int step_once(lua_State *L) {
     bool wait = !over && is_quiet(step->rt);
     tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
     step->ran = drain(L, step->rt, NULL);
-    if (over || !tn_reactor_expects(reactor)) {
+    if (over || (step->limit_ns == 0 && !tn_reactor_expects(reactor))) {
       break;
     }
     over = step->limit_ns != 0 && tn_now_ns() >= step->limit_ns;
@@ -362,6 +374,17 @@ static void set_count(lua_State *L, const char *name, uint64_t count) {
   lua_setfield(L, -2, name);
 }
 
+/* For each class that had any: how many. */
+static void set_counts(lua_State *L, const char *name, const uint64_t counts[TN_SORTS]) {
+  lua_newtable(L);
+  for (int sort = 1; sort < TN_SORTS; sort++) {
+    if (counts[sort] > 0) {
+      set_count(L, tn_kind_name(UINT64_C(1) << (sort - 1)), counts[sort]);
+    }
+  }
+  lua_setfield(L, -2, name);
+}
+
 int tn_metrics_table(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_runtime_check(L, rt, "metrics");
@@ -374,7 +397,7 @@ int tn_metrics_table(lua_State *L) {
     running += task && task->on_stack;
   }
   const struct tn_metrics *metrics = tn_reactor_metrics(rt->reactor);
-  lua_createtable(L, 0, 12);
+  lua_createtable(L, 0, 15);
   set_count(L, "tasks", rt->live);
   set_count(L, "tasks_waiting", waiting);
   set_count(L, "tasks_running", running);
@@ -382,12 +405,15 @@ int tn_metrics_table(lua_State *L) {
   set_count(L, "sources", metrics->sources);
   set_count(L, "handles", metrics->handles);
   set_count(L, "timers", metrics->timers);
+  set_count(L, "watches", metrics->watches);
   set_count(L, "polls", metrics->turns);
   set_count(L, "wakes", metrics->wakes);
   set_count(L, "bytes_read", metrics->bytes_read);
   set_count(L, "bytes_written", metrics->bytes_written);
   lua_pushstring(L, metrics->poller);
   lua_setfield(L, -2, "poller");
+  set_counts(L, "opened", metrics->opened);
+  set_counts(L, "closed", metrics->closed);
   return 1;
 }
 

@@ -39,6 +39,8 @@ static struct tn_object *push_half(lua_State *L, struct tn_call *call, uint64_t 
   struct tn_object *half = tn_object_new(L, call->rt, kind, NULL);
   half->source = tn_source_retain(call->source);
   half->half_of = ((const struct tn_object *)call->self)->header.kind;
+  half->view = !(kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF));
+  call->source->views += half->view;
   return half;
 }
 
@@ -90,6 +92,9 @@ static int attempt_reunite(lua_State *L, struct tn_call *call) {
 
 static int attempt_forget(lua_State *L, struct tn_call *call) {
   (void)L;
+  if (tn_object_is_last(call->self)) { /* a borrowed half may still be there */
+    tn_source_close(call->source);
+  }
   give_up(call->self, "forget");
   return 0;
 }

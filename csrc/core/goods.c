@@ -14,7 +14,7 @@ void tn_goods_pack(struct tn_goods *goods, struct tn_source *source) {
   goods->connecting = source->connecting;
   goods->read_shut = source->read_shut;
   goods->write_shut = source->write_shut;
-  goods->reset = source->reset;
+  goods->loss = source->loss;
   goods->owed = source->owed;
   goods->peer_length = source->peer_length;
   goods->peer = source->peer;
@@ -39,7 +39,7 @@ int tn_goods_unpack(struct tn_goods *goods, struct tn_reactor *reactor) {
   source->connecting = goods->connecting;
   source->read_shut = goods->read_shut;
   source->write_shut = goods->write_shut;
-  source->reset = goods->reset;
+  source->loss = goods->loss;
   source->owed = goods->owed;
   source->peer_length = goods->peer_length;
   source->peer = goods->peer;

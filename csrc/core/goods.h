@@ -15,7 +15,8 @@ struct tn_goods {
   struct tn_rights *rights;
   struct tn_option_value *accept_options;
   uint64_t read_timeout_ns, write_timeout_ns;
-  bool connecting, read_shut, write_shut, reset;
+  bool connecting, read_shut, write_shut;
+  int loss;
   int owed;
   socklen_t peer_length;
   struct sockaddr_in6 peer;

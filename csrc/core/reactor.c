@@ -5,12 +5,12 @@
  * the kernel has reported, so that what has arrived always beats what has run out. */
 #include "core/reactor_private.h"
 
-#include "core/thread_channel.h"
 #include "core/crew.h"
 #include "core/mailbox.h"
 #include "core/resolver.h"
 #include "core/source.h"
 #include "core/status.h"
+#include "core/thread_channel.h"
 #include "core/watch.h"
 
 #include <errno.h>
@@ -410,8 +410,18 @@ static bool has_descriptors(int pipes) {
   return enough;
 }
 
+/* Out of descriptors in the middle libuv 1.44 leaves the first one open; before it has that, the
+ * field says nothing. */
+static int loop_begin(uv_loop_t *loop) {
+  int status = uv_loop_init(loop);
+  if ((status == UV_EMFILE || status == UV_ENFILE) && loop->backend_fd > 0) {
+    tn_socket_close(loop->backend_fd);
+  }
+  return status;
+}
+
 static int open_loop(struct tn_reactor *reactor) {
-  int status = has_descriptors(2) ? uv_loop_init(&reactor->loop) : -EMFILE;
+  int status = has_descriptors(2) ? loop_begin(&reactor->loop) : -EMFILE;
   if (status < 0) {
     return status;
   }

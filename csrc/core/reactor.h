@@ -16,6 +16,9 @@ struct tn_reactor;
 enum { TN_SCRATCH_SIZE = 65536 };
 
 /* Counters since the start, and what there is now. */
+/* Sorts of source, which whoever makes them tells apart; 0: not told yet. */
+enum { TN_SORTS = 32 };
+
 struct tn_metrics {
   uint64_t turns;
   uint64_t wakes;
@@ -25,6 +28,9 @@ struct tn_metrics {
   size_t handles; /* descriptors that the kernel is asked about, or libuv has not let go of */
   size_t timers;
   const char *poller; /* what asks it: "epoll" or "libuv" */
+  size_t watches;     /* signals and children, those that are closing included */
+  uint64_t opened[TN_SORTS];
+  uint64_t closed[TN_SORTS];
 };
 
 /* NULL without memory or descriptors. */

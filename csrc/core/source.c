@@ -16,6 +16,8 @@ enum {
   NOISE_NS = 10000000,
 };
 
+static const int both_closed = TN_READ_CLOSED | TN_WRITE_CLOSED;
+
 bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
   for (const struct tn_source *source = reactor->sources; source; source = source->next) {
     if (source->fd == fd) {
@@ -47,7 +49,17 @@ struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
   }
   reactor->sources = source;
   reactor->metrics.sources++;
+  reactor->metrics.opened[0]++;
   return source;
+}
+
+void tn_source_set_sort(struct tn_source *source, uint8_t sort) {
+  struct tn_metrics *metrics = &source->reactor->metrics;
+  if (sort != source->sort) {
+    metrics->closed[source->sort]++;
+    metrics->opened[sort]++;
+    source->sort = sort;
+  }
 }
 
 static void unlink_source(struct tn_source *source) {
@@ -58,6 +70,7 @@ static void unlink_source(struct tn_source *source) {
   *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
   source->prev = source->next = NULL;
   reactor->metrics.sources--;
+  reactor->metrics.closed[source->sort]++;
 }
 
 static void recycle(struct tn_reactor *reactor, struct tn_source *source) {
@@ -206,6 +219,7 @@ void tn_source_release_later(struct tn_source *source, bool close) {
     return;
   }
   source->in_grave = true;
+  source->views++; /* what it holds in there owns nothing */
   source->close_later = close;
   source->next_grave = reactor->graveyard;
   reactor->graveyard = source;
@@ -216,6 +230,7 @@ void tn_sources_bury(struct tn_reactor *reactor) {
     struct tn_source *source = reactor->graveyard;
     reactor->graveyard = source->next_grave;
     source->in_grave = false;
+    source->views--;
     if (source->close_later) {
       tn_source_close(source);
     }
@@ -283,13 +298,29 @@ void tn_source_wake(struct tn_source *source, int interest, int reason) {
 
 /* --- bytes --- */
 
-/* The kernel tells of a reset once, to whoever asks first; after that it says "end of stream" to a
- * reader, which it is not. So it is remembered. */
-static ptrdiff_t note_reset(struct tn_source *source, ptrdiff_t count) {
-  if (count == -ECONNRESET) {
-    source->reset = true;
+/* Some errors tell of a single packet, and the connection goes on. */
+static bool is_gone(struct tn_source *source, ptrdiff_t status) {
+  switch (status) {
+  case -ECONNRESET:
+    return tn_source_has_end(source);
+  case -ECONNABORTED:
+  case -ETIMEDOUT:
+  case -EHOSTUNREACH:
+  case -ENETUNREACH:
+    return tn_source_has_end(source) &&
+           (tn_socket_poll(source->fd, 0) & both_closed) == both_closed;
+  default:
+    return false;
   }
-  return count == 0 && source->reset ? -ECONNRESET : count;
+}
+
+/* The kernel tells once why a connection is gone, to whoever asks first; after that it says "end of
+ * stream" to a reader, which it is not. So it is remembered. */
+static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
+  if (count < 0 && count != TN_EAGAIN && is_gone(source, count)) {
+    source->loss = (int)count;
+  }
+  return count == 0 && source->loss < 0 ? source->loss : count;
 }
 
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
@@ -309,7 +340,7 @@ static bool is_drained(const struct tn_source *source, int direction) {
 
 static ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
   source->reactor->metrics.bytes_read += count > 0 ? (uint64_t)count : 0;
-  return note_reset(source, note(source, count, asked, TN_READABLE));
+  return note_loss(source, note(source, count, asked, TN_READABLE));
 }
 
 /* Where descriptors may come with the bytes, they are kept. */
@@ -417,12 +448,12 @@ uint64_t tn_source_noisy_until(const struct tn_source *source) {
 }
 
 ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length) {
-  return note_reset(source, tn_socket_peek(source->fd, bytes, length));
+  return note_loss(source, tn_socket_peek(source->fd, bytes, length));
 }
 
 int tn_source_take_error(struct tn_source *source) {
   int status = tn_socket_take_error(source->fd);
-  note_reset(source, status ? status : 1);
+  note_loss(source, status ? status : 1);
   return status;
 }
 
@@ -445,7 +476,7 @@ int tn_source_peer(const struct tn_source *source, struct tn_address *address) {
 
 static ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
   source->reactor->metrics.bytes_written += count > 0 ? (uint64_t)count : 0;
-  return count == 0 ? 0 : note_reset(source, note(source, count, asked, TN_WRITABLE));
+  return count == 0 ? 0 : note_loss(source, note(source, count, asked, TN_WRITABLE));
 }
 
 ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length) {

@@ -36,7 +36,8 @@ struct tn_source {
   uint8_t noise; /* events of an error queue in a row that nobody could do anything with */
   int owed;      /* a failure in the middle of a batch, which the system tells once */
   int type;      /* SOCK_STREAM and so on; 0: not asked yet */
-  bool reset;    /* the peer's RST was seen: there is no end of stream any more */
+  uint8_t sort;  /* what it counts as, below TN_SORTS */
+  int loss;      /* the error that ended the connection: there is no end of stream any more */
   uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
   uint64_t read_timeout_ns; /* 0: none */
   uint64_t write_timeout_ns;
@@ -71,6 +72,8 @@ void tn_source_release(struct tn_source *source);
  * next tn_sources_bury. */
 void tn_source_release_later(struct tn_source *source, bool close);
 void tn_sources_bury(struct tn_reactor *reactor);
+/* It counts as one of that sort from now on. */
+void tn_source_set_sort(struct tn_source *source, uint8_t sort);
 /* Closes the descriptor now; every wait for it ends with TN_CLOSED. */
 void tn_source_close(struct tn_source *source);
 /* The same, but the descriptor stays open and is the caller's. */

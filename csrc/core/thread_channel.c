@@ -265,7 +265,8 @@ static void leave(struct end *end, struct tn_reactor *reactor) {
   end->end.reactor = NULL;
 }
 
-int tn_thread_channel_open(struct tn_reactor *first, struct tn_reactor *second, struct tn_end *ends[2]) {
+int tn_thread_channel_open(struct tn_reactor *first, struct tn_reactor *second,
+                           struct tn_end *ends[2]) {
   struct tn_reactor *reactors[2] = {first, second};
   struct channel *channel = calloc(1, sizeof *channel);
   if (!channel) {

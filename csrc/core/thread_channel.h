@@ -37,7 +37,8 @@ struct tn_end {
 };
 
 /* The end of `first` with one reference, and that of the other; or TN_ENOMEM. */
-int tn_thread_channel_open(struct tn_reactor *first, struct tn_reactor *second, struct tn_end *ends[2]);
+int tn_thread_channel_open(struct tn_reactor *first, struct tn_reactor *second,
+                           struct tn_end *ends[2]);
 struct tn_end *tn_end_retain(struct tn_end *end);
 void tn_end_release(struct tn_end *end);
 /* Wakes whoever waits here, drops what was not taken, tells the other end. */

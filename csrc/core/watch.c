@@ -44,10 +44,17 @@ static void enter(struct tn_watch *watch) {
   }
   reactor->watches = watch;
   *watch->holder = watch;
+  reactor->metrics.watches++;
 }
 
 static void on_close(uv_handle_t *handle) {
   free(handle->data);
+}
+
+static void on_leave(uv_handle_t *handle) {
+  struct tn_watch *watch = handle->data;
+  watch->reactor->metrics.watches--;
+  free(watch);
 }
 
 static void leave(struct tn_watch *watch) {
@@ -59,7 +66,7 @@ static void leave(struct tn_watch *watch) {
   } else {
     watch->reactor->watches = watch->next;
   }
-  uv_close(&watch->handle, on_close);
+  uv_close(&watch->handle, on_leave);
 }
 
 /* Nobody holds it any more. */

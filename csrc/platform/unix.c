@@ -262,7 +262,8 @@ ptrdiff_t tn_socket_recv_message(tn_fd fd, struct tn_message *message, int flags
 }
 
 /* For the calls that know no MSG_NOSIGNAL: the signal of this thread is held back and taken away,
- * unless the program holds it back itself. */
+ * unless the program holds it back itself. splice and sendfile send page by page, and where a later
+ * page meets a connection that is gone they raise it and answer what went out before. */
 static void hold_sigpipe(sigset_t *before) {
   sigset_t pipe;
   sigemptyset(&pipe);
@@ -292,7 +293,7 @@ ptrdiff_t tn_socket_send_file(tn_fd fd, int file, int64_t offset, size_t count) 
     sent = sendfile(fd, file, &from, io_length(count));
   } while (sent < 0 && errno == EINTR);
   ptrdiff_t result = sent < 0 ? -errno : sent;
-  drop_sigpipe(&before, result == -EPIPE);
+  drop_sigpipe(&before, result == -EPIPE || (result > 0 && (size_t)result < count));
   return result;
 }
 #else
@@ -455,7 +456,7 @@ ptrdiff_t tn_splice_move(tn_fd from, tn_fd to, size_t count) {
     moved = splice(from, NULL, to, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   } while (moved < 0 && errno == EINTR);
   ptrdiff_t result = moved < 0 ? -errno : moved;
-  drop_sigpipe(&before, result == -EPIPE);
+  drop_sigpipe(&before, result == -EPIPE || (result > 0 && (size_t)result < count));
   return result;
 }
 #else

@@ -1,68 +1,18 @@
 -- Nothing may be left behind by a test: before_each(leaks.note) and after_each(leaks.check).
 local tcpnet = require "tcpnet"
+local ledger = require "spec.support.ledger"
 
 local leaks = {}
-local descriptors, counts
-
--- The open descriptors of this process, by number; nil where /proc does not tell.
-local function open_descriptors()
-  local list = io.popen("ls -l /proc/$PPID/fd 2>/dev/null | tail -n +2", "r")
-  if not list then
-    return nil
-  end
-  local open = {}
-  for line in list:lines() do
-    local number, target = line:match "(%d+) %-> (.*)$"
-    if number and not target:find("^pipe:") then
-      open[number] = target
-    end
-  end
-  list:close()
-  return open
-end
-
-local function settle()
-  for _ = 1, 2 do
-    collectgarbage()
-  end
-  for _ = 1, 10 do
-    tcpnet.step(0)
-    if tcpnet.metrics().handles == 0 and tcpnet.metrics().tasks == 0 then
-      break
-    end
-  end
-end
+local before
 
 function leaks.note()
-  settle()
-  counts = tcpnet.metrics()
-  descriptors = open_descriptors()
-end
-
--- One that is open now and was not before.
-local function new_descriptor()
-  for number, target in pairs(open_descriptors() or {}) do
-    if not (descriptors or {})[number] then
-      return number, target
-    end
-  end
+  ledger.settle(tcpnet)
+  before = ledger.entry(tcpnet)
 end
 
 function leaks.check()
-  settle()
-  local metrics = tcpnet.metrics()
-  for _, name in ipairs { "tasks", "sources", "handles", "timers" } do
-    assert(metrics[name] <= counts[name], ("%d %s are left"):format(metrics[name] - counts[name], name))
-  end
-  local number, target = new_descriptor()
-  for _ = 1, 100 do -- a lookup that was left behind closes its own when it comes back
-    if not number then
-      break
-    end
-    tcpnet.sleep(0.02)
-    number, target = new_descriptor()
-  end
-  assert(not number, ("descriptor %s (%s) is left open"):format(number, target))
+  local difference = ledger.settled_difference(before, tcpnet)
+  assert(not difference, difference)
 end
 
 return leaks

@@ -1,6 +1,8 @@
 -- busted's output for `./dev test`: silent but for failures, each printed when it happens. Counts are kept in
--- the file named by `-Xoutput`, with the test that runs, so that a crash or a hang still leaves word of both.
+-- the file named by `-Xoutput`, with the test that runs, so that a crash or a hang still leaves word of both. What a
+-- spec file, or a script that it starts, leaves open is a failure of its own (ledger.lua).
 local busted = require "busted"
+local ledger = require "spec.support.ledger"
 local pretty = require "pl.pretty"
 
 return function(options)
@@ -34,6 +36,32 @@ return function(options)
     return meta and meta.__tostring and tostring(message) or pretty.write(message)
   end
 
+  -- Loaded before the first entry: libuv keeps a pipe for the whole process.
+  local core = select(2, assert(pcall(require, "tcpnet.core")))
+  local opened
+  busted.subscribe({ "suite", "start" }, function()
+    ledger.settle(core)
+    opened = ledger.entry(core)
+    return nil, true
+  end)
+
+  local function left_open(what, difference)
+    handler.errorsCount = handler.errorsCount + 1
+    io.write("\nFAILED: ", what, "\n", difference, "\n")
+    io.flush()
+  end
+
+  -- What the children that ended so far have written.
+  local function check_children(name)
+    local path = os.getenv "TCPNET_LEDGER"
+    local file = path and io.open(path)
+    if file then
+      left_open(name .. ": a script that it started left something open", file:read "a")
+      file:close()
+      os.remove(path)
+    end
+  end
+
   local function print_failure(element, _, message, trace)
     trace = trace or element.trace
     io.write("\nFAILED: ", handler.getFullName(element), "\n")
@@ -49,7 +77,16 @@ return function(options)
     record("running", handler.getFullName(element))
     return nil, true
   end)
+  busted.subscribe({ "test", "end" }, function(element)
+    check_children(handler.getFullName(element))
+    return nil, true
+  end)
   busted.subscribe({ "suite", "end" }, function()
+    local difference = ledger.settled_difference(opened, core, true)
+    if difference then
+      left_open("the spec file leaves something open", difference)
+    end
+    check_children "the spec file"
     record("finished", "the end, after the last test")
     if not tally then
       print(("%d passed, %d failed, %d skipped"):format(counts()))

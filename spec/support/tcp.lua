@@ -3,7 +3,7 @@ local tcpnet = require "tcpnet"
 
 local tcp = {}
 
-local PATIENCE = 20 -- seconds; more than any test takes, so that a wait that never ends shows as one
+local PATIENCE = 60 -- seconds; more than any test takes, so that a wait that never ends shows as one
 
 -- in_task(fn) → function for `it`: runs fn as a task.
 function tcp.in_task(fn)
