@@ -134,10 +134,10 @@ local function answer(_, what, err)
 end
 
 -- A connection through the router → its port at far.
-local function establish(opts, listen_opts)
+local function establish(opts)
   far:run(forget)
   near:run(forget)
-  local port = far:run(listen, "10.78.2.2:0", listen_opts)
+  local port = far:run(listen, "10.78.2.2:0")
   near:run(connect, "10.78.2.2:" .. port, opts)
   far:run(accept)
   return port
@@ -399,33 +399,6 @@ network("a hole", function(test)
     return codes
   end
 
-  test("swallows a connect: whose deadline it was is told, and whoever gave up sends no more", function()
-    rules "tcp dport 1001-1010 drop"
-    local port = far:run(listen, "10.78.2.2:0")
-    far:begin(function(here)
-      local stream <close> = assert(here.listener:accept())
-      for line in stream:lines() do
-        assert(stream:write(line, "\n"))
-      end
-    end)
-    local packets, codes = seen:packets(try_hole, "10.78.2.2", "10.78.2.2:" .. port)
-    far:result()
-    assert.equal("TIMEOUT of connect", codes.timeout)
-    assert.equal("TIMEOUT of timeout", codes.outer)
-    assert.equal("CANCELED of join", codes.cancel)
-    assert.equal("late", codes.select)
-    assert.equal("ETIMEDOUT of connect", codes.retries)
-    assert.equal("ETIMEDOUT of connect", codes.user)
-    assert.equal("CLOSED of connect", codes.closed)
-    assert.is_true(codes.others > 10, codes.others)
-    assert.equal(codes.before, codes.left)
-    for hole, most in pairs { [1001] = 1, [1002] = 1, [1003] = 1, [1004] = 1, [1005] = 2, [1006] = 3, [1007] = 1 } do
-      local sent = of_port(packets, hole)
-      assert.equal(#sent, count(sent, is_syn), hole)
-      assert.is_true(#sent >= math.min(most, 2) and #sent <= most, hole .. ": " .. #sent)
-    end
-  end)
-
   -- Three connections into the hole: one that waits for what never comes and asks, one that has sent, one that has
   -- asked to be told of ICMP; and a timeout of ours on each before.
   local function try_streams(here)
@@ -457,7 +430,22 @@ network("a hole", function(test)
     return codes, here.idle:local_addr():port()
   end
 
-  test("opens in the middle: ETIMEDOUT is the system's, TIMEOUT one's own, and neither is an end", function()
+  local function try_both(here, hole, open)
+    local codes, waited, port
+    tcpnet.scope(function(scope)
+      scope:spawn(function() waited, port = try_streams(here) end)
+      codes = try_hole(here, hole, open)
+    end)
+    return codes, waited, port
+  end
+
+  -- The two take their seconds together.
+  local all, codes, waited, idle
+
+  local function fall_into_it()
+    if all then
+      return
+    end
     local port = far:run(listen, "10.78.2.2:0")
     near:run(function(here, address)
       local function connected(opts)
@@ -468,18 +456,54 @@ network("a hole", function(test)
       here.sent = connected { tcp_user_timeout = 0.6 }
       here.other = connected { tcp_user_timeout = 0.6 }
     end, "10.78.2.2:" .. port)
-    rules "ip daddr 10.78.2.2 drop"
-    local packets, codes, idle = seen:packets(try_streams)
+    local own = near:run(function(here)
+      return ("%d, %d, %d"):format(here.idle:local_addr():port(), here.sent:local_addr():port(),
+        here.other:local_addr():port())
+    end)
+    rules("tcp dport 1001-1010 drop", "tcp sport { " .. own .. " } drop")
+    far:begin(function(here)
+      for _ = 1, 3 do
+        here[#here + 1] = assert(here.listener:accept())
+      end
+      local stream <close> = assert(here.listener:accept())
+      for line in stream:lines() do
+        assert(stream:write(line, "\n"))
+      end
+    end)
+    all, codes, waited, idle = seen:packets(try_both, "10.78.2.2", "10.78.2.2:" .. port)
+    far:result()
+    near:run(forget)
+    far:run(forget)
+  end
+
+  test("swallows a connect: whose deadline it was is told, and whoever gave up sends no more", function()
+    fall_into_it()
+    assert.equal("TIMEOUT of connect", codes.timeout)
+    assert.equal("TIMEOUT of timeout", codes.outer)
+    assert.equal("CANCELED of join", codes.cancel)
+    assert.equal("late", codes.select)
+    assert.equal("ETIMEDOUT of connect", codes.retries)
+    assert.equal("ETIMEDOUT of connect", codes.user)
+    assert.equal("CLOSED of connect", codes.closed)
+    assert.is_true(codes.others > 10, codes.others)
+    assert.equal(codes.before, codes.left)
+    for hole, most in pairs { [1001] = 1, [1002] = 1, [1003] = 1, [1004] = 1, [1005] = 2, [1006] = 3, [1007] = 1 } do
+      local sent = of_port(all, hole)
+      assert.equal(#sent, count(sent, is_syn), hole)
+      assert.is_true(#sent >= math.min(most, 2) and #sent <= most, hole .. ": " .. #sent)
+    end
+  end)
+
+  test("opens in the middle: ETIMEDOUT is the system's, TIMEOUT one's own, and neither is an end", function()
+    fall_into_it()
     assert.same({
       ["idle first"] = "TIMEOUT", ["idle"] = "ETIMEDOUT", ["idle again"] = "ETIMEDOUT", ["idle writes"] = "EPIPE",
       ["idle at last"] = "ETIMEDOUT", ["sent reads"] = "ETIMEDOUT", ["sent exactly"] = "ETIMEDOUT",
       ["sent becomes"] = "true", ["sent reads again"] = "ETIMEDOUT", ["sent peeks"] = "ETIMEDOUT",
       ["other reads"] = "ETIMEDOUT",
-    }, codes)
-    assert.equal(2, count(of_port(packets, idle), function(packet) return packet.keepalive end))
-    assert.is_true(count(packets, function(packet) return packet.retransmission end) >= 2)
-    near:run(forget)
-    far:run(forget)
+    }, waited)
+    assert.equal(2, count(of_port(all, idle), function(packet) return packet.keepalive end))
+    assert.is_true(count(all, function(packet) return packet.retransmission end) >= 2)
   end)
 
   test("that answers with ICMP: what it said is the reason, but only once the connection is lost", function()
@@ -532,9 +556,9 @@ network("a hole", function(test)
   end)
 end)
 
--- Connections that are cut ------------------------------------------------------------------------
+-- Connections that are cut or slow ----------------------------------------------------------------
 
-network("a connection is cut", function(test)
+network("a connection", function(test)
   after_each(function()
     if not missing then
       near:run(forget)
@@ -542,7 +566,7 @@ network("a connection is cut", function(test)
     end
   end)
 
-  test("by the router, after so many bytes: the writer hears of it, the reader does not", function()
+  test("is cut by the router, after so many bytes: the writer hears of it, the reader does not", function()
     local port = establish()
     local bytes = tcp.bytes(400000)
     rules(("tcp dport %d quota over 60 kbytes reject with tcp reset"):format(port))
@@ -561,8 +585,8 @@ network("a connection is cut", function(test)
       local reader = tcpnet.spawn(here.stream.read, here.stream)
       local sent, code = 0, nil
       while not code do
-        local _, err, count = here.stream:write(text)
-        code, sent = err and err.code, sent + (count or #text)
+        local _, err, some = here.stream:write(text)
+        code, sent = err and err.code, sent + (some or #text)
       end
       local _, _, err = reader:join()
       return code, sent, err and err.code or "the end"
@@ -592,7 +616,7 @@ network("a connection is cut", function(test)
     namespace:shell("ss -K " .. filter .. " >/dev/null 2>&1 || :")
   end
 
-  test("by this host's administrator: ECONNABORTED here, to all who wait, and ECONNRESET there", function()
+  test("is cut by this host's administrator: ECONNABORTED here, to all who wait, and ECONNRESET there", function()
     local port = establish()
     local packets, codes
     local function wait_in_all(here)
@@ -630,7 +654,7 @@ network("a connection is cut", function(test)
     assert.equal("ECONNRESET", packets)
   end)
 
-  test("by a host that was started again: ECONNRESET as soon as something is sent", function()
+  test("is cut by a host that was started again: ECONNRESET as soon as something is sent", function()
     local port = establish()
     rules "ip saddr 10.78.2.2 drop" -- what it says in its last moments is not heard
     kill_sockets(far, ("state established sport = :%d"):format(port))
@@ -646,7 +670,7 @@ network("a connection is cut", function(test)
     assert.equal(1, count(packets, function(packet) return is_reset(packet) and packet.from == "10.78.2.2" end))
   end)
 
-  test("by a reset of the peer behind bytes: the bytes that were read ahead stay readable", function()
+  test("is cut by a reset of the peer behind bytes: the bytes that were read ahead stay readable", function()
     establish()
     far:run(function(here)
       assert(here.stream:write "one\ntwo\nrest")
@@ -654,12 +678,8 @@ network("a connection is cut", function(test)
       assert(here.stream:set_zero_linger())
     end)
     near:run(function(here) assert(here.stream:read_line() == "one") end)
-    local packets, line, code = seen:packets(function(here)
-      return here.stream:peek(3), "waits"
-    end)
-    assert.same({ "two", "waits" }, { line, code })
     far:run(forget)
-    packets, line, code = seen:packets(function(here)
+    local packets, line, code = seen:packets(function(here)
       local text = assert(here.stream:read_line())
       local _, err, rest = here.stream:read_exact(20)
       return text .. " " .. here.stream:read_exact(4), err.code .. (rest or "")
@@ -667,4 +687,259 @@ network("a connection is cut", function(test)
     assert.same({ "two rest", "ECONNRESET" }, { line, code })
     assert.equal(0, count(packets, is_syn))
   end)
+
+  -- Writes it all, a deadline after the other, by what each said had gone out.
+  local function write_in_haste(here, text, seconds)
+    here.stream:set_write_timeout(seconds)
+    local sent, timeouts = 0, 0
+    while sent < #text do
+      local written, err, some = here.stream:write(text:sub(sent + 1))
+      assert(written or err.code == "TIMEOUT", err)
+      timeouts = timeouts + (err and 1 or 0)
+      sent = sent + (written or some)
+    end
+    assert(here.stream:shutdown())
+    return sent, timeouts
+  end
+
+  local function read_all(here)
+    here.stream:set_timeout(15)
+    return assert(here.stream:read_to_end())
+  end
+
+  test("through a narrow link: a write that ran out of time has said to the byte what it sent", function()
+    router:shell "tc qdisc add dev right root tbf rate 8mbit burst 3000 limit 30000"
+    local bytes = tcp.bytes(500000)
+    establish { send_buffer_size = 20000 }
+    far:begin(read_all)
+    local sent, timeouts = near:run(write_in_haste, bytes, 0.05)
+    assert.equal(#bytes, sent)
+    assert.is_true(timeouts >= 2, "a narrower link is needed")
+    assert.is_true(far:result() == bytes)
+    router:shell "tc qdisc del dev right root"
+  end)
+
+  test("that loses every eighth packet loses no byte", function()
+    local port = establish()
+    rules("tcp dport " .. port .. " numgen inc mod 8 == 0 drop")
+    local bytes = tcp.bytes(100000)
+    far:begin(read_all)
+    local packets, sent = seen:packets(write_in_haste, bytes, 15)
+    assert.equal(#bytes, sent)
+    assert.is_true(far:result() == bytes)
+    assert.is_true(count(packets, function(packet) return packet.retransmission end) > 0)
+  end)
+
+  test("whose link goes down for a while goes on; meanwhile the rest of the network is unreachable", function()
+    establish()
+    near:shell "ip link set left down"
+    local code = near:run(function(here)
+      assert(here.stream:write "from before")
+      return select(2, tcpnet.TcpStream.connect("10.78.2.2:1", { timeout = 5 })).code
+    end)
+    assert.equal("ENETUNREACH", code)
+    near:shell "ip link set left up; ip route add 10.78.0.0/16 via 10.78.1.2"
+    assert.equal("from before", far:run(function(here)
+      return here.stream:read_exact(11)
+    end))
+  end)
+end)
+
+-- A bad wire --------------------------------------------------------------------------------------
+
+local bytes_of = tcp.bytes
+
+-- Connection i, either side: writes its bytes and ends its half, while it reads the other's, in a way of its own.
+local function converse(stream, side, size, i)
+  local bytes = bytes_of(size + i)
+  local mine, others = side .. bytes, (side == "n" and "f" or "n") .. bytes
+  local got, took = {}, 0
+  local readers = {
+    function() return stream:read(1 + i * 100) end,
+    function() return tcpnet.timeout(0.003, stream.read, stream) end, -- cancelled again and again
+    function() return stream:read_exact(math.min(777, #others - took)) end,
+    function() return stream:read_until("\n", 10000000) end,
+  }
+  local read = readers[i % #readers + 1]
+  tcpnet.scope(function(scope)
+    scope:spawn(function()
+      local sent = 0
+      while sent < #mine do
+        local written, err, some = stream:set_write_timeout(0.02):write(mine:sub(sent + 1, sent + 5000 + i))
+        assert(written or err.code == "TIMEOUT", err)
+        sent = sent + (written or some)
+      end
+      assert(stream:shutdown())
+    end)
+    while true do
+      local text, err = read()
+      if text and #text > 0 then
+        got[#got + 1], took = text, took + #text
+      elseif not (err and err.code == "TIMEOUT") then
+        assert(not err, err)
+        break
+      end
+    end
+  end)
+  assert(table.concat(got) == others, "bytes were lost, doubled or changed")
+  local nothing, err = stream:read()
+  assert(nothing == nil and err == nil, "an end is an end")
+  return took
+end
+
+local function answer_all(here, connections, size)
+  local total = 0
+  tcpnet.scope(function(scope)
+    for _ = 1, connections do
+      local accepted = assert(here.listener:accept())
+      scope:spawn(function()
+        local stream <close> = accepted
+        local took = converse(stream, "f", size, assert(stream:read_exact(1)):byte())
+        total = total + took
+      end)
+    end
+  end)
+  return total
+end
+
+local function ask_all(_, address, connections, size)
+  local total = 0
+  tcpnet.scope(function(scope)
+    for i = 1, connections do
+      scope:spawn(function()
+        local stream <close> = assert(tcpnet.TcpStream.connect(address))
+        assert(stream:write(string.char(i)))
+        local took = converse(stream, "n", size, i)
+        total = total + took
+      end)
+    end
+  end)
+  return total
+end
+
+-- Datagrams that tell which they are, a burst of a few at a time.
+local function send_datagrams(_, address, number)
+  local socket <close> = assert(tcpnet.UdpSocket.bind "10.79.1.1:0")
+  for i = 1, number do
+    assert(socket:send_to(("%06d"):format(i) .. ("d"):rep(30 + i % 900), address))
+    if i % 5 == 0 then
+      tcpnet.sleep(0.002)
+    end
+  end
+end
+
+local function receive_datagrams(here)
+  local list = {}
+  while true do
+    local data = here.datagrams:set_read_timeout(0.5):recv()
+    if not data then
+      return list
+    end
+    list[#list + 1] = data
+  end
+end
+
+describe("a bad wire", function()
+  local cause = missing or wires.reason()
+  local wire
+
+  before_each(leaks.note)
+  after_each(function()
+    if wire then
+      wire:finish()
+    end
+    wire = nil
+    tear_down()
+    leaks.check()
+  end)
+  teardown(wires.close_all)
+
+  local function over(name, fn)
+    it(name, function()
+      if cause then
+        return pending(cause)
+      end
+      return fn()
+    end)
+  end
+
+  local function connect_hosts(seed, harm)
+    near, far = netns.new(), netns.new()
+    wire = wires.between(near, far, seed, harm, "10.79.1.1", "10.79.1.2")
+  end
+
+  over("loses, doubles, reorders and corrupts frames, but no byte; a half that ended leaves the other", function()
+    connect_hosts(20261, { delay = 1, jitter = 2, loss = 15, duplicate = 20, reorder = 50, corrupt = 10 })
+    seen = capture.start(far, "any")
+    local size = 60000
+    local port = far:run(listen, "10.79.1.2:0")
+    near:begin(ask_all, "10.79.1.2:" .. port, 4, size)
+    local packets, got = seen:packets(answer_all, 4, size)
+    assert.equal(got, near:result())
+    assert.equal(4 * (1 + size) + 1 + 2 + 3 + 4, got)
+    assert.is_true(count(packets, function(packet) return packet.retransmission end) > 0)
+    local done = wire:finish()
+    for _, what in ipairs { "lost", "duplicated", "reordered", "corrupted" } do
+      assert.is_true(done[what] > 0, what)
+    end
+  end)
+
+  over("brings datagrams as it likes: they are received as they came, each whole, and no other", function()
+    connect_hosts(20262, { delay = 1, jitter = 1, loss = 50, duplicate = 50, reorder = 100, corrupt = 50 })
+    seen = capture.start(far, "any")
+    local port = far:run(function(here)
+      here.datagrams = assert(tcpnet.UdpSocket.bind "10.79.1.2:0")
+      assert(here.datagrams:set_recv_buffer_size(1000000))
+      return here.datagrams:local_addr():port()
+    end)
+    near:begin(send_datagrams, "10.79.1.2:" .. port, 400)
+    local packets, received = seen:packets(receive_datagrams)
+    near:result()
+    local came, spoiled, doubled, late, known, last = {}, 0, 0, 0, {}, 0
+    for _, packet in ipairs(packets) do
+      local number = packet.udp_to == port and tonumber(packet.data:match "^(%d+)d+$")
+      if number and #packet.data == 36 + number % 900 then
+        came[#came + 1] = packet.data
+        doubled = doubled + (known[number] and 1 or 0)
+        late = late + (number < last and 1 or 0)
+        known[number], last = true, number
+      else
+        spoiled = spoiled + (packet.udp_to == port and 1 or 0)
+      end
+    end
+    assert.same(came, received)
+    local done = wire:finish()
+    assert.is_true(doubled > 0 and spoiled > 0 and late > 0 and done.lost > 0)
+    assert.is_true(doubled <= done.duplicated and spoiled <= done.corrupted)
+  end)
+
+  local seconds = tonumber(os.getenv "TCPNET_NETWORK_SECONDS")
+  if seconds then
+    over(("after another, for %d seconds"):format(seconds), function()
+      local seed = tonumber(os.getenv "TCPNET_NETWORK_SEED") or os.time()
+      local finish, rounds, total, frames, lost = tcpnet.now() + seconds, 0, 0, 0, 0
+      while tcpnet.now() < finish do
+        math.randomseed(seed)
+        connect_hosts(seed, {
+          delay = math.random(0, 20), jitter = math.random(0, 10), loss = math.random(0, 40),
+          duplicate = math.random(0, 50), reorder = math.random(0, 200), corrupt = math.random(0, 20),
+          hold = math.random(1, 20),
+        })
+        local connections, size = math.random(1, 8), math.random(1, 60000)
+        local ok, err = pcall(function()
+          local port = far:run(listen, "10.79.1.2:0")
+          far:begin(answer_all, connections, size)
+          local got = near:run(ask_all, "10.79.1.2:" .. port, connections, size)
+          assert.equal(got, far:result())
+          total = total + 2 * got
+        end)
+        local done = wire:finish()
+        netns.close_all()
+        assert(ok, ("seed %d: %s"):format(seed, tostring(err)))
+        rounds, seed = rounds + 1, seed + 1
+        frames, lost = frames + done.frames, lost + done.lost
+      end
+      print(("%d wires, %d bytes, %d frames, of which %d lost"):format(rounds, total, frames, lost))
+    end)
+  end
 end)

@@ -1,5 +1,5 @@
--- What ended a connection, other than a reset, was told once; whoever read after that was told "end of stream", and took
--- what had come for all there was.
+-- What ended a connection, other than a reset, was told once; whoever read after that was told "end of stream", and
+-- took what had come for all there was.
 local leaks = require "spec.support.leaks"
 local netns = require "spec.support.netns"
 local tcpnet = require "tcpnet"

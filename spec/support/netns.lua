@@ -176,8 +176,8 @@ function netns.new()
   return self
 end
 
--- begin(fn, ...): fn(here, ...) runs in the namespace, while this process goes on. What fn refers to goes with it: plain
--- values, functions, tcpnet.
+-- begin(fn, ...): fn(here, ...) runs in the namespace, while this process goes on. What fn refers to goes with it:
+-- plain values, functions, tcpnet.
 function Namespace:begin(fn, ...)
   local request = table.pack(...)
   request.fn = fn

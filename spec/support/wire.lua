@@ -1,5 +1,5 @@
--- A wire between two namespaces (support/netns) that loses, delays, doubles, reorders and corrupts frames, by a seed: the
--- program is support/wire.c, which is compiled here.
+-- A wire between two namespaces (support/netns) that loses, delays, doubles, reorders and corrupts frames, by a seed:
+-- the program is support/wire.c, which is compiled here.
 --   local wire <close> = wires.between(near, far, 7, { loss = 20, delay = 5 }, "10.79.1.1", "10.79.1.2")
 --   wire:finish().lost
 local netns = require "spec.support.netns"
@@ -42,6 +42,7 @@ end
 -- A neighbour is known beforehand: no lost question of who has an address holds up the rest.
 local function set_up(namespace, at, other, last)
   namespace:shell(([[
+    echo 1 >/proc/sys/net/ipv6/conf/wire/disable_ipv6 # whose own frames come at any time
     ip link set wire address 02:00:00:00:00:0%d up
     ip addr add %s/24 dev wire
     ip neigh replace %s lladdr 02:00:00:00:00:0%d nud permanent dev wire
