@@ -110,15 +110,24 @@ function capture.start(namespace, interface)
   return self
 end
 
+-- begin(): what is seen from now on.
+function Capture:begin()
+  self.marks = self.marks + 1
+  self.namespace:run(send_mark, ("mark %d begins"):format(self.marks))
+end
+
+-- finish() → list of the packets since then.
+function Capture:finish()
+  self.namespace:run(send_mark, ("mark %d ends"):format(self.marks))
+  until_mark(self, ("mark %d begins"):format(self.marks))
+  return until_mark(self, ("mark %d ends"):format(self.marks))
+end
+
 -- packets(fn, ...) → list of the packets that fn(here, ...) caused, run in the namespace; what fn returned.
 function Capture:packets(fn, ...)
-  self.marks = self.marks + 1
-  local begin, finish = ("mark %d begins"):format(self.marks), ("mark %d ends"):format(self.marks)
-  self.namespace:run(send_mark, begin)
+  self:begin()
   local results = table.pack(self.namespace:run(fn, ...))
-  self.namespace:run(send_mark, finish)
-  until_mark(self, begin)
-  return until_mark(self, finish), table.unpack(results, 1, results.n)
+  return self:finish(), table.unpack(results, 1, results.n)
 end
 
 function Capture:close()
