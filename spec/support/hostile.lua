@@ -1,0 +1,404 @@
+-- Peers that mean no good, a great many of each kind, and others that are to be served meanwhile. One row for each
+-- kind: what one such peer does until the time is up. spec/hostile_spec.lua has few of them for a moment, ./dev load
+-- many for long.
+--   local server <close> = hostile.serve()
+--   local report = hostile.attack(server, "never reads", 50, 0.5)
+-- A report: served, worst (seconds of the slowest of those), errors (of the others, texts); did (what all the hostile
+-- peers did), before, during, after (states of the server).
+local process = require "spec.support.process"
+local tcpnet = require "tcpnet"
+
+local hostile = {}
+
+local SERVER = "spec/load/server.lua"
+local OTHERS = 4
+
+-- serve([seconds][, descriptors]) → child with spec/load/server.lua; one call of it takes so many seconds at most.
+function hostile.serve(seconds, descriptors)
+  local command = ('ulimit -S -n %s; exec "$@"'):format(descriptors or '"$(ulimit -H -n)"')
+  local child = process.start("env", "LD_PRELOAD=" .. (os.getenv "LD_PRELOAD" or ""), "sh", "-c", command, "sh",
+    process.interpreter, SERVER, seconds or 10)
+  child.port = math.tointeger(tonumber(child:expect "^listening on 127%.0%.0%.1:(%d+)$"))
+  return child
+end
+
+local function connect(port, opts)
+  return tcpnet.TcpStream.connect("127.0.0.1", port, opts)
+end
+
+-- state(port) → { memory = KiB, cpu = seconds, polls =, connections =, exhausted = } of a server.
+function hostile.state(port)
+  local stream <close> = assert(connect(port)):set_timeout(30)
+  assert(stream:write "state\n")
+  local state, names = {}, { "memory", "cpu", "polls", "connections", "exhausted" }
+  for number in assert(stream:read_line()):gmatch "%S+" do
+    state[table.remove(names, 1)] = tonumber(number)
+  end
+  state.connections = state.connections - 1
+  return state
+end
+
+-- What each kind does ------------------------------------------------------------------------------
+
+-- Each is fn(port, going, count, i): peer i goes on while going(); count() counts what it did.
+local kinds = {}
+hostile.kinds = kinds
+
+kinds["writes a byte at a time"] = function(port, going, count, i)
+  local stream <close> = assert(connect(port, { nodelay = true }))
+  local line = ("slow peer %d"):format(i)
+  while going() do
+    for byte in ("echo " .. line .. "\n"):gmatch "[^\0]" do
+      assert(stream:write(byte))
+      tcpnet.sleep(0.005)
+    end
+    assert(stream:read_line() == line, "another's answer")
+    count()
+  end
+end
+
+kinds["reads a byte at a time"] = function(port, going, count)
+  local stream <close> = assert(connect(port, { recv_buffer_size = 2048 }))
+  assert(stream:write "give 1\n")
+  local expected = 0
+  while going() do
+    assert(stream:read(1) == ("0123456789abcdef"):sub(expected % 16 + 1, expected % 16 + 1), "a byte was lost")
+    expected = expected + 1
+    count()
+    tcpnet.sleep(0.005)
+  end
+end
+
+kinds["never reads"] = function(port, going, count)
+  local stream <close> = assert(connect(port))
+  stream:set_write_timeout(0.05)
+  local much = ("give 1\n"):rep(1000)
+  while going() do
+    if stream:write(much) then
+      count()
+    end
+    tcpnet.sleep(0.002)
+  end
+end
+
+kinds["resets"] = function(port, going, count, i)
+  local stages = { "", "ec", "echo x\n", "give 1\n", "take 100000\nxxx", ("x"):rep(100) }
+  while going() do
+    i = i + 1
+    local stream <close> = assert(connect(port))
+    assert(stream:write(stages[i % #stages + 1]))
+    if i % 3 == 0 then
+      tcpnet.sleep(0.001)
+    end
+    assert(stream:reset())
+    count()
+    tcpnet.sleep(0.001)
+  end
+end
+
+kinds["sends an endless line"] = function(port, going, count)
+  local piece = ("endless "):rep(128)
+  while going() do
+    local stream <close> = assert(connect(port))
+    while stream:write(piece) do
+      tcpnet.yield()
+    end
+    local answer, err = stream:read()
+    assert(answer == nil and (err == nil or err:is "ECONNRESET"), answer or err)
+    count()
+  end
+end
+
+kinds["announces much and sends little"] = function(port, going, count)
+  local stream <close> = assert(connect(port))
+  assert(stream:write "take 1000000000\n")
+  while going() do
+    assert(stream:write "little")
+    count()
+    tcpnet.sleep(0.01)
+  end
+end
+
+kinds["says nothing"] = function(port, going, count)
+  while going() do
+    local stream <close> = assert(connect(port))
+    stream:set_read_timeout(0.2)
+    local answer, err = stream:read()
+    assert(answer == nil and (err == nil or err:is("TIMEOUT", "ECONNRESET")), answer or err)
+    count()
+  end
+end
+
+kinds["asks for much at once"] = function(port, going, count)
+  local stream <close> = assert(connect(port))
+  local many = {}
+  for k = 1, 200 do
+    many[k] = "echo " .. k
+  end
+  while going() do
+    assert(stream:write(table.concat(many, "\n"), "\n"))
+    for k = 1, 200 do
+      assert(stream:read_line() == tostring(k), "an answer out of order")
+    end
+    count()
+  end
+end
+
+-- Those who are to be served meanwhile -------------------------------------------------------------
+
+-- other(port, going, report): one after the other, each answer checked; every tenth on a new connection unless it has
+-- to keep its own.
+function hostile.other(port, going, report, keep)
+  local stream = assert(connect(port)):set_timeout(30)
+  local number = 0
+  while going() do
+    number = number + 1
+    local text, began = ("round %d of %s"):format(number, stream:local_addr()), tcpnet.now()
+    local ok, err = stream:write("echo ", text, "\n")
+    local line
+    if ok then
+      line, err = stream:read_line()
+    end
+    if line == text then
+      report.served = report.served + 1
+      report.worst = math.max(report.worst, tcpnet.now() - began)
+    else
+      report.errors[#report.errors + 1] = tostring(err or line or "an end")
+      break
+    end
+    if not keep and number % 10 == 0 then
+      stream:close()
+      stream = assert(connect(port)):set_timeout(30)
+    end
+    tcpnet.sleep(0.002)
+  end
+  stream:close()
+end
+
+-- attack(server, kind, peers, seconds[, keep]) → report
+function hostile.attack(server, kind, peers, seconds, keep)
+  local port, act = server.port, assert(kinds[kind], kind)
+  local report = { served = 0, worst = 0, errors = {}, did = 0, peers = peers, seconds = seconds }
+  tcpnet.run(function()
+    report.before = hostile.state(port)
+    local stop = false
+    local function going() return not stop end
+    local function count() report.did = report.did + 1 end
+    tcpnet.scope(function(scope)
+      for _ = 1, OTHERS do
+        scope:spawn(hostile.other, port, going, report, keep)
+      end
+      for i = 1, peers do
+        scope:spawn(act, port, going, count, i)
+      end
+      tcpnet.sleep(seconds)
+      report.during = hostile.state(port)
+      stop = true
+    end)
+    report.after = hostile.state(port)
+  end)
+  return report
+end
+
+-- Out of descriptors -------------------------------------------------------------------------------
+
+-- exhaust(descriptors, peers, seconds) → report, of a server with so few descriptors and so many that want to connect;
+-- `polls` and `cpu` of the server, in those seconds; `late`: how many of the crowd were served once there was room.
+function hostile.exhaust(descriptors, peers, seconds)
+  local server <close> = hostile.serve(30, descriptors)
+  local port = server.port
+  local report = { served = 0, worst = 0, errors = {}, late = 0, peers = peers, seconds = seconds }
+  tcpnet.run(function()
+    local stop = false
+    local function going() return not stop end
+    local watch <close> = assert(connect(port)):set_timeout(30)
+    local function state()
+      assert(watch:write "state\n")
+      local _, cpu, polls, _, exhausted = assert(watch:read_line()):match "(%S+) (%S+) (%S+) (%S+) (%S+)"
+      return tonumber(cpu), tonumber(polls), tonumber(exhausted)
+    end
+    state()
+    tcpnet.scope(function(scope)
+      for _ = 1, OTHERS do
+        scope:spawn(hostile.other, port, going, report, true)
+      end
+      while report.served < OTHERS do
+        tcpnet.sleep(0.001)
+      end
+      local crowd = {}
+      for i = 1, peers do
+        crowd[i] = assert(connect(port, { timeout = 30 })):set_timeout(30)
+      end
+      repeat
+        tcpnet.sleep(0.01)
+        local _, _, exhausted = state()
+      until exhausted > 0
+      local cpu, polls, exhausted = state()
+      local served = report.served
+      tcpnet.sleep(seconds)
+      report.served_meanwhile = report.served - served
+      local cpu_after, polls_after, exhausted_after = state()
+      report.cpu, report.polls, report.exhausted = cpu_after - cpu, polls_after - polls, exhausted_after - exhausted
+      stop = true
+      for i = 1, peers do -- each makes room for another
+        assert(crowd[i]:write("echo ", i, "\n"))
+        assert(crowd[i]:read_line() == tostring(i), "not served when its turn came")
+        crowd[i]:close()
+        report.late = report.late + 1
+      end
+    end)
+  end)
+  return report
+end
+
+-- HTTP -------------------------------------------------------------------------------------------
+
+-- What slowhttptest can do.
+hostile.http_ways = { "slow headers", "slow bodies", "ranges", "slow reading" }
+local HTTP_OPTIONS = { ["slow headers"] = "-H", ["slow bodies"] = "-B", ranges = "-R", ["slow reading"] = "-X" }
+
+-- http(port, ways, peers, seconds) → report of slowhttptest against a server, in all those ways at once, so many peers
+-- each. connected: how many the server had at half time.
+function hostile.http(port, ways, peers, seconds)
+  local report = { served = 0, worst = 0, errors = {}, connected = 0, peers = #ways * peers, seconds = seconds }
+  local attacks = {}
+  for i, way in ipairs(ways) do
+    attacks[i] = process.start("slowhttptest", HTTP_OPTIONS[way], "-c", peers, "-r", peers * 4, "-i", 1, "-l", seconds,
+      "-p", 5, "-u", ("http://127.0.0.1:%d/"):format(port))
+  end
+  tcpnet.run(function()
+    local finish = tcpnet.now() + seconds
+    local half = finish - seconds / 2
+    while tcpnet.now() < finish do
+      local began = tcpnet.now()
+      if half and began > half then
+        local _, count = process.shell(("ss -Htn state established 'sport = :%d' | wc -l"):format(port))
+        report.connected, half = tonumber(count), nil
+      end
+      local stream <close> = assert(connect(port)):set_timeout(30)
+      local answer, err = stream:write "GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
+      if answer then
+        answer, err = stream:read_to_end()
+      end
+      if answer and answer:find "^HTTP/1.1 200 OK\r\n.*Hello, world!\n$" then
+        report.served = report.served + 1
+        report.worst = math.max(report.worst, tcpnet.now() - began)
+      else
+        report.errors[#report.errors + 1] = tostring(err or answer)
+      end
+      tcpnet.sleep(0.005)
+    end
+  end)
+  for _, attack in ipairs(attacks) do
+    local code, output = attack:wait()
+    assert(code == 0, output)
+  end
+  return report
+end
+
+-- Work for input of growing size -------------------------------------------------------------------
+
+local READERS = [[
+local tcpnet = require "tcpnet"
+local kind, size = arg[1], tonumber(arg[2])
+local PIECE, most = ("x"):rep(64), 1 << 30
+local codec = tcpnet.codec
+
+local function from_lua(stream)
+  local one, other = tcpnet.duplex(65536)
+  tcpnet.spawn(function()
+    tcpnet.copy(stream, other)
+    other:close()
+  end)
+  return one
+end
+
+local readers = {
+  ["read_line"] = function(stream) return stream:read_line(most) end,
+  ["read_until"] = function(stream) return stream:read_until("yx", most) end,
+  ["read_exact"] = function(stream) return select(3, stream:read_exact(most)) end,
+  ["read_to_end"] = function(stream) return stream:read_to_end(most) end,
+  ["read_line of a duplex"] = function(stream) return from_lua(stream):read_line(most) end,
+  ["read_until of a duplex"] = function(stream) return from_lua(stream):read_until("yx", most) end,
+  ["read_line of take"] = function(stream) return tcpnet.io.take(stream, most):read_line(most) end,
+  ["read_line of chain"] = function(stream) return tcpnet.io.chain(stream, tcpnet.duplex(1)):read_line(most) end,
+  ["codec.lines"] = function(stream) return codec.lines { max_length = most }:framed_read(stream):next() end,
+  ["codec.any_delimiter"] = function(stream)
+    return codec.any_delimiter { delimiters = "\n;", max_length = most }:framed_read(stream):next()
+  end,
+  ["codec.length_delimited"] = function(stream)
+    return codec.length_delimited { max_frame_length = most }:framed_read(stream):next()
+  end,
+}
+
+if not kind then
+  for name in pairs(readers) do
+    print(name)
+  end
+  return
+end
+tcpnet.run(function()
+  local listener <close> = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+  local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr(), { nodelay = true }))
+  local server <close> = assert(listener:accept())
+  tcpnet.spawn(function()
+    if kind == "codec.length_delimited" then
+      assert(client:write((">I4"):pack(size)))
+    end
+    for _ = 1, size // #PIECE do
+      assert(client:write(PIECE))
+      tcpnet.yield()
+      tcpnet.yield()
+    end
+    client:close()
+  end)
+  assert(#readers[kind](server) == size)
+end)
+]]
+
+local program = require "spec.support.program"
+
+local function with_readers(fn, ...)
+  local folder <close> = program.folder()
+  return fn(program.write(folder.path .. "/readers.lua", READERS), ...)
+end
+
+-- readers() → names of what instructions() knows.
+function hostile.readers()
+  return with_readers(function(path)
+    local names = {}
+    for name in select(2, process.run(process.interpreter, path)):gmatch "[^\n]+" do
+      names[#names + 1] = name
+    end
+    table.sort(names)
+    return names
+  end)
+end
+
+-- instructions(reader, size...) → how many the whole program took to read one line or frame of that size, which comes
+-- 64 bytes at a time; by valgrind, so that no other load on the machine matters.
+function hostile.instructions(reader, ...)
+  return with_readers(function(path, ...)
+    local runs = { ... }
+    for i, size in ipairs(runs) do
+      runs[i] = process.start("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", process.interpreter,
+        path, reader, size)
+    end
+    for i, run in ipairs(runs) do
+      local code, output = run:wait()
+      assert(code == 0, output)
+      runs[i] = assert(tonumber(output:match "Collected : (%d+)"), output)
+    end
+    return table.unpack(runs)
+  end, ...)
+end
+
+-- growth(reader, size) → how the work grows with the input: what eight times the size costs more than the size itself,
+-- by what twice the size does (7 where it is linear, up to 63 where all is looked at again for each piece); and the
+-- instructions for each byte.
+function hostile.growth(reader, size)
+  local one, two, eight = hostile.instructions(reader, size, 2 * size, 8 * size)
+  return (eight - one) / (two - one), (eight - one) / (7 * size)
+end
+
+return hostile
