@@ -13,7 +13,7 @@ describe("a peer that", function()
   local server
 
   setup(function()
-    server = not linux and hostile.serve(2)
+    server = not linux and hostile.serve(20)
   end)
   teardown(function()
     if server then

@@ -94,7 +94,7 @@ static int connect_step(struct tn_call *call, const struct tn_address *address) 
   if (is_connected_already(call)) {
     return -EISCONN; /* Linux says so only to the second who asks */
   }
-  source->failure = 0;
+  source->loss = 0;
   int status = tn_socket_connect(source->fd, &address->any, address->length);
   source->connecting = status == -EINPROGRESS;
   if (status == TN_EAGAIN) {

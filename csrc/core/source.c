@@ -383,12 +383,12 @@ void tn_source_wake(struct tn_source *source, int interest, int reason) {
 
 /* --- bytes --- */
 
-/* Did this end the connection? ICMP may say the same of one that goes on (IP_RECVERR). */
-static bool is_fatal(struct tn_source *source, ptrdiff_t status) {
+/* Some errors tell of a single packet (IP_RECVERR), and the connection goes on. */
+static bool is_gone(struct tn_source *source, ptrdiff_t status) {
   struct tn_address peer = {.length = sizeof peer.storage};
   switch (status) {
   case UV_ECONNRESET:
-    return true;
+    return tn_source_has_end(source);
   case UV_EACCES:
   case UV_ECONNABORTED:
   case UV_ECONNREFUSED:
@@ -399,19 +399,19 @@ static bool is_fatal(struct tn_source *source, ptrdiff_t status) {
   case UV_ENOPROTOOPT:
   case UV_EPROTO:
   case UV_ETIMEDOUT:
-    return tn_source_is_stream(source) && tn_socket_peer(source->fd, &peer.any, &peer.length) < 0;
+    return tn_source_has_end(source) && tn_socket_peer(source->fd, &peer.any, &peer.length) < 0;
   default:
     return false;
   }
 }
 
-/* The kernel tells once what ended a connection, to whoever asks first; after that it says "end of
+/* The kernel tells once why a connection is gone, to whoever asks first; after that it says "end of
  * stream" to a reader, which it is not. So it is remembered. */
-static ptrdiff_t note_failure(struct tn_source *source, ptrdiff_t count) {
-  if (count < 0 && is_fatal(source, count)) {
-    source->failure = (int)count;
+static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
+  if (count < 0 && count != TN_EAGAIN && is_gone(source, count)) {
+    source->loss = (int)count;
   }
-  return count == 0 ? source->failure : count;
+  return count == 0 && source->loss < 0 ? source->loss : count;
 }
 
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
@@ -431,7 +431,7 @@ static bool is_drained(const struct tn_source *source, int direction) {
 
 static ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
   source->reactor->metrics.bytes_read += count > 0 ? (uint64_t)count : 0;
-  return note_failure(source, note(source, count, asked, TN_READABLE));
+  return note_loss(source, note(source, count, asked, TN_READABLE));
 }
 
 /* Where descriptors may come with the bytes, they are kept. */
@@ -535,12 +535,12 @@ uint64_t tn_source_noisy_until(const struct tn_source *source) {
 }
 
 ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length) {
-  return note_failure(source, tn_socket_peek(source->fd, bytes, length));
+  return note_loss(source, tn_socket_peek(source->fd, bytes, length));
 }
 
 int tn_source_take_error(struct tn_source *source) {
   int status = tn_socket_take_error(source->fd);
-  note_failure(source, status ? status : 1);
+  note_loss(source, status ? status : 1);
   return status;
 }
 
@@ -563,7 +563,7 @@ int tn_source_peer(const struct tn_source *source, struct tn_address *address) {
 
 static ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
   source->reactor->metrics.bytes_written += count > 0 ? (uint64_t)count : 0;
-  return count == 0 ? 0 : note_failure(source, note(source, count, asked, TN_WRITABLE));
+  return count == 0 ? 0 : note_loss(source, note(source, count, asked, TN_WRITABLE));
 }
 
 ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length) {

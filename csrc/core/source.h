@@ -35,7 +35,7 @@ struct tn_source {
   uint8_t noise; /* events of an error queue in a row that nobody could do anything with */
   int owed;      /* a failure in the middle of a batch, which the system tells once */
   int type;      /* SOCK_STREAM and so on; 0: not asked yet */
-  int failure;   /* what ended the connection: there is no end of stream any more; 0: nothing */
+  int loss;      /* the error that ended the connection: there is no end of stream any more */
   uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
   uint64_t read_timeout_ns; /* 0: none */
   uint64_t write_timeout_ns;

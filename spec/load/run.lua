@@ -129,7 +129,7 @@ function parts.hostile()
   head(("%d peers of a kind for %d seconds, and four others"):format(peers, seconds), "a peer that", "did",
     "round trips of the others", "their errors", "worst", "memory of the server for each peer", "left afterwards")
   for _, kind in ipairs(kinds) do
-    local server <close> = hostile.serve(10)
+    local server <close> = hostile.serve(5)
     local report = hostile.attack(server, kind, peers, seconds)
     local left
     tcpnet.run(function()
