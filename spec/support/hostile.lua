@@ -12,6 +12,17 @@ local hostile = {}
 
 local SERVER = "spec/load/server.lua"
 local OTHERS = 4
+local ROUNDS = 40 -- of the others, at least: what an attack lasts for, however busy the machine is
+local PATIENCE = 40 -- seconds; whoever is not served then is not served at all
+
+-- lasts(seconds, report, name, enough): that long, and until so much was done.
+local function lasts(seconds, report, name, enough)
+  local began = tcpnet.now()
+  repeat
+    tcpnet.sleep(seconds < 0.1 and 0.01 or 0.1)
+    local time = tcpnet.now() - began
+  until time >= seconds and report[name] >= enough or time > PATIENCE or #report.errors > 0
+end
 
 -- serve([seconds][, descriptors]) → child with spec/load/server.lua; one call of it takes so many seconds at most.
 function hostile.serve(seconds, descriptors)
@@ -40,8 +51,9 @@ end
 
 -- What each kind does ------------------------------------------------------------------------------
 
--- Each is the life of one connection, fn(port, going, count, i), over once not going(), or when the server has had
--- enough; then there is another one. count() counts what it did.
+-- Each is the life of one connection, fn(port, going, count, pause, i), over once not going(), or when the server has
+-- had enough; then there is another one. count() counts what it did; pause() makes them all together do ten thousand
+-- things a second.
 local kinds = {}
 hostile.kinds = kinds
 
@@ -51,7 +63,7 @@ local function is_over(answer, err)
   return true
 end
 
-kinds["writes a byte at a time"] = function(port, going, count, i)
+kinds["writes a byte at a time"] = function(port, going, count, pause, i)
   local stream <close> = assert(connect(port, { nodelay = true }))
   local line = ("slow peer %d"):format(i)
   while going() do
@@ -60,7 +72,7 @@ kinds["writes a byte at a time"] = function(port, going, count, i)
       if not sent and is_over(nil, err) then
         return
       end
-      tcpnet.sleep(0.005)
+      pause()
     end
     local answer, err = stream:read_line()
     if answer ~= line and is_over(answer, err) then
@@ -70,7 +82,7 @@ kinds["writes a byte at a time"] = function(port, going, count, i)
   end
 end
 
-kinds["reads a byte at a time"] = function(port, going, count)
+kinds["reads a byte at a time"] = function(port, going, count, pause)
   local stream <close> = assert(connect(port, { recv_buffer_size = 2048 }))
   assert(stream:write "give 1\n")
   local expected = 0
@@ -82,11 +94,11 @@ kinds["reads a byte at a time"] = function(port, going, count)
     assert(byte == ("0123456789abcdef"):sub(expected % 16 + 1, expected % 16 + 1), "a byte was lost")
     expected = expected + 1
     count()
-    tcpnet.sleep(0.005)
+    pause()
   end
 end
 
-kinds["never reads"] = function(port, going, count)
+kinds["never reads"] = function(port, going, count, pause)
   local stream <close> = assert(connect(port))
   stream:set_write_timeout(0.05)
   local much = ("give 1\n"):rep(1000)
@@ -97,24 +109,24 @@ kinds["never reads"] = function(port, going, count)
     elseif err.code ~= "TIMEOUT" and is_over(nil, err) then
       break
     end
-    tcpnet.sleep(0.002)
+    pause()
   end
 end
 
-kinds["resets"] = function(port, _, count, i)
+kinds["resets"] = function(port, _, count, pause, i)
   local stages = { "", "ec", "echo x\n", "give 1\n", "take 100000\nxxx", ("x"):rep(100) }
   local stream <close> = assert(connect(port))
   local stage = math.random(#stages)
   assert(stream:write(stages[stage]))
   if (stage + i) % 2 == 0 then
-    tcpnet.sleep(0.001)
+    pause()
   end
   assert(stream:reset())
   count()
-  tcpnet.sleep(0.001)
+  pause()
 end
 
-kinds["sends an endless line"] = function(port, _, count)
+kinds["sends an endless line"] = function(port, _, count, pause)
   local piece = ("endless "):rep(128)
   local stream <close> = assert(connect(port))
   local err
@@ -125,14 +137,15 @@ kinds["sends an endless line"] = function(port, _, count)
   is_over(nil, err)
   is_over(stream:read())
   count()
+  pause()
 end
 
-kinds["announces much and sends little"] = function(port, going, count)
+kinds["announces much and sends little"] = function(port, going, count, pause)
   local stream <close> = assert(connect(port))
   local sent, err = stream:write "take 1000000000\n"
   while sent and going() do
     count()
-    tcpnet.sleep(0.01)
+    pause()
     sent, err = stream:write "little"
   end
   is_over(nil, err)
@@ -145,7 +158,7 @@ kinds["says nothing"] = function(port, _, count)
   count()
 end
 
-kinds["asks for much at once"] = function(port, going, count)
+kinds["asks for much at once"] = function(port, going, count, pause)
   local stream <close> = assert(connect(port))
   local many = {}
   for k = 1, 200 do
@@ -157,42 +170,31 @@ kinds["asks for much at once"] = function(port, going, count)
       assert(stream:read_line() == tostring(k), "an answer out of order")
     end
     count()
+    pause()
   end
 end
 
 -- Those who are to be served meanwhile -------------------------------------------------------------
 
--- other(port, going, report): one after the other, each answer checked; every tenth on a new connection unless it has
--- to keep its own.
-function hostile.other(port, going, report, keep)
-  local stream = assert(connect(port)):set_timeout(30)
-  local number = 0
-  while going() do
-    number = number + 1
-    local text, began = ("round %d of %s"):format(number, stream:local_addr()), tcpnet.now()
-    local ok, err = stream:write("echo ", text, "\n")
-    local line
-    if ok then
-      line, err = stream:read_line()
+-- with_others(port, keep, report, fn): fn() while others are served, in a process of their own, so that how busy this
+-- one is does not count.
+local function with_others(port, keep, report, fn)
+  local child <close> = assert(tcpnet.process.spawn { process.interpreter, "spec/load/other.lua", tostring(port),
+    tostring(OTHERS), keep and "keep" or "new", stdin = "pipe", stdout = "pipe" })
+  local listening = tcpnet.spawn(function()
+    for line in child.stdout:lines() do
+      local served, worst, failure = line:match "^(%d+) (%S+) (.*)$"
+      report.served, report.worst = tonumber(served), tonumber(worst)
+      report.errors[1] = failure ~= "" and failure or nil
     end
-    if line == text then
-      report.served = report.served + 1
-      report.worst = math.max(report.worst, tcpnet.now() - began)
-    else
-      report.errors[#report.errors + 1] = tostring(err or line or "an end")
-      break
-    end
-    if not keep and number % 10 == 0 then
-      stream:close()
-      stream = assert(connect(port)):set_timeout(30)
-    end
-    tcpnet.sleep(0.002)
-  end
-  stream:close()
+  end)
+  fn()
+  child.stdin:close()
+  assert(listening:join())
 end
 
--- attack(server, kind, peers, seconds[, keep]) → report
-function hostile.attack(server, kind, peers, seconds, keep)
+-- attack(server, kind, peers, seconds) → report
+function hostile.attack(server, kind, peers, seconds)
   local port, act = server.port, assert(kinds[kind], kind)
   local report = { served = 0, worst = 0, errors = {}, did = 0, peers = peers, seconds = seconds }
   tcpnet.run(function()
@@ -200,20 +202,21 @@ function hostile.attack(server, kind, peers, seconds, keep)
     local stop = false
     local function going() return not stop end
     local function count() report.did = report.did + 1 end
-    tcpnet.scope(function(scope)
-      for _ = 1, OTHERS do
-        scope:spawn(hostile.other, port, going, report, keep)
-      end
-      for i = 1, peers do
-        scope:spawn(function()
-          repeat
-            act(port, going, count, i)
-          until stop
-        end)
-      end
-      tcpnet.sleep(seconds)
-      report.during = hostile.state(port)
-      stop = true
+    local function pause() tcpnet.sleep(peers / 10000) end
+    with_others(port, false, report, function()
+      tcpnet.scope(function(scope)
+        for i = 1, peers do
+          scope:spawn(function()
+            repeat
+              act(port, going, count, pause, i)
+            until stop
+          end)
+        end
+        lasts(seconds, report, "did", peers / 2)
+        lasts(0, report, "served", ROUNDS)
+        report.during = hostile.state(port)
+        stop = true
+      end)
     end)
     report.after = hostile.state(port)
   end)
@@ -223,50 +226,43 @@ end
 -- Out of descriptors -------------------------------------------------------------------------------
 
 -- exhaust(descriptors, peers, seconds) → report, of a server with so few descriptors and so many that want to connect;
--- `polls` and `cpu` of the server, in those seconds; `late`: how many of the crowd were served once there was room.
+-- `polls`, `cpu` and `exhausted` of the server, in those `seconds`; `late`: how many of the crowd were served once there
+-- was room.
 function hostile.exhaust(descriptors, peers, seconds)
   local server <close> = hostile.serve(30, descriptors)
   local port = server.port
-  local report = { served = 0, worst = 0, errors = {}, late = 0, peers = peers, seconds = seconds }
+  local report = { served = 0, worst = 0, errors = {}, late = 0, peers = peers }
   tcpnet.run(function()
-    local stop = false
-    local function going() return not stop end
-    local watch <close> = assert(connect(port)):set_timeout(30)
+    local watch <close> = assert(connect(port)):set_timeout(60)
     local function state()
       assert(watch:write "state\n")
       local _, cpu, polls, _, exhausted = assert(watch:read_line()):match "(%S+) (%S+) (%S+) (%S+) (%S+)"
       return tonumber(cpu), tonumber(polls), tonumber(exhausted)
     end
     state()
-    tcpnet.scope(function(scope)
-      for _ = 1, OTHERS do
-        scope:spawn(hostile.other, port, going, report, true)
-      end
-      while report.served < OTHERS do
-        tcpnet.sleep(0.001)
-      end
-      local crowd = {}
+    local crowd = {}
+    with_others(port, true, report, function()
+      lasts(0, report, "served", OTHERS)
       for i = 1, peers do
-        crowd[i] = assert(connect(port, { timeout = 30 })):set_timeout(30)
+        crowd[i] = assert(connect(port, { timeout = 60 })):set_timeout(60)
       end
+      local cpu, polls, exhausted
       repeat
         tcpnet.sleep(0.01)
-        local _, _, exhausted = state()
+        cpu, polls, exhausted = state()
       until exhausted > 0
-      local cpu, polls, exhausted = state()
-      local served = report.served
-      tcpnet.sleep(seconds)
-      report.served_meanwhile = report.served - served
+      local served, began = report.served, tcpnet.now()
+      lasts(seconds, report, "served", served + ROUNDS)
       local cpu_after, polls_after, exhausted_after = state()
+      report.seconds, report.served_meanwhile = tcpnet.now() - began, report.served - served
       report.cpu, report.polls, report.exhausted = cpu_after - cpu, polls_after - polls, exhausted_after - exhausted
-      stop = true
-      for i = 1, peers do -- each makes room for another
-        assert(crowd[i]:write("echo ", i, "\n"))
-        assert(crowd[i]:read_line() == tostring(i), "not served when its turn came")
-        crowd[i]:close()
-        report.late = report.late + 1
-      end
     end)
+    for i = 1, peers do -- each makes room for another
+      assert(crowd[i]:write("echo ", i, "\n"))
+      assert(crowd[i]:read_line() == tostring(i), "not served when its turn came")
+      crowd[i]:close()
+      report.late = report.late + 1
+    end
   end)
   return report
 end
@@ -289,7 +285,7 @@ function hostile.http(port, ways, peers, seconds)
   tcpnet.run(function()
     local finish = tcpnet.now() + seconds
     local half = finish - seconds / 2
-    while tcpnet.now() < finish do
+    while tcpnet.now() < finish or (report.served < ROUNDS and tcpnet.now() < finish + PATIENCE) do
       local began = tcpnet.now()
       if half and began > half then
         local _, count = process.shell(("ss -Htn state established 'sport = :%d' | wc -l"):format(port))
