@@ -6,7 +6,7 @@ local tcpnet = require "tcpnet"
 local process = {}
 process.interpreter = arg and arg[-1] or "lua5.4"
 
-process.seconds = 60 -- nobody outlives a spec for longer than this
+process.seconds = 180 -- nobody outlives a spec for longer than this; a busy machine needs its time
 local Child = {}
 Child.__index = Child
 
