@@ -761,6 +761,7 @@ local function converse(stream, side, size, i)
     function() return stream:read_until("\n", 10000000) end,
   }
   local read = readers[i % #readers + 1]
+  assert(stream:set_send_buffer_size(4096)) -- so that writes do have to wait
   tcpnet.scope(function(scope)
     scope:spawn(function()
       local sent = 0
