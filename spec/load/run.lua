@@ -165,7 +165,7 @@ end
 function parts.http()
   local peers, seconds = setting("PEERS", 1000), setting("SECONDS", 20)
   head(("slowhttptest, %d connections for %d seconds, against examples/http_hello.lua"):format(peers, seconds), "way",
-    "connections at half time", "requests of another", "its errors", "worst")
+    "connections at most", "requests of another", "its errors", "worst")
   for _, way in ipairs(hostile.http_ways) do
     local server <close> = process.serve "examples/http_hello.lua"
     local report = hostile.http(server.port, { way }, peers, seconds)

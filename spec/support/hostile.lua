@@ -226,8 +226,8 @@ end
 -- Out of descriptors -------------------------------------------------------------------------------
 
 -- exhaust(descriptors, peers, seconds) → report, of a server with so few descriptors and so many that want to connect;
--- `polls`, `cpu` and `exhausted` of the server, in those `seconds`; `late`: how many of the crowd were served once there
--- was room.
+-- `polls`, `cpu` and `exhausted` of the server, in those `seconds`; `late`: how many of the crowd were served once
+-- there was room.
 function hostile.exhaust(descriptors, peers, seconds)
   local server <close> = hostile.serve(30, descriptors)
   local port = server.port
@@ -274,7 +274,7 @@ hostile.http_ways = { "slow headers", "slow bodies", "ranges", "slow reading" }
 local HTTP_OPTIONS = { ["slow headers"] = "-H", ["slow bodies"] = "-B", ranges = "-R", ["slow reading"] = "-X" }
 
 -- http(port, ways, peers, seconds) → report of slowhttptest against a server, in all those ways at once, so many peers
--- each. connected: how many the server had at half time.
+-- each. connected: how many the server had at most.
 function hostile.http(port, ways, peers, seconds)
   local report = { served = 0, worst = 0, errors = {}, connected = 0, peers = #ways * peers, seconds = seconds }
   local attacks = {}
@@ -284,12 +284,13 @@ function hostile.http(port, ways, peers, seconds)
   end
   tcpnet.run(function()
     local finish = tcpnet.now() + seconds
-    local half = finish - seconds / 2
-    while tcpnet.now() < finish or (report.served < ROUNDS and tcpnet.now() < finish + PATIENCE) do
+    local look = 0
+    local function enough() return report.served >= ROUNDS and report.connected > 0 end
+    while tcpnet.now() < finish or not enough() and tcpnet.now() < finish + PATIENCE do
       local began = tcpnet.now()
-      if half and began > half then
+      if began > look then
         local _, count = process.shell(("ss -Htn state established 'sport = :%d' | wc -l"):format(port))
-        report.connected, half = tonumber(count), nil
+        report.connected, look = math.max(report.connected, tonumber(count)), tcpnet.now() + 0.2
       end
       local stream <close> = assert(connect(port)):set_timeout(30)
       local answer, err = stream:write "GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
