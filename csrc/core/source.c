@@ -16,8 +16,6 @@ enum {
   NOISE_NS = 10000000,
 };
 
-static const int both_closed = TN_READ_CLOSED | TN_WRITE_CLOSED;
-
 bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
   for (const struct tn_source *source = reactor->sources; source; source = source->next) {
     if (source->fd == fd) {
@@ -298,17 +296,23 @@ void tn_source_wake(struct tn_source *source, int interest, int reason) {
 
 /* --- bytes --- */
 
-/* Some errors tell of a single packet, and the connection goes on. */
+/* Some errors tell of a single packet (IP_RECVERR), and the connection goes on. */
 static bool is_gone(struct tn_source *source, ptrdiff_t status) {
+  struct tn_address peer = {.length = sizeof peer.storage};
   switch (status) {
-  case -ECONNRESET:
+  case UV_ECONNRESET:
     return tn_source_has_end(source);
-  case -ECONNABORTED:
-  case -ETIMEDOUT:
-  case -EHOSTUNREACH:
-  case -ENETUNREACH:
-    return tn_source_has_end(source) &&
-           (tn_socket_poll(source->fd, 0) & both_closed) == both_closed;
+  case UV_EACCES:
+  case UV_ECONNABORTED:
+  case UV_ECONNREFUSED:
+  case UV_EHOSTDOWN:
+  case UV_EHOSTUNREACH:
+  case UV_ENETDOWN:
+  case UV_ENETUNREACH:
+  case UV_ENOPROTOOPT:
+  case UV_EPROTO:
+  case UV_ETIMEDOUT:
+    return tn_source_has_end(source) && tn_socket_peer(source->fd, &peer.any, &peer.length) < 0;
   default:
     return false;
   }

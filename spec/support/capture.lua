@@ -9,6 +9,7 @@ Capture.__index = Capture
 -- Our name of a field, the analyzer's. Where a packet has several of one, they are joined by commas.
 local FIELDS = {
   { "from", "ip.src" },
+  { "to", "ip.dst" },
   { "from_v6", "ipv6.src" },
   { "ttl", "ip.ttl" },
   { "hop_limit", "ipv6.hlim" },
@@ -31,6 +32,11 @@ local FIELDS = {
   { "digest", "tcp.options.md5.digest" },
   { "keepalive", "tcp.analysis.keep_alive" },
   { "tcp_payload", "tcp.payload" },
+  { "retransmission", "tcp.analysis.retransmission" },
+  { "icmp_type", "icmp.type" },
+  { "icmp_code", "icmp.code" },
+  { "icmp6_type", "icmpv6.type" },
+  { "icmp6_code", "icmpv6.code" },
   { "udp_from", "udp.srcport" },
   { "udp_to", "udp.dstport" },
   { "udp_checksum", "udp.checksum" },
@@ -89,11 +95,12 @@ local function until_mark(self, mark)
   end
 end
 
--- start(namespace) → capture of its loopback, with nothing in it yet.
-function capture.start(namespace)
+-- start(namespace[, interface]) → capture of its loopback, with nothing in it yet; "any" is every interface, the
+-- loopback among them.
+function capture.start(namespace, interface)
   local self = setmetatable({ namespace = namespace, marks = 0 }, Capture)
   -- In two programs: by itself tshark looks at what was captured twice a second only.
-  local command = { "exec 2>&1; dumpcap -q -i lo -P -w - |",
+  local command = { ("exec 2>&1; dumpcap -q -i %s -P -w - |"):format(interface or "lo"),
     "tshark -l -n -r - -T fields -E separator=/t -E occurrence=a" }
   for _, field in ipairs(FIELDS) do
     command[#command + 1] = "-e " .. field[2]
@@ -103,15 +110,24 @@ function capture.start(namespace)
   return self
 end
 
+-- begin(): what is seen from now on.
+function Capture:begin()
+  self.marks = self.marks + 1
+  self.namespace:run(send_mark, ("mark %d begins"):format(self.marks))
+end
+
+-- finish() → list of the packets since then.
+function Capture:finish()
+  self.namespace:run(send_mark, ("mark %d ends"):format(self.marks))
+  until_mark(self, ("mark %d begins"):format(self.marks))
+  return until_mark(self, ("mark %d ends"):format(self.marks))
+end
+
 -- packets(fn, ...) → list of the packets that fn(here, ...) caused, run in the namespace; what fn returned.
 function Capture:packets(fn, ...)
-  self.marks = self.marks + 1
-  local begin, finish = ("mark %d begins"):format(self.marks), ("mark %d ends"):format(self.marks)
-  self.namespace:run(send_mark, begin)
+  self:begin()
   local results = table.pack(self.namespace:run(fn, ...))
-  self.namespace:run(send_mark, finish)
-  until_mark(self, begin)
-  return until_mark(self, finish), table.unpack(results, 1, results.n)
+  return self:finish(), table.unpack(results, 1, results.n)
 end
 
 function Capture:close()

@@ -1,6 +1,7 @@
 -- Network namespaces for specs, with Lua running inside them: each is `tcpnet-PID-n`, and goes with what runs in it.
 --   local near <close> = netns.new()
 --   near:run(function(here, name) ... end, "eth0") → results; `here` is a table that lasts as long as the namespace
+-- Two of them at once: far:begin(server); near:run(client); far:result().
 local program = require "spec.support.program"
 local process = require "spec.support.process"
 
@@ -175,19 +176,29 @@ function netns.new()
   return self
 end
 
--- run(fn, ...) → results of fn(here, ...), which runs in the namespace. What fn refers to goes with it: plain values,
--- functions, tcpnet. What it raises is raised here.
-function Namespace:run(fn, ...)
+-- begin(fn, ...): fn(here, ...) runs in the namespace, while this process goes on. What fn refers to goes with it:
+-- plain values, functions, tcpnet.
+function Namespace:begin(fn, ...)
   local request = table.pack(...)
   request.fn = fn
   self.agent.seen = {} -- what it said before is no part of a failure of this call
   assert(self.calls:write(encode(request), "\n"))
   assert(self.calls:flush())
+end
+
+-- result() → results of what was begun; what it raised is raised here.
+function Namespace:result()
   local reply = load("return " .. self.agent:expect "^{.*}$", "reply", "t", {})()
   if not reply.ok then
     error("in " .. self.name .. ": " .. reply.results, 2)
   end
   return table.unpack(reply.results, 1, reply.results.n)
+end
+
+-- run(fn, ...) → results of fn(here, ...).
+function Namespace:run(fn, ...)
+  self:begin(fn, ...)
+  return self:result()
 end
 
 function Namespace:close()
