@@ -76,12 +76,12 @@ static bool in_finalizer(lua_State *L) {
 
 void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation) {
   if (!rt->reactor) {
-    luaL_error(L, "%s: the Lua state is closing", operation);
+    tn_call_error(L, operation, "the Lua state is closing");
   }
   if (tn_reactor_forked(rt->reactor)) {
-    luaL_error(
-        L, "%s: this process was forked from the one that required tcpnet, whose sockets it shares",
-        operation);
+    tn_call_error(
+        L, operation,
+        "this process was forked from the one that required tcpnet, whose sockets it shares");
   }
 }
 
@@ -98,7 +98,7 @@ static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char 
     why = "while the reactor runs, outside every task (in an on_task_error handler?); spawn a task "
           "for it";
   }
-  luaL_error(L, "%s: cannot wait here: %s", operation, why);
+  tn_call_error(L, operation, lua_pushfstring(L, "cannot wait here: %s", why));
   return NULL;
 }
 

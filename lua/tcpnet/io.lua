@@ -137,7 +137,7 @@ end
 -- copy --------------------------------------------------------------------------------------------
 
 local copy_descriptors = core.copy
-local copy_any = outside(generic.copy)
+local copy_any = outside(generic.copy, "copy")
 
 -- copy(reader, writer[, max]) → bytes copied, at the end or at `max` | nil, err, copied. In C where both have a
 -- descriptor.
@@ -183,7 +183,7 @@ local function both_ways(a, b)
   return a_to_b, b_to_a
 end
 
-local run_both_ways = outside(both_ways)
+local run_both_ways = outside(both_ways, "copy_bidirectional")
 
 local function check_stream(value, position)
   check.that(is_stream(value) or adapters.can(value, "read") and adapters.can(value, "shutdown"), position,

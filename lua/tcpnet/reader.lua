@@ -55,7 +55,7 @@ local function refuse_second(self, op)
 end
 
 local function begin(self, op)
-  waiting.begin()
+  waiting.begin(op)
   refuse_second(self, op)
   return self.source.ended and self.source.ended(self, op)
 end
@@ -426,7 +426,7 @@ end
 -- readable() ⏳ → true: a read would not wait | nil, err
 function methods:readable()
   check_reader(self, "readable")
-  waiting.begin()
+  waiting.begin("readable")
   local err = self.source.ended and self.source.ended(self, "readable")
   if err then
     return nil, err

@@ -109,7 +109,7 @@ function Sender:send(value)
   local state = self.state
   local room = state.room
   if room then -- an unbounded channel never waits, not even to be fair
-    coop()
+    coop("send")
   end
   if self.done or state.closed then
     return nil, refusal(self, "send")
@@ -151,7 +151,7 @@ end
 
 -- reserve() ⏳ → permit with send(v): a place that is kept until it is used or released.
 function Sender:reserve()
-  coop()
+  coop("reserve")
   if is_closed(self) then
     return nil, refusal(self, "reserve")
   end
@@ -236,7 +236,7 @@ Sender.__gc = Sender.close
 
 -- recv() ⏳ → v | nil at the end: all senders closed and nothing left. Cancel safe.
 function Receiver:recv()
-  coop()
+  coop("recv")
   local state = self.state
   while state.tail < state.head do
     if has_ended(state) then

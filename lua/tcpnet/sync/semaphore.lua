@@ -96,7 +96,7 @@ end
 function Semaphore:acquire(n)
   n = n or 1
   check_count(n, 1, "acquire")
-  coop()
+  coop("acquire")
   local ok, err = self:take(n)
   if not ok then
     return nil, err
