@@ -195,6 +195,7 @@ end
 function core.copy_bidirectional(a, b)
   check_stream(a, 1)
   check_stream(b, 2)
+  check.that(not rawequal(a, b), 2, "copy_bidirectional", "another stream than the first expected")
   return run_both_ways(a, b)
 end
 

@@ -43,6 +43,7 @@ end
 
 -- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these four.
 function Semaphore:take(n, op, owner)
+  check_count(n, 1, "take")
   if self.closed then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
@@ -66,6 +67,7 @@ function Semaphore:refuse(owner)
 end
 
 function Semaphore:try_take(n, op)
+  check_count(n, 1, "try_take")
   if self.closed then
     return nil, errors.closed(op or "try_acquire", "the semaphore is closed")
   elseif self.line.first or self.permits < n then
@@ -77,6 +79,7 @@ end
 
 -- Gives back what was taken.
 function Semaphore:give_back(n)
+  check_count(n, 1, "give_back")
   self.permits = self.permits + n
   if self.line.first then
     serve(self)
