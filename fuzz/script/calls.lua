@@ -22,8 +22,9 @@ end
 local PASSES_ON = { join = true, join_next = true, try_io = true, async_io = true, run_until_cancelled = true, recv = true,
   try_recv = true, borrow = true, borrow_and_update = true, wait_for = true, send_replace = true, timeout = true,
   select = true, scope = true, each = true, resume = true, wrap = true, park = true, next = true }
--- Of a closed object these still answer.
-local ANSWERS_CLOSED = { close = true, closed = true, is_closed = true, forget = true, pid = true, limit = true }
+-- Of a closed object these still answer, and so do constructors.
+local ANSWERS_CLOSED = { close = true, closed = true, is_closed = true, forget = true, pid = true, limit = true, pair = true,
+  new = true, new_v4 = true, new_v6 = true, new_stream = true, new_datagram = true, unbound = true }
 
 -- The call is made as a script would write it, so that messages can name it: by name, "self:name(...)" or "self.name(...)".
 local function writer(form)
@@ -64,7 +65,7 @@ local function check_shape(world, name, self, outcome)
 end
 
 local ALLOWED = { "not enough memory", "^deadlock: ", "attempt to yield across a C%-call boundary", "resumed by somebody else",
-  "tcpnet%.coroutine", "C stack overflow", "nobody gets what it yields",
+  "tcpnet%.coroutine", "C stack overflow", "nobody gets what it yields", "cannot close a %l+ coroutine",
   "attempt to yield from outside a coroutine", "^copy: another task is reading" }
 
 -- Misuse raises a text that names the call or the argument.

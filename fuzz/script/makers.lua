@@ -85,12 +85,16 @@ end
 function makers.Interval() return tcpnet.interval(0.001) end
 function makers.Scope()
   local made
-  tcpnet.spawn(tcpnet.scope, function(scope)
+  local task = tcpnet.spawn(tcpnet.scope, function(scope)
     made = scope
     tcpnet.sleep(0.002)
   end)
-  tcpnet.sleep(0)
-  return made or select(2, pcall(tcpnet.scope, function(scope) return scope end))
+  pcall(tcpnet.sleep, 0)
+  if not made then -- where nothing can wait
+    task:cancel()
+    return task
+  end
+  return made, task
 end
 function makers.DuplexStream(choices) return tcpnet.duplex(choices:pick { 1, 10, 5000 }) end
 function makers.DuplexReadHalf() return (tcpnet.duplex(10)):split() end

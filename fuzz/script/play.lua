@@ -33,7 +33,7 @@ World.__index = World
 local function new_world(seed, log)
   local _, quiet = tcpnet.sync.channel(1)
   return setmetatable({
-    choices = Choices.random(seed), pool = {}, streams = {}, readers = {}, functions = {}, addresses = {}, findings = {}, history = {}, depth = 0,
+    choices = Choices.random(seed), pool = {}, streams = {}, tasks = {}, readers = {}, functions = {}, addresses = {}, findings = {}, history = {}, depth = 0,
     log = log, quiet = quiet, file = io.tmpfile(),
   }, World)
 end
@@ -76,7 +76,9 @@ function World:keep_one(value)
   local class = calls.class_of(value)
   if class then
     self.pool[#self.pool + 1] = value
-    if class == "SocketAddr" and (value:is_loopback() or value:is_unix()) then
+    if class == "Task" then -- they live on, whoever drops them
+      self.tasks[#self.tasks + 1] = value
+    elseif class == "SocketAddr" and (value:is_loopback() or value:is_unix()) then
       self.addresses[#self.addresses + 1] = value
     end
   elseif type(value) == "function" or type(value) == "thread" then
@@ -386,11 +388,12 @@ function play.catalogue()
 end
 
 local function tidy(world)
+  for _, task in ipairs(world.tasks) do
+    task:cancel()
+  end
   for _, object in ipairs(world.pool) do
     local class, methods = calls.class_of(object)
-    if class == "Task" then
-      object:cancel()
-    elseif methods.close then
+    if methods.close then
       local ok, err = pcall(methods.close, object)
       if not ok and class ~= "FramedWrite" then
         world:finding(("close of %s raised %s"):format(class, tostring(err)))
@@ -406,7 +409,7 @@ local function watch_errors(world)
     buffer_size = 65536,
     on_task_error = function(_, err)
       local known = tcpnet.is_error(err) or type(err) == "string" and (err:find(values.marker, 1, true)
-        or err:find "yield" or err:find "bad argument")
+        or err:find "yield" or err:find "bad argument" or err:find "cannot wait here" or err:find "somebody else")
       if not known and type(err) == "string" then
         world:finding("a task failed: " .. err)
       end
@@ -457,7 +460,8 @@ function play.sequence(seed, due, log)
   tcpnet.configure { on_task_error = false }
   local ok, err = pcall(leaks.check_counts)
   if not ok then
-    findings[#findings + 1] = tostring(err)
+    local _, waiting = pcall(tcpnet.run, tcpnet.park) -- a deadlock: it says who waits where
+    findings[#findings + 1] = ("%s\n%s"):format(err, tostring(waiting))
   end
   return findings
 end

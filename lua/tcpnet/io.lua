@@ -112,6 +112,7 @@ local function finish(self, seconds)
   check.that(is_stream(self), 1, "finish",
     ("TcpStream expected, got %s"):format(core.private.kind(self) or type(self)))
   check.optional_seconds(seconds, 2, "finish", "timeout")
+  core.private.enter "finish"
   local stream <close> = self
   local ok, err = stream:shutdown("write")
   if not ok then

@@ -36,6 +36,7 @@ end
 
 -- tick() → how many periods have passed since the last tick: 1 when in time. Cancel safe.
 function Interval:tick()
+  core.private.enter "tick"
   local now = core.now()
   if now < self.due then
     core.sleep(self.due - now)

@@ -34,11 +34,16 @@ describe("a wait below a C function", function()
 
   it("is refused with the method's name", function()
     local here = tcpnet.duplex(10)
-    local barrier = tcpnet.sync.Barrier.new(2)
+    local barrier, interval = tcpnet.sync.Barrier.new(2), tcpnet.interval(1)
+    local stream = assert(tcpnet.UnixStream.pair())
     for name, call in pairs {
       read_line = function() local _ = here:read_line() end,
       wait = function() local _ = barrier:wait() end,
       select = function() local _ = tcpnet.select { tcpnet.yield } end,
+      tick = function() local _ = interval:tick() end,
+      finish = function() local _ = stream:finish(1) end,
+      connect = function() local _ = tcpnet.TcpStream.connect("localhost:1", { timeout = 1 }) end,
+      bind = function() local _ = tcpnet.UdpSocket.bind "localhost:0" end,
       sleep = function() local _ = tcpnet.sleep(0) end,
     } do
       local ok, raised
@@ -50,5 +55,7 @@ describe("a wait below a C function", function()
       assert.is_false(ok)
       assert.matches("^[^:]*200_refused_wait[^:]*:%d+: " .. name .. ": cannot wait here: ", raised)
     end
+    assert.is_false(stream:closed()) -- what was refused did nothing
+    stream:close()
   end)
 end)

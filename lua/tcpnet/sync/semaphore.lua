@@ -4,6 +4,8 @@ local coop = require "tcpnet.sync.coop"
 local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
 
+local enter = require "tcpnet.core".private.enter
+
 local Semaphore = {}
 Semaphore.__index = Semaphore
 Semaphore.__name = "Semaphore"
@@ -51,6 +53,7 @@ function Semaphore:take(n, op, owner)
     self.permits = self.permits - n
     return true
   end
+  enter(op or "take")
   local ok, granted = self.line:wait(n, owner, serve, self)
   if not ok then
     return nil, granted
