@@ -1,12 +1,12 @@
 -- Scripts at random, in child processes with a watchdog (play.lua says what they do).
---   script.lua SEED              that one alone, each call on a line
+--   script.lua --seed N          that one alone, each call on a line
 --   script.lua --seconds N       new ones for so long
 --   script.lua --count N [FIRST] so many, seeds from FIRST, by default 1: every method of every class is among them
 -- What was found is printed with its seed, and the exit status is 1.
 local program = require "spec.support.program"
 
 local BATCH, LIMIT = 40, 120 -- scripts in one process; seconds that it may take
-local DUE = 6 -- rows of the catalogue that a script calls in any case
+local DUE = 10 -- rows of the catalogue that a script calls in any case
 
 local ROOT = arg[0]:match "^(.*)fuzz/script%.lua$"
 ROOT = ROOT == "" and "." or ROOT:gsub("/$", "")
@@ -61,7 +61,7 @@ local function run(first, count, verbose)
 end
 
 local function report(seed, output)
-  io.stderr:write(output, ("\nscript %d failed; again with: ./dev fuzz script %d\n"):format(seed, seed))
+  io.stderr:write(output, ("\nscript %d failed; again with: ./dev fuzz script --seed %d\n"):format(seed, seed))
   os.exit(1)
 end
 
@@ -86,7 +86,7 @@ elseif what == "--seconds" then
 elseif what == "--count" then
   run_all(first or 1, function(done) return done < number end)
 else
-  local seed, output = run(math.tointeger(tonumber(what)), 1, "verbose")
+  local seed, output = run(number, 1, "verbose")
   print(output or "nothing was found")
   os.exit(not seed)
 end

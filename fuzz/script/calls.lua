@@ -66,7 +66,7 @@ end
 
 local ALLOWED = { "not enough memory", "^deadlock: ", "attempt to yield across a C%-call boundary", "resumed by somebody else",
   "tcpnet%.coroutine", "C stack overflow", "nobody gets what it yields", "cannot close a %l+ coroutine",
-  "attempt to yield from outside a coroutine", "^copy: another task is reading" }
+  "attempt to yield from outside a coroutine", "another task is reading from" }
 
 -- Misuse raises a text that names the call or the argument.
 local function check_raised(world, name, self, raised)

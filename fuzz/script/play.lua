@@ -429,7 +429,7 @@ function play.sequence(seed, due, log)
     for i = 1, choices:integer(1, 4) do
       tasks[i] = tcpnet.spawn(act, world, Choices.random(seed * 1000 + i), choices:integer(3, 20), i == 1 and due or {})
     end
-    local over = tcpnet.now() + 0.2
+    local over = tcpnet.now() + 0.03
     for _, task in ipairs(tasks) do
       task:join(math.max(over - tcpnet.now(), 0))
     end

@@ -46,11 +46,10 @@ function reader.init(self)
   return self
 end
 
--- error level 4: user, method, begin, this
 local function refuse_second(self, op)
   local other = self.claim.holder
   if other and other ~= holder() then
-    error(("%s: another task is reading from this %s"):format(op, self.__name), 4)
+    check.misuse(op, ("another task is reading from this %s"):format(self.__name))
   end
 end
 

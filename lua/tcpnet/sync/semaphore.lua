@@ -14,6 +14,13 @@ local Permit = {}
 Permit.__index = Permit
 Permit.__name = "Permit"
 
+-- What `take` and `try_take` are called in errors, where they serve another call.
+local function check_op(op, name)
+  if op ~= nil and type(op) ~= "string" then
+    check.that(false, 2, name, ("op: string expected, got %s"):format(type(op)))
+  end
+end
+
 local function check_count(n, position, name)
   if math.type(n) ~= "integer" or n < 0 then -- the message is made only where it is needed
     check.that(false, position, name, ("permits: integer from 0 expected, got %s"):format(tostring(n)))
@@ -46,6 +53,7 @@ end
 -- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these four.
 function Semaphore:take(n, op, owner)
   check_count(n, 1, "take")
+  check_op(op, "take")
   if self.closed then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
@@ -71,6 +79,7 @@ end
 
 function Semaphore:try_take(n, op)
   check_count(n, 1, "try_take")
+  check_op(op, "try_take")
   if self.closed then
     return nil, errors.closed(op or "try_acquire", "the semaphore is closed")
   elseif self.line.first or self.permits < n then
