@@ -1,4 +1,4 @@
--- Choices for whoever tries things at random: from bytes, as a fuzzer gives them, or from a seed. Both have the same methods.
+-- Choices for whoever tries things at random: from bytes, as a fuzzer gives them, or from a seed, by the same methods.
 local Choices = {}
 Choices.__index = Choices
 

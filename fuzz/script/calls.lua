@@ -1,5 +1,5 @@
--- One call of a script, judged: what it returns has a shape of the contract, what it raises is a text that names the call,
--- and what is closed stays closed.
+-- One call of a script, judged: what it returns has a shape of the contract, what it raises is a text that names the
+-- call, and what is closed stays closed.
 local tcpnet = require "tcpnet"
 local values = require "fuzz.script.values"
 
@@ -19,14 +19,18 @@ function calls.class_of(value)
 end
 
 -- Names that hand back what a callback, a task or a sender had: no shape of their own.
-local PASSES_ON = { join = true, join_next = true, try_io = true, async_io = true, run_until_cancelled = true, recv = true,
+local PASSES_ON = {
+  join = true, join_next = true, try_io = true, async_io = true, run_until_cancelled = true, recv = true,
   try_recv = true, borrow = true, borrow_and_update = true, wait_for = true, send_replace = true, timeout = true,
-  select = true, scope = true, each = true, resume = true, wrap = true, park = true, next = true }
+  select = true, scope = true, each = true, resume = true, wrap = true, park = true, next = true,
+}
 -- Of a closed object these still answer, and so do constructors.
-local ANSWERS_CLOSED = { close = true, closed = true, is_closed = true, forget = true, pid = true, limit = true, pair = true,
-  new = true, new_v4 = true, new_v6 = true, new_stream = true, new_datagram = true, unbound = true }
+local ANSWERS_CLOSED = {
+  close = true, closed = true, is_closed = true, forget = true, pid = true, limit = true, pair = true,
+  new = true, new_v4 = true, new_v6 = true, new_stream = true, new_datagram = true, unbound = true,
+}
 
--- The call is made as a script would write it, so that messages can name it: by name, "self:name(...)" or "self.name(...)".
+-- The call is made as a script would write it, "self:name(...)" or "self.name(...)", so that messages can name it.
 local function writer(form)
   return setmetatable({}, { __index = function(cache, name)
     local text = ("return function(self, ...) return table.pack(self%s%s(...)) end"):format(form, name)
@@ -64,14 +68,21 @@ local function check_shape(world, name, self, outcome)
   end
 end
 
-local ALLOWED = { "not enough memory", "^deadlock: ", "attempt to yield across a C%-call boundary", "resumed by somebody else",
+-- What names no call, and need not.
+local ALLOWED = {
+  "not enough memory", "^deadlock: ", "attempt to yield across a C%-call boundary", "resumed by somebody else",
   "tcpnet%.coroutine", "C stack overflow", "nobody gets what it yields", "cannot close a %l+ coroutine",
-  "attempt to yield from outside a coroutine", "another task is reading from" }
+  "attempt to yield from outside a coroutine", "another task is reading from",
+}
 
 -- Misuse raises a text that names the call or the argument.
 local function check_raised(world, name, self, raised)
   if type(raised) ~= "string" then
     if tcpnet.is_error(raised) and (PASSES_ON[name] or name == "iterator" or name == "incoming") then
+      return
+    end
+    local meta = getmetatable(raised)
+    if type(meta) == "table" and meta.__call == error then -- a strange argument that raises itself
       return
     end
     return world:finding(("%s of %s raised %s: no text"):format(name, tostring(self):sub(1, 80), tostring(raised)))

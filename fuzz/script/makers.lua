@@ -1,5 +1,5 @@
--- Objects of every class, for the script fuzzer: by the class's name, a function that makes some. What is made along the way
--- is kept as well.
+-- Objects of every class, for the script fuzzer: by the class's name, a function that makes some. What is made along
+-- the way is kept as well.
 local tcpnet = require "tcpnet"
 
 local sync = tcpnet.sync
@@ -71,8 +71,9 @@ function makers.Ready()
 end
 function makers.Signal(choices) return tcpnet.signal(choices:pick { "SIGUSR1", "SIGUSR2", "SIGWINCH" }) end
 function makers.Child(choices)
-  return tcpnet.process.spawn { choices:pick { "true", "cat" }, stdin = choices:pick { "pipe", "null" }, stdout = "pipe",
-    stderr = "null" }
+  return tcpnet.process.spawn {
+    choices:pick { "true", "cat" }, stdin = choices:pick { "pipe", "null" }, stdout = "pipe", stderr = "null",
+  }
 end
 function makers.Buffer() return tcpnet.Buffer.new(100):append "in a Buffer" end
 function makers.SocketAddr() return tcpnet.SocketAddr.new("127.0.0.1", 1) end
@@ -109,8 +110,10 @@ function makers.Chain()
   return tcpnet.io.chain(b, a), a
 end
 function makers.Codec(choices)
-  return choices:pick { tcpnet.codec.lines { max_length = 5 }, tcpnet.codec.any_delimiter(), tcpnet.codec.length_delimited(),
-    tcpnet.codec.bytes() }
+  return choices:pick {
+    tcpnet.codec.lines { max_length = 5 }, tcpnet.codec.any_delimiter(), tcpnet.codec.length_delimited(),
+    tcpnet.codec.bytes(),
+  }
 end
 function makers.FramedRead(choices)
   local a, b = tcpnet.duplex(100)

@@ -1,5 +1,5 @@
--- One script at random: tasks, or the main chunk, that make objects and call every method they have, in every place a call
--- can stand, with cancels, closes, collections and timeouts between; and what must hold all the while.
+-- One script at random: tasks, or the main chunk, that make objects and call every method they have, in every place a
+-- call can stand, with cancels, closes, collections and timeouts between; and what must hold all the while.
 local tcpnet = require "tcpnet"
 local Choices = require "fuzz.choices"
 local calls = require "fuzz.script.calls"
@@ -10,8 +10,8 @@ local values = require "fuzz.script.values"
 
 local play = {}
 
--- Left out: what the fuzzer itself stands on, what reads the environment of a service, and what takes a descriptor by its
--- number, which may be somebody else's (they get one that is theirs, below).
+-- Left out: what the fuzzer itself stands on, what is slow, and what takes a descriptor or a signal by its number,
+-- which may be somebody else's (the makers give them their own).
 local OMITTED = { run = true, configure = true, listen_fds = true, features = true, from_fd = true, signal = true }
 local MODULES = { tcpnet, tcpnet.io, tcpnet.codec, tcpnet.sync, tcpnet.coroutine }
 local DESCRIPTORS = { into_fd = true, into_blocking_fd = true, recv_fd = true }
@@ -33,8 +33,8 @@ World.__index = World
 local function new_world(seed, log)
   local _, quiet = tcpnet.sync.channel(1)
   return setmetatable({
-    choices = Choices.random(seed), pool = {}, streams = {}, tasks = {}, readers = {}, functions = {}, addresses = {}, findings = {}, history = {}, depth = 0,
-    log = log, quiet = quiet, file = io.tmpfile(),
+    choices = Choices.random(seed), depth = 0, log = log, quiet = quiet, file = io.tmpfile(),
+    pool = {}, streams = {}, tasks = {}, readers = {}, functions = {}, addresses = {}, findings = {}, history = {},
   }, World)
 end
 

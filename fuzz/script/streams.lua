@@ -1,6 +1,6 @@
--- Streams with a model: whatever happens between, the bytes that come out are those that went in, in order. The log of the
--- writes says what went in: each write is of one letter, its neighbours are of others, so the prefix that a cancelled write
--- sent can be told.
+-- Streams with a model: whatever happens between, the bytes that come out are those that went in, in order. The log of
+-- the writes says what went in: each write is of one letter, its neighbours are of others, so that the prefix which a
+-- cancelled write sent can be told.
 local tcpnet = require "tcpnet"
 
 local streams = {}
@@ -29,7 +29,9 @@ local kinds = {
 function streams.new(choices)
   local writer, reader, rest = choices:pick(kinds)(choices)
   assert(writer, reader)
-  return setmetatable({ writer = writer, reader = reader, rest = rest, log = {}, received = {}, closed = false }, Stream)
+  return setmetatable({
+    writer = writer, reader = reader, rest = rest, log = {}, received = {}, closed = false,
+  }, Stream)
 end
 
 -- Notes a write that begins → its entry; `sent` is nil until it is known.
@@ -168,7 +170,8 @@ local function compare(self, whole)
       end
       local part = received:sub(at, at + count - 1)
       if part ~= entry.data:sub(1, #part) then
-        return ("write %d, %s bytes of %q: came %q"):format(i, tostring(entry.sent), entry.data:sub(1, 1), part:sub(1, 20))
+        local letter = entry.data:sub(1, 1)
+        return ("write %d, %s bytes of %q: came %q"):format(i, tostring(entry.sent), letter, part:sub(1, 20))
       elseif whole and #part < count then
         return ("the last %d bytes of write %d did not come"):format(count - #part, i)
       end

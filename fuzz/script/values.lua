@@ -123,10 +123,11 @@ end
 
 local function message(world, choices)
   local fds = { type = "fds", fds = { world:any(choices), world:any(choices) } }
+  local control = choices:pick { fds, { type = "tos", value = 4 }, { type = "ttl", value = 300 } }
   return {
     data = choices:pick { "m", { "a", "b" }, buffer(choices), 3 },
     address = choices:once_in(4) and address(world, choices) or nil,
-    control = choices:once_in(2) and { choices:pick { fds, { type = "tos", value = 4 }, { type = "ttl", value = 300 } } } or nil,
+    control = choices:once_in(2) and { control } or nil,
     flags = choices:once_in(3) and choices:pick { "more", "oob", "dontroute" } or nil,
   }
 end
@@ -157,7 +158,9 @@ local rules = {
     least, most = math.tointeger(tonumber(least)), math.tointeger(tonumber(most)) or math.maxinteger
     return least and (choices:once_in(3) and least or least + choices:integer(0, math.min(most - least, 5000)))
   end },
-  { "integer from (%d+)", function(_, choices, _, least) return math.tointeger(tonumber(least)) + choices:integer(0, 40) end },
+  { "integer from (%d+)", function(_, choices, _, least)
+    return math.tointeger(tonumber(least)) + choices:integer(0, 40)
+  end },
   { "seconds", function(_, choices) return choices:pick(SECONDS) end },
   { "Buffer is full", function() return tcpnet.Buffer.new(100) end },
   { "no room", function() return "" end },
@@ -182,8 +185,10 @@ local rules = {
   { "option '", function(_, choices) return choices:pick(NAMES) end },
   { "[\"'][%l_]+[\"']", function(_, choices, expected) return quoted(expected, choices) end },
   { "string, number or Buffer", function(_, choices) return bytes(choices) end },
-  { "sockaddr", function(world, choices) return tcpnet.is_error(world.addresses[1]) or choices:pick {
-    tcpnet.SocketAddr.new("127.0.0.1", 0):bytes(), tcpnet.SocketAddr.new("::1", 1):bytes(), "\1\0:", "\1\0", "\0\0" } end },
+  { "sockaddr", function(_, choices)
+    local loopback = tcpnet.SocketAddr.new(choices:pick { "127.0.0.1", "::1" }, 1):bytes()
+    return choices:pick { loopback, loopback, "\1\0:", "\1\0", "\0\0" }
+  end },
   { "file", function(world) return world.file end },
   { "function", callback },
   { "table", function(_, choices) return options(choices) end },
@@ -195,7 +200,7 @@ local rules = {
   { "^(%u%w+) expected", function(world, choices, _, class) return world:of_class(choices, class) end },
 }
 
--- asked_for(world, choices, message) → position of the argument, a value for it; nil: the message is about something else
+-- asked_for(world, choices, message) → position of the argument, a value for it; nil: it is about another thing
 function values.asked_for(world, choices, text)
   local position, expected = text:match "bad argument #(%d+) to '[^']*' %((.*)%)"
   if not position then

@@ -97,7 +97,7 @@ local function is_refused(text, addr, err)
 end
 
 local function is_same(a, b)
-  assert(a == b and not (a < b) and not (b < a) and a <= b and a:bytes() == b:bytes(), "it came back as another address")
+  assert(a == b and not (a < b) and not (b < a) and a <= b and a:bytes() == b:bytes(), "it became another address")
 end
 
 -- The address, however made, is what the model says, and its text leads back to it.
@@ -148,8 +148,10 @@ local function check_path(text)
   is_same(addr, SocketAddr.from_bytes(addr:bytes()))
 end
 
-local questions = { "ip", "port", "family", "scope_id", "flowinfo", "path", "cid", "interface", "protocol", "hardware", "is_unix",
-  "is_unnamed", "is_ipv4", "is_ipv6", "is_loopback", "is_unspecified", "is_multicast" }
+local questions = {
+  "ip", "port", "family", "scope_id", "flowinfo", "path", "cid", "interface", "protocol", "hardware",
+  "is_unix", "is_unnamed", "is_ipv4", "is_ipv6", "is_loopback", "is_unspecified", "is_multicast",
+}
 
 -- Whatever the system might say.
 local function check_bytes(text)

@@ -20,7 +20,8 @@ return function(bytes)
   local list, program = {}, {}
   for at = 2, #bytes - 7, 8 do
     local code, jt, jf, k = ("=I2I1I1I4"):unpack(bytes, at)
-    list[#list + 1] = { code, jt, jf, k > 0x7fffffff and kind > 127 and k - (1 << 32) or k } -- either reading of 32 bits
+    local signed = k > 0x7fffffff and kind > 127 and k - (1 << 32) or k -- either reading of 32 bits
+    list[#list + 1] = { code, jt, jf, signed }
     program[#program + 1] = bytes:sub(at, at + 7)
   end
   ours:detach_filter()

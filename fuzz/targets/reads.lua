@@ -1,5 +1,5 @@
--- Every kind of read, in any order, of bytes that arrive in any pieces: each gives the very bytes that come next, and what
--- a read did not give is there for the next one.
+-- Every kind of read, in any order, of bytes that arrive in any pieces: each gives the very bytes that come next, and
+-- what a read did not give is there for the next one.
 local tcpnet = require "tcpnet"
 local Choices = require "fuzz.choices"
 
@@ -333,8 +333,10 @@ local function play(choices)
   local make = choices:pick(pairs_of)
   local writer, reader, timed = make()
   assert(writer, reader)
-  local world = setmetatable({ writer = writer, reader = reader, timed = timed or reader, sent = "", given = 0, ended = false,
-    socket = reader.as_socket ~= nil, slow = make == tcp_pair }, World)
+  local world = setmetatable({
+    writer = writer, reader = reader, timed = timed or reader, sent = "", given = 0, ended = false,
+    socket = reader.as_socket ~= nil, slow = make == tcp_pair,
+  }, World)
   while choices.more() do
     if choices:once_in(40) then
       world:finish()

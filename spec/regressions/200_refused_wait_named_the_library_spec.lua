@@ -1,5 +1,5 @@
--- A wait where none is possible raises at the line of the user's call and with its name, whether the method is written in
--- C or in Lua: those in Lua named a line of the library's own and "this call".
+-- A wait where none is possible raises at the line of the user's call and with its name, whether the method is written
+-- in C or in Lua: those in Lua named a line of the library's own and "this call".
 local tcpnet = require "tcpnet"
 
 local function refusal(object, method, ...)

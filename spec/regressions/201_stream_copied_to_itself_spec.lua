@@ -1,5 +1,5 @@
--- copy_bidirectional of a stream and itself is misuse of the second argument: it ended with an error about "another task",
--- at a line of the library. So did whatever read a stream under a task.
+-- copy_bidirectional of a stream and itself is misuse of the second argument: it ended with an error about "another
+-- task", at a line of the library. So did whatever read a stream under a task.
 local tcpnet = require "tcpnet"
 
 describe("copy_bidirectional", function()

@@ -1,4 +1,4 @@
--- Who reads a stream in memory beside a task is told so at the line of his own call; finish named a line of the library.
+-- Who reads a stream in memory beside a task is told so at the line of the call; finish named a line of the library.
 local tcpnet = require "tcpnet"
 
 describe("finish beside a task that reads", function()
