@@ -126,7 +126,7 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
   rt->by_name = new_table(L, NULL);
   rt->addresses = new_table(L, NULL);
-  rt->waiting = new_table(L, "k");
+  rt->waiting = new_table(L, NULL);
   rt->sets = new_table(L, "v");
 }
 
