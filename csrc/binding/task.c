@@ -476,12 +476,30 @@ void tn_task_cancel_doomed(lua_State *L, struct tn_runtime *rt) {
   }
 }
 
+static bool is_running(lua_State *thread) {
+  lua_Debug frame;
+  return lua_status(thread) == LUA_OK && lua_getstack(thread, 0, &frame);
+}
+
+/* Has a stranger resumed a coroutine of the task, which runs this moment? It cannot be closed then:
+ * its stack is in use. */
+static bool is_run_by_stranger(const struct tn_task *task) {
+  bool running = is_running(task->thread);
+  for (int i = 0; i < task->depth && !running; i++) {
+    running = is_running(task->nest[i].thread);
+  }
+  return running;
+}
+
 bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   if (task->state != TN_TASK_ALIVE || task->dying || !rt->reactor) {
     return false;
   }
   if (task->on_stack) {
     task->cancel_pending = true;
+  } else if (is_run_by_stranger(task)) {
+    task->cancel_pending = true;
+    tn_wake(rt->reactor, &task->waiter, 0);
   } else if (rt->kill_depth >= KILL_DEPTH_MAX || in_finalizer(L)) {
     task->dying = true;
     tn_forget(rt->reactor, &task->waiter);
@@ -511,7 +529,12 @@ static bool is_intact(const struct tn_task *task) {
 
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   lua_State *thread = task->thread;
-  if (!is_intact(task)) {
+  bool intact = is_intact(task);
+  if ((!intact || task->depth > 0) && is_run_by_stranger(task)) {
+    tn_make_ready(rt->reactor, &task->waiter, task->waiter.reason);
+    return;
+  }
+  if (!intact) {
     lua_pushliteral(L,
                     "the task's coroutine was resumed or closed by somebody else than the reactor");
     fail(L, rt, task);
