@@ -327,8 +327,10 @@ local function stream_step(world, choices)
   local what = choices:pick { stream.write, stream.write, stream.read, stream.read, stream.disturb }
   local function call()
     local ok, err = pcall(what, stream, choices)
-    if not ok and not tostring(err):find "another task is reading" then
-      world:finding("a stream with a model: " .. tostring(err))
+    local text = tostring(err) -- where a stranger runs the task nothing can wait
+    local refused = text:find "another task is reading" or text:find "cannot wait here" or text:find "somebody else"
+    if not ok and not refused then
+      world:finding("a stream with a model: " .. text)
     end
   end
   local kind = choices:integer(1, 4)
