@@ -5,4 +5,5 @@ ignore = {
   "581",     -- not (x > 0): NaN is refused, too
 }
 files["spec"] = { std = "+busted" }
+files["fuzz/targets"] = { read_globals = { "fuzz" } } -- fuzz.c
 files["*.rockspec"] = { std = "+rockspec" }

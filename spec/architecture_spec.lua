@@ -243,7 +243,7 @@ describe("every source file", function()
   for _, source in ipairs(all) do
     sources[#sources + 1] = source
   end
-  for _, folder in ipairs { "lua", "spec", "examples", "bench" } do
+  for _, folder in ipairs { "lua", "spec", "examples", "bench", "fuzz" } do
     for _, source in ipairs(files(folder, "*.lua")) do
       sources[#sources + 1] = source
     end

@@ -22,11 +22,12 @@ bool tn_is_own_frame(lua_State *L, lua_Debug *frame) {
   return own;
 }
 
-int tn_argument_error(lua_State *L, int argument, const char *message) {
-  lua_Debug called, caller;
+/* The call into the library, whose name it asks for, and its level; -1: nobody called. */
+static int find_call(lua_State *L, lua_Debug *called) {
+  lua_Debug caller;
   int level = 0;
-  if (!lua_getstack(L, level, &called)) {
-    return luaL_error(L, "bad argument #%d (%s)", argument, message);
+  if (!lua_getstack(L, level, called)) {
+    return -1;
   }
   bool was_own = false;
   while (lua_getstack(L, level + 1, &caller)) {
@@ -36,10 +37,19 @@ int tn_argument_error(lua_State *L, int argument, const char *message) {
       break;
     }
     was_own = own;
-    called = caller;
+    *called = caller;
     level++;
   }
-  lua_getinfo(L, "n", &called);
+  lua_getinfo(L, "n", called);
+  return level;
+}
+
+int tn_argument_error(lua_State *L, int argument, const char *message) {
+  lua_Debug called;
+  int level = find_call(L, &called);
+  if (level < 0) {
+    return luaL_error(L, "bad argument #%d (%s)", argument, message);
+  }
   const char *name = called.name ? called.name : "?";
   luaL_where(L, level + 1);
   const char *where = lua_tostring(L, -1);
@@ -48,6 +58,18 @@ int tn_argument_error(lua_State *L, int argument, const char *message) {
   } else {
     lua_pushfstring(L, "%sbad argument #%d to '%s' (%s)", where, argument, name, message);
   }
+  return lua_error(L);
+}
+
+int tn_call_error(lua_State *L, const char *operation, const char *message) {
+  lua_Debug called;
+  int level = find_call(L, &called);
+  if (!operation) {
+    bool named = level >= 0 && called.name && strcmp(called.name, "?") != 0;
+    operation = named ? called.name : "this call";
+  }
+  luaL_where(L, level + 1);
+  lua_pushfstring(L, "%s%s: %s", lua_tostring(L, -1), operation, message);
   return lua_error(L);
 }
 

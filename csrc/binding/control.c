@@ -304,18 +304,23 @@ static void set_pktinfo_v6(lua_State *L, const struct tn_control_entry *entry) {
   set_ip(L, "address", AF_INET6, &info.ipi6_addr);
 }
 
-static lua_Integer nanoseconds(const struct timespec *time) {
-  return (lua_Integer)time->tv_sec * 1000000000 + time->tv_nsec;
+/* Whatever the bytes say: integers wrap around, as Lua's do. */
+static lua_Integer nanoseconds(int64_t seconds, int64_t rest, uint64_t unit) {
+  return (lua_Integer)((uint64_t)seconds * 1000000000 + (uint64_t)rest * unit);
+}
+
+static lua_Integer nanoseconds_of(const struct timespec *time) {
+  return nanoseconds(time->tv_sec, time->tv_nsec, 1);
 }
 
 static void set_times(lua_State *L, const struct tn_control_entry *entry) {
   struct timespec times[3];
   decode(entry, times, sizeof times);
-  if (nanoseconds(&times[0]) != 0) {
-    set_integer(L, "software", nanoseconds(&times[0]));
+  if (nanoseconds_of(&times[0]) != 0) {
+    set_integer(L, "software", nanoseconds_of(&times[0]));
   }
-  if (nanoseconds(&times[2]) != 0) {
-    set_integer(L, "hardware", nanoseconds(&times[2]));
+  if (nanoseconds_of(&times[2]) != 0) {
+    set_integer(L, "hardware", nanoseconds_of(&times[2]));
   }
 }
 
@@ -374,12 +379,13 @@ static void set_timestamp(lua_State *L, const struct tn_control_entry *entry,
                           enum tn_control_kind kind) {
   struct timespec time;
   struct timeval coarse;
-  decode(entry, &time, sizeof time);
   if (kind == TN_CONTROL_TIMEVAL) {
     decode(entry, &coarse, sizeof coarse);
-    time = (struct timespec){coarse.tv_sec, coarse.tv_usec * 1000};
+    set_integer(L, "value", nanoseconds(coarse.tv_sec, coarse.tv_usec, 1000));
+  } else {
+    decode(entry, &time, sizeof time);
+    set_integer(L, "value", nanoseconds_of(&time));
   }
-  set_integer(L, "value", nanoseconds(&time));
 }
 
 static void push_entry(lua_State *L, struct tn_runtime *rt, const struct tn_control_entry *entry) {

@@ -96,7 +96,7 @@ static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t lef
 
 static int claim(lua_State *L, struct tn_call *call, struct tn_source *from, struct tn_source *to) {
   if (tn_claim_taken(&from->reading, call->waiter)) {
-    return luaL_error(L, "copy: another task is reading from the reader");
+    return tn_call_error(L, "copy", "another task is reading from the reader");
   }
   tn_claim_take(&from->reading, call->waiter);
   if (tn_claim_taken(&to->writing, call->waiter)) {

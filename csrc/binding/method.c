@@ -96,8 +96,9 @@ static int attempt(lua_State *L, struct tn_call *call) {
       }
     }
     if ((method->flags & TN_READS) && tn_claim_taken(&source->reading, call->waiter)) {
-      return luaL_error(L, "%s: another task is reading from this %s", method->name,
-                        tn_kind_name(((struct tn_object *)call->self)->header.kind));
+      const char *kind = tn_kind_name(((struct tn_object *)call->self)->header.kind);
+      return tn_call_error(L, method->name,
+                           lua_pushfstring(L, "another task is reading from this %s", kind));
     }
     if ((method->flags & TN_WRITES) && tn_claim_taken(&source->writing, call->waiter)) {
       call->queue = &source->writing.queue;

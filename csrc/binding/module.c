@@ -143,7 +143,7 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
   rt->by_name = new_table(L, NULL);
   rt->addresses = new_table(L, NULL);
-  rt->waiting = new_table(L, "k");
+  rt->waiting = new_table(L, NULL);
   rt->sets = new_table(L, "v");
 }
 
@@ -195,9 +195,9 @@ static int is_socket_file(lua_State *L) {
   return 1;
 }
 
-/* enter() raises where nothing can wait. */
+/* enter([operation]) raises where nothing can wait. */
 static int enter(lua_State *L) {
-  tn_task_enter(L, tn_runtime_of(L), "this call");
+  tn_task_enter(L, tn_runtime_of(L), luaL_optstring(L, 1, NULL));
   return 0;
 }
 

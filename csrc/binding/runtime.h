@@ -40,7 +40,7 @@ struct tn_runtime {
   int pool;      /* threads to use again */
   int by_name;   /* method → function that looks names up for it */
   int addresses; /* of peers, made lately */
-  int waiting;   /* coroutine that waits inside a task → true, weak */
+  int waiting;   /* coroutine that waits inside a task → true: keeps it for the nest */
   int sets;      /* JoinSet by address, weak */
   int failures;  /* tasks that failed during `run` and were not joined, in order */
   int on_task_error;

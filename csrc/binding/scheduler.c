@@ -243,7 +243,7 @@ static int cancel_spawned(lua_State *L) {
     for (lua_Integer slot = 1; slot <= length; slot++) {
       lua_rawgeti(L, -1, slot);
       struct tn_task *task = tn_cast(L, -1, TN_TASK);
-      found |= task && task->in_run && tn_task_cancel(L, rt, task);
+      found |= task && task->in_run && tn_task_cancel(L, rt, task) && !task->cancel_pending;
       lua_pop(L, 1);
     }
     lua_pop(L, 1);

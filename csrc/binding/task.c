@@ -76,12 +76,12 @@ static bool in_finalizer(lua_State *L) {
 
 void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation) {
   if (!rt->reactor) {
-    luaL_error(L, "%s: the Lua state is closing", operation);
+    tn_call_error(L, operation, "the Lua state is closing");
   }
   if (tn_reactor_forked(rt->reactor)) {
-    luaL_error(
-        L, "%s: this process was forked from the one that required tcpnet, whose sockets it shares",
-        operation);
+    tn_call_error(
+        L, operation,
+        "this process was forked from the one that required tcpnet, whose sockets it shares");
   }
 }
 
@@ -98,7 +98,7 @@ static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char 
     why = "while the reactor runs, outside every task (in an on_task_error handler?); spawn a task "
           "for it";
   }
-  luaL_error(L, "%s: cannot wait here: %s", operation, why);
+  tn_call_error(L, operation, lua_pushfstring(L, "cannot wait here: %s", why));
   return NULL;
 }
 
@@ -520,12 +520,30 @@ void tn_task_cancel_doomed(lua_State *L, struct tn_runtime *rt) {
   }
 }
 
+static bool is_running(lua_State *thread) {
+  lua_Debug frame;
+  return lua_status(thread) == LUA_OK && lua_getstack(thread, 0, &frame);
+}
+
+/* Has a stranger resumed a coroutine of the task, which runs this moment? It cannot be closed then:
+ * its stack is in use. */
+static bool is_run_by_stranger(const struct tn_task *task) {
+  bool running = task->thread && is_running(task->thread);
+  for (int i = 0; i < task->depth && !running; i++) {
+    running = is_running(task->nest[i].thread);
+  }
+  return running;
+}
+
 bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   if (task->state != TN_TASK_ALIVE || task->dying || !rt->reactor) {
     return false;
   }
   if (task->on_stack) {
     task->cancel_pending = true;
+  } else if (is_run_by_stranger(task)) {
+    task->cancel_pending = true;
+    tn_wake(rt->reactor, &task->waiter, 0);
   } else if (rt->kill_depth >= KILL_DEPTH_MAX || in_finalizer(L)) {
     task->dying = true;
     tn_forget(rt->reactor, &task->waiter);
@@ -550,7 +568,12 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     start(L, rt, task);
   }
   lua_State *thread = task->thread;
-  if (task->started && lua_status(thread) != LUA_YIELD) {
+  bool intact = !task->started || lua_status(thread) == LUA_YIELD;
+  if ((!intact || task->depth > 0) && is_run_by_stranger(task)) {
+    tn_make_ready(rt->reactor, &task->waiter, task->waiter.reason);
+    return;
+  }
+  if (!intact) {
     lua_pushliteral(L,
                     "the task's coroutine was resumed or closed by somebody else than the reactor");
     fail(L, rt, task);

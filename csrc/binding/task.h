@@ -59,7 +59,8 @@ void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *ope
 
 /* --- waiting: what method.c is made of --- */
 
-/* Who would wait here: the running task, or a blocking caller. Raises where nobody can. */
+/* Who would wait here: the running task, or a blocking caller. Raises where nobody can; NULL for
+ * `operation`: what the user called. */
 struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, const char *operation);
 static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt,
                                               const char *operation) {

@@ -21,6 +21,11 @@ local function refuse(position, name, message)
   error(("bad argument #%d to '%s' (%s)"):format(position, name, message), caller())
 end
 
+-- Misuse that is no argument's fault.
+function check.misuse(name, message)
+  error(("%s: %s"):format(name, message), caller())
+end
+
 local function kind(value)
   return core.private.kind(value) or math.type(value) or type(value)
 end

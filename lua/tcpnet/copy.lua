@@ -106,7 +106,7 @@ end
 -- copy(reader, writer, max) ⏳ → bytes | nil, err, bytes
 function generic.copy(from, to, max)
   from, to, max = whole(from), whole(to), max or math.maxinteger
-  waiting.begin()
+  waiting.begin("copy")
   local step, turn = step_by_peek, nil
   if is_own(to, "sink") then
     local err

@@ -128,7 +128,7 @@ writer.extend(DuplexStream, sink)
 -- writable() ⏳ → true: a write would not wait | nil, err
 function DuplexStream:writable()
   check_stream(self, "writable")
-  waiting.begin()
+  waiting.begin("writable")
   local deadline = waiting.deadline(self.write_seconds)
   local ok, err = waiting.until_true(self.to.writers, self, can_push, "writable", deadline)
   if not ok then

@@ -112,6 +112,7 @@ local function finish(self, seconds)
   check.that(is_stream(self), 1, "finish",
     ("TcpStream expected, got %s"):format(core.private.kind(self) or type(self)))
   check.optional_seconds(seconds, 2, "finish", "timeout")
+  core.private.enter "finish"
   local stream <close> = self
   local ok, err = stream:shutdown("write")
   if not ok then
@@ -137,7 +138,7 @@ end
 -- copy --------------------------------------------------------------------------------------------
 
 local copy_descriptors = core.copy
-local copy_any = outside(generic.copy)
+local copy_any = outside(generic.copy, "copy")
 
 -- copy(reader, writer[, max]) → bytes copied, at the end or at `max` | nil, err, copied. In C where both have a
 -- descriptor.
@@ -183,7 +184,7 @@ local function both_ways(a, b)
   return a_to_b, b_to_a
 end
 
-local run_both_ways = outside(both_ways)
+local run_both_ways = outside(both_ways, "copy_bidirectional")
 
 local function check_stream(value, position)
   check.that(is_stream(value) or adapters.can(value, "read") and adapters.can(value, "shutdown"), position,
@@ -195,6 +196,7 @@ end
 function core.copy_bidirectional(a, b)
   check_stream(a, 1)
   check_stream(b, 2)
+  check.that(not rawequal(a, b), 2, "copy_bidirectional", "another stream than the first expected")
   return run_both_ways(a, b)
 end
 

@@ -151,6 +151,7 @@ function TcpStream.connect(...)
   check.optional_seconds(seconds, position, "connect", "timeout")
   check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", position, "connect",
     ("happy_eyeballs: boolean expected, got %s"):format(type(happy_eyeballs)))
+  private.enter "connect"
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
   if local_addr ~= nil then
     local locals, err = resolve.all("connect", local_addr)

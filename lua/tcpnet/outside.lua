@@ -9,13 +9,13 @@ local function outcome(ok, ...)
   return ...
 end
 
--- outside(fn) → function that runs fn in the current task, or else as a task of its own.
-return function(fn)
+-- outside(fn, op) → function that runs fn in the current task, or else as a task of its own; `op` is its name.
+return function(fn, op)
   return function(...)
+    core.private.enter(op)
     if core.current() then
       return fn(...)
     end
-    core.private.enter()
     local task <close> = core.spawn(fn, ...) -- not left behind where join raises: a deadlock, an interrupt
     return outcome(task:join())
   end

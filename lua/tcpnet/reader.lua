@@ -46,16 +46,15 @@ function reader.init(self)
   return self
 end
 
--- error level 4: user, method, begin, this
 local function refuse_second(self, op)
   local other = self.claim.holder
   if other and other ~= holder() then
-    error(("%s: another task is reading from this %s"):format(op, self.__name), 4)
+    check.misuse(op, ("another task is reading from this %s"):format(self.__name))
   end
 end
 
 local function begin(self, op)
-  waiting.begin()
+  waiting.begin(op)
   refuse_second(self, op)
   return self.source.ended and self.source.ended(self, op)
 end
@@ -426,7 +425,7 @@ end
 -- readable() ⏳ → true: a read would not wait | nil, err
 function methods:readable()
   check_reader(self, "readable")
-  waiting.begin()
+  waiting.begin("readable")
   local err = self.source.ended and self.source.ended(self, "readable")
   if err then
     return nil, err

@@ -37,6 +37,7 @@ function resolve.all(name, address, port, seconds, family, before)
   elseif found == nil then
     return nil, host
   end
+  private.enter(name)
   return private.lookup_host(host, number, family, seconds)
 end
 

@@ -54,7 +54,7 @@ local function first_of(branches)
   return winner(set:join_next())
 end
 
-local run_select = outside(first_of)
+local run_select = outside(first_of, "select")
 
 -- select(branches) → key, ...results of the first branch to return; the others are cancelled before.
 function core.select(branches)
@@ -119,7 +119,7 @@ local run_scope = outside(function(fn, ...)
   local scope = setmetatable({ set = set }, Scope)
   local _end <close> = setmetatable({}, { __close = function() scope.over = true end })
   return supervise(scope, set:spawn(fn, scope, ...))
-end)
+end, "scope")
 
 -- scope(fn, ...) → results of fn(scope, ...), once every child is done.
 function core.scope(fn, ...)
@@ -163,7 +163,7 @@ local run_each = outside(function(items, limit, fn)
     end
     keep(set:join_next())
   end
-end)
+end, "each")
 
 -- each(items, limit, fn) → list of {ok, ...} in order of the items: fn(item, index) for all, at most `limit` at once.
 function core.each(items, limit, fn)

@@ -4,7 +4,7 @@ local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
 -- timeout(seconds, fn, ...) → results of fn, or nil, err (code TIMEOUT, op "timeout").
-local run_timeout = outside(core.private.timeout)
+local run_timeout = outside(core.private.timeout, "timeout")
 
 function core.timeout(seconds, fn, ...)
   check.that(seconds ~= nil, 1, "timeout", "seconds, 0 or more, expected, got no value")
@@ -36,6 +36,7 @@ end
 
 -- tick() → how many periods have passed since the last tick: 1 when in time. Cancel safe.
 function Interval:tick()
+  core.private.enter "tick"
   local now = core.now()
   if now < self.due then
     core.sleep(self.due - now)

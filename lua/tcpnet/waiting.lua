@@ -12,11 +12,8 @@ function waiting.failure(code, op, message)
   return private.new_error(code, op, nil, message)
 end
 
--- What a call that may wait begins with, wherever it is made.
-function waiting.begin()
-  private.enter()
-  coop()
-end
+-- What a call that may wait begins with, wherever it is made; `op` is its name.
+waiting.begin = coop
 
 -- The receiver of a method must be an object that has `field`.
 function waiting.check_receiver(self, field, expected, name)

@@ -43,7 +43,7 @@ function writer.hold(self, op, deadline)
 end
 
 local function begin(self, op, deadline)
-  waiting.begin()
+  waiting.begin(op)
   return writer.hold(self, op, deadline)
 end
 

@@ -11,6 +11,7 @@ local function quote(text)
 end
 
 program.quote = quote
+program.interpreter = interpreter
 
 function program.write(path, text)
   local file = assert(io.open(path, "w"))

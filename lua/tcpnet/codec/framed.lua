@@ -36,7 +36,7 @@ end
 -- next() ⏳ → frame | nil at the end | nil, err. Cancelled or timed out it has lost nothing, and the next call goes on.
 function FramedRead:next()
   waiting.check_receiver(self, "decoder", "FramedRead", "next")
-  waiting.begin()
+  waiting.begin("next")
   local decoder, bytes = self.decoder, self.bytes
   while true do
     local frame, err = decoder:decode(bytes)
@@ -138,14 +138,14 @@ end
 -- frame that was not taken can be fed again.
 function FramedWrite:feed(frame)
   waiting.check_receiver(self, "encode", "FramedWrite", "feed")
-  waiting.begin()
+  waiting.begin("feed")
   return feed(self, frame, "feed")
 end
 
 -- flush() ⏳ → true | nil, err: what was not written stays for the next flush.
 function FramedWrite:flush()
   waiting.check_receiver(self, "encode", "FramedWrite", "flush")
-  waiting.begin()
+  waiting.begin("flush")
   return flush(self)
 end
 
@@ -153,7 +153,7 @@ end
 -- frame stays for the next flush.
 function FramedWrite:send(frame)
   waiting.check_receiver(self, "encode", "FramedWrite", "send")
-  waiting.begin()
+  waiting.begin("send")
   local ok, err = feed(self, frame, "send")
   if not ok then
     return nil, err
@@ -170,7 +170,7 @@ end
 -- close() ⏳ → true | nil, err: flushes and ends the writing; what cannot shut down, a pipe, is closed.
 function FramedWrite:close()
   waiting.check_receiver(self, "encode", "FramedWrite", "close")
-  waiting.begin()
+  waiting.begin("close")
   local ok, err = flush(self)
   if not ok then
     return nil, err

@@ -20,7 +20,7 @@ end
 
 -- wait() ⏳ → is this the leader: the one that came last. Who is cancelled does not count.
 function Barrier:wait()
-  coop()
+  coop("wait")
   if self.waiting + 1 >= self.size then
     self.waiting = 0
     self.line:grant_all(true)

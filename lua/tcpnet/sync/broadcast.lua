@@ -109,7 +109,7 @@ end
 
 -- recv() ⏳ → v | nil at the end | nil, err (LAGGED with err.missed; the next call goes on). Cancel safe.
 function Receiver:recv()
-  coop()
+  coop("recv")
   while true do
     local found, value, err = take(self)
     if found then

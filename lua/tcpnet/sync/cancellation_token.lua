@@ -48,7 +48,7 @@ end
 
 -- cancelled() ⏳ → true once it is.
 function CancellationToken:cancelled()
-  coop()
+  coop("cancelled")
   while not self.is_over do
     local ok, err = self.line:wait(nil, nil, look_again, self)
     if not ok then
@@ -74,7 +74,7 @@ end
 -- run_until_cancelled(fn, ...) ⏳ → results of fn | nil, err (CANCELED): fn is cancelled with the token.
 function CancellationToken:run_until_cancelled(fn, ...)
   check.value(fn, "function", 1, "run_until_cancelled")
-  coop()
+  coop("run_until_cancelled")
   if self.is_over then
     return was_cancelled()
   end

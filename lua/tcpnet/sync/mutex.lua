@@ -22,7 +22,7 @@ end
 
 -- lock() ⏳ → guard; in the order of asking.
 function Mutex:lock()
-  coop()
+  coop("lock")
   local ok, err = self.semaphore:take(1, "lock")
   if not ok then
     return nil, err

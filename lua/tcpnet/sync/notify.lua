@@ -38,7 +38,7 @@ end
 
 -- notified() ⏳ → true
 function Notify:notified()
-  coop()
+  coop("notified")
   if self.kept then
     self.kept = false
     return true

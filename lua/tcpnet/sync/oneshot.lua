@@ -39,7 +39,7 @@ end
 
 -- closed() ⏳ → true once the receiver wants no value any more.
 function Sender:closed()
-  coop()
+  coop("closed")
   local state = self.state
   while not state.closed do
     if state.dropped then
@@ -81,7 +81,7 @@ end
 
 -- recv() ⏳ → v | nil, err (CLOSED: the sender is gone without a value). Cancel safe.
 function Receiver:recv()
-  coop()
+  coop("recv")
   while true do
     local ok, value = take(self.state, "recv")
     if ok then

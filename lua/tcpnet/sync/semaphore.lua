@@ -4,6 +4,8 @@ local coop = require "tcpnet.sync.coop"
 local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
 
+local enter = require "tcpnet.core".private.enter
+
 local Semaphore = {}
 Semaphore.__index = Semaphore
 Semaphore.__name = "Semaphore"
@@ -11,6 +13,13 @@ Semaphore.__name = "Semaphore"
 local Permit = {}
 Permit.__index = Permit
 Permit.__name = "Permit"
+
+-- What `take` and `try_take` are called in errors, where they serve another call.
+local function check_op(op, name)
+  if op ~= nil and type(op) ~= "string" then
+    check.that(false, 2, name, ("op: string expected, got %s"):format(type(op)))
+  end
+end
 
 local function check_count(n, position, name)
   if math.type(n) ~= "integer" or n < 0 then -- the message is made only where it is needed
@@ -43,6 +52,8 @@ end
 
 -- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these four.
 function Semaphore:take(n, op)
+  check_count(n, 1, "take")
+  check_op(op, "take")
   if self.closed then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
   end
@@ -50,6 +61,7 @@ function Semaphore:take(n, op)
     self.permits = self.permits - n
     return true
   end
+  enter(op or "take")
   local ok, granted = self.line:wait(n, nil, serve, self)
   if not ok then
     return nil, granted
@@ -60,6 +72,8 @@ function Semaphore:take(n, op)
 end
 
 function Semaphore:try_take(n, op)
+  check_count(n, 1, "try_take")
+  check_op(op, "try_take")
   if self.closed then
     return nil, errors.closed(op or "try_acquire", "the semaphore is closed")
   elseif self.line.first or self.permits < n then
@@ -71,6 +85,7 @@ end
 
 -- Gives back what was taken.
 function Semaphore:give_back(n)
+  check_count(n, 1, "give_back")
   self.permits = self.permits + n
   if self.line.first then
     serve(self)
@@ -90,7 +105,7 @@ end
 function Semaphore:acquire(n)
   n = n or 1
   check_count(n, 1, "acquire")
-  coop()
+  coop("acquire")
   local ok, err = self:take(n)
   if not ok then
     return nil, err

@@ -88,7 +88,7 @@ end
 
 -- changed() ⏳ → true once there is a value not seen yet, which then counts as seen | nil, err (CLOSED). Cancel safe.
 function Receiver:changed()
-  coop()
+  coop("changed")
   local state = self.state
   while self.seen == state.version do
     if state.closed or self.done then
@@ -106,7 +106,7 @@ end
 -- wait_for(fn) ⏳ → the first value, the present one included, for which fn(value) is true | nil, err (CLOSED)
 function Receiver:wait_for(fn)
   check.value(fn, "function", 1, "wait_for")
-  coop()
+  coop("wait_for")
   local value = self:borrow_and_update()
   while not fn(value) do
     local ok, err = self:changed()
