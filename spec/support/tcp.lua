@@ -3,7 +3,8 @@ local tcpnet = require "tcpnet"
 
 local tcp = {}
 
-local PATIENCE = 20 -- seconds; more than any test takes, so that a wait that never ends shows as one
+-- Seconds; more than any test takes, so that a wait that never ends shows as one.
+local PATIENCE = 20 * (tonumber(os.getenv "TCPNET_SLOW") or 1)
 
 -- in_task(fn) → function for `it`: runs fn as a task.
 function tcp.in_task(fn)
