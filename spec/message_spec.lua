@@ -1489,7 +1489,8 @@ describe("control data", function()
 
     on_linux_it("takes all of the room, and is refused past it", function()
       local a <close> = udp()
-      local entry = { type = "raw", level = 0x7ffffff, number = 1, data = ("x"):rep(8192 - CONTROL_HEADER) } -- nobody's level
+      local entry = { type = "raw", level = 0x7ffffff, number = 1 } -- nobody's level
+      entry.data = ("x"):rep(8192 - CONTROL_HEADER)
       assert(a:sendmsg { data = "x", address = a:local_addr(), control = { entry } })
       assert.equal("x", assert(a:recv()))
       entry.data = entry.data .. "x"

@@ -1,5 +1,5 @@
--- Where a size has 32 bits, an integer of Lua that has more was cut: an exact read of 4 GiB was one of no bytes, the end
--- of a range of a Buffer lay before its beginning, a zone of 2^32 was the one before it. Same answers on every machine.
+-- Where a size has 32 bits, an integer of Lua that has more was cut: an exact read of 4 GiB was one of no bytes, the
+-- end of a range of a Buffer lay before its beginning, a zone of 2^32 was the one before it.
 local loopback = require "spec.support.loopback"
 local tcpnet = require "tcpnet"
 

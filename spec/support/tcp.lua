@@ -4,7 +4,7 @@ local tcpnet = require "tcpnet"
 local tcp = {}
 
 -- Seconds; more than any test takes, so that a wait that never ends shows as one.
-local PATIENCE = 20 * (tonumber(os.getenv "TCPNET_SLOW") or 1)
+local PATIENCE = 60 * (tonumber(os.getenv "TCPNET_SLOW") or 1)
 
 -- in_task(fn) → function for `it`: runs fn as a task.
 function tcp.in_task(fn)

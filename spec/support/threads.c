@@ -1,6 +1,7 @@
-/* Lua states in threads of one process, for spec/threads_spec.lua:  threads COUNT ROUNDS CORE SCRIPT
- * runs SCRIPT in COUNT threads at once, ROUNDS times. What a script has besides Lua: index, count,
- * post(slot, integer), fetch(slot) -> integer or nil, wake(fd) of tcpnet.h, found in CORE. */
+/* Lua states in threads of one process, for spec/threads_spec.lua:  threads COUNT ROUNDS CORE
+ * SCRIPT runs SCRIPT in COUNT threads at once, ROUNDS times. What a script has besides Lua: index,
+ * count, post(slot, integer), fetch(slot) -> integer or nil, wake(fd) of tcpnet.h, found in CORE.
+ */
 #include <dlfcn.h>
 #include <lauxlib.h>
 #include <lualib.h>

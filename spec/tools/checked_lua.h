@@ -1,5 +1,6 @@
 /* For every file of the checked Lua: when a collection is due that nothing but a test would want.
- * TCPNET_COLLECT_EVERY says at how many of the allocations; 0 is never, 1 is HARDMEMTESTS as Lua has it. */
+ * TCPNET_COLLECT_EVERY says at how many of the allocations; 0 is never, 1 is HARDMEMTESTS as Lua
+ * has it. */
 #ifndef TCPNET_CHECKED_LUA_H
 #define TCPNET_CHECKED_LUA_H
 
