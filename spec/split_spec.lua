@@ -140,7 +140,7 @@ describe("split", function()
     fails("TIMEOUT", read_half:read())
     assert.equal(write_half, write_half:set_write_timeout(0.01))
     tcp.fill(server)
-    fails("TIMEOUT", write_half:write "x")
+    fails("TIMEOUT", write_half:write(("x"):rep(1 << 20))) -- more than a buffer that grows may still take
     assert.is_false(client:closed())
   end))
 
