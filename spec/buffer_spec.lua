@@ -97,6 +97,9 @@ describe("a Buffer", function()
 
   it("agrees with string.sub, string.byte and plain string.find at every position", function()
     local edges = { math.mininteger, math.mininteger + 1, -2 ^ 53 // 1 | 0, math.maxinteger, 2 ^ 53 // 1 | 0 }
+    if string.packsize "T" < 8 then -- Lua's own functions cut these to the size of a size
+      edges = {}
+    end
     for i = -7, 7 do
       edges[#edges + 1] = i
     end

@@ -614,7 +614,8 @@ describe("copy of much", function()
     local enough = 1 << 20 -- for the pipe to come in
     assert.is_true(b:read_exact(enough) == all:sub(1, enough))
     all = all:sub(enough + 1)
-    local before, tries = nil, 0
+    local before
+    local tries = 0
     repeat -- until nothing moves any more, on a slow machine after the first bytes have moved
       before, tries = tcpnet.metrics().bytes_read, tries + 1
       tcpnet.sleep(0.03)

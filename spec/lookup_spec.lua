@@ -197,7 +197,7 @@ describe("a slow lookup", function()
     end
     write(folder .. "/script.lua", prelude .. script)
     local pipe = assert(io.popen(
-      ("LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}%s\" timeout 10 '%s' '%s/script.lua' 2>&1; echo status $?"):format(
+      ("timeout 10 env LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}%s\" '%s' '%s/script.lua' 2>&1; echo status $?"):format(
         library, arg[-1] or "lua5.4", folder)))
     local output = pipe:read "a"
     pipe:close()

@@ -109,6 +109,8 @@ local function names(flags)
 end
 
 -- Calls that Lua knows the name of.
+local CONTROL_HEADER = string.packsize "Tii" -- struct cmsghdr
+
 local calls = {
   sendmsg = function(socket, message) local sent = socket:sendmsg(message) return sent end,
   recvmsg = function(socket, message) local came = socket:recvmsg(message) return came end,
@@ -992,10 +994,10 @@ describe("control data", function()
         end)
       end
 
-      for kind, header in pairs { dgram = 16, stream = 16, seqpacket = 16 } do
+      for _, kind in ipairs { "dgram", "stream", "seqpacket" } do
         for count = 0, 4 do
           rounds(("where the room is for %d of 5 (%s)"):format(count, kind), function(b)
-            local message = assert(b:recvmsg { control = header + 4 * count })
+            local message = assert(b:recvmsg { control = CONTROL_HEADER + 4 * count })
             assert.equal("x", message.data)
             assert.equal(count, #fds_of(message))
             assert.is_true(message.flags.control_truncated)
@@ -1438,7 +1440,7 @@ describe("control data", function()
       assert(a:sendmsg { data = "x", address = address })
       assert.equal("pktinfo timestamp tos ttl", types_of(assert(b:recvmsg())))
       assert(a:sendmsg { data = "x", address = address })
-      local message = assert(b:recvmsg { control = 32 })
+      local message = assert(b:recvmsg { control = CONTROL_HEADER + string.packsize "jj" })
       assert.equal("timestamp", types_of(message))
       assert.equal("control_truncated", names(message.flags))
       assert(a:sendmsg { data = "x", address = address })
@@ -1487,7 +1489,8 @@ describe("control data", function()
 
     on_linux_it("takes all of the room, and is refused past it", function()
       local a <close> = udp()
-      local entry = { type = "raw", level = 0x7ffffff, number = 1, data = ("x"):rep(8176) } -- nobody's level
+      local entry = { type = "raw", level = 0x7ffffff, number = 1 } -- nobody's level
+      entry.data = ("x"):rep(8192 - CONTROL_HEADER)
       assert(a:sendmsg { data = "x", address = a:local_addr(), control = { entry } })
       assert.equal("x", assert(a:recv()))
       entry.data = entry.data .. "x"

@@ -2,6 +2,7 @@
 #include "binding/argument.h"
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 static const char sources_key[] = "tcpnet.sources"; /* in the registry */
@@ -113,6 +114,11 @@ double tn_check_seconds(lua_State *L, int index) {
     luaL_argerror(L, index, lua_pushfstring(L, "seconds, 0 or more, expected, got %s", given));
   }
   return seconds;
+}
+
+size_t tn_size_at(lua_State *L, int index) {
+  lua_Integer size = lua_tointeger(L, index);
+  return size < PTRDIFF_MAX ? (size_t)size : PTRDIFF_MAX;
 }
 
 double tn_opt_seconds(lua_State *L, int index) {

@@ -46,10 +46,11 @@ struct tn_slice tn_bytes_at(lua_State *L, int index) {
 }
 
 static int buffer_new(lua_State *L) {
-  lua_Integer capacity = tn_check_integer(L, 1, "capacity", 1, (lua_Integer)1 << 40);
+  tn_check_integer(L, 1, "capacity", 1, (lua_Integer)1 << 40);
+  size_t capacity = tn_size_at(L, 1);
   struct tn_buffer *buffer =
-      tn_new_with(L, tn_runtime_of(L), TN_BUFFER, sizeof *buffer, (size_t)capacity, 0);
-  buffer->capacity = (size_t)capacity;
+      tn_new_with(L, tn_runtime_of(L), TN_BUFFER, sizeof *buffer, capacity, 0);
+  buffer->capacity = capacity;
   return 1;
 }
 
@@ -61,15 +62,15 @@ static int buffer_capacity(lua_State *L) {
 /* string.sub's rules for where a range begins and ends; `to` of 0 and less than `from` is an empty
  * one. */
 static size_t first_of(lua_Integer at, size_t length) {
-  if (at > 0) {
-    return (size_t)at;
+  if (at > 0) { /* right behind the end there is an empty string; all places after it are one */
+    return (lua_Unsigned)at < length + 2 ? (size_t)at : length + 2;
   }
   return at == 0 || at < -(lua_Integer)length ? 1 : length + (size_t)at + 1;
 }
 
 static size_t last_of(lua_Integer at, size_t length) {
   if (at >= 0) {
-    return (size_t)at < length ? (size_t)at : length;
+    return (lua_Unsigned)at < length ? (size_t)at : length;
   }
   return at < -(lua_Integer)length ? 0 : length + (size_t)at + 1;
 }

@@ -306,7 +306,8 @@ static void set_pktinfo_v6(lua_State *L, const struct tn_control_entry *entry) {
 
 /* Whatever the bytes say: integers wrap around, as Lua's do. */
 static lua_Integer nanoseconds(int64_t seconds, int64_t rest, uint64_t unit) {
-  return (lua_Integer)((uint64_t)seconds * 1000000000 + (uint64_t)rest * unit);
+  uint64_t sum = (uint64_t)seconds * 1000000000 + (uint64_t)rest * unit;
+  return (lua_Integer)sum;
 }
 
 static lua_Integer nanoseconds_of(const struct timespec *time) {

@@ -91,7 +91,7 @@ static ptrdiff_t fill_to(struct tn_call *call, size_t want) {
 }
 
 static int attempt_read_exact(lua_State *L, struct tn_call *call) {
-  size_t want = (size_t)lua_tointeger(L, 2);
+  size_t want = tn_size_at(L, 2);
   ptrdiff_t status = fill_to(call, want);
   if (status <= 0) {
     return status == 0 ? TN_EOF : (int)status;
@@ -119,7 +119,7 @@ static int prepare_read_to_end(lua_State *L, struct tn_runtime *rt) {
 
 static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
-  size_t max = (size_t)lua_tointeger(L, 2);
+  size_t max = tn_size_at(L, 2);
   for (int calls = 0; calls < TN_CALLS_MAX; calls++) {
     if (source->input.length > max) {
       return TN_LIMIT;
@@ -252,7 +252,7 @@ static int attempt_read_into(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_buffer *buffer = tn_check_free_buffer(L, 2, call->waiter);
   struct tn_slice room = tn_buffer_room(buffer);
-  size_t max = (size_t)lua_tointeger(L, 3);
+  size_t max = tn_size_at(L, 3);
   room.length = room.length < max ? room.length : max;
   if (room.length == 0) {
     return luaL_argerror(L, 2, "the Buffer is full");

@@ -88,7 +88,7 @@ static const char *parse_v6(const char *text, size_t length, uint16_t port,
   memcpy(zone, percent + 1, zone_length);
   zone[zone_length] = '\0';
   char *end = NULL;
-  unsigned long number = strtoul(zone, &end, 10);
+  unsigned long long number = strtoull(zone, &end, 10); /* a long may have 32 bits */
   bool is_number = zone[0] >= '0' && zone[0] <= '9' && *end == '\0' && number <= UINT32_MAX;
   address->v6.sin6_scope_id = is_number ? (uint32_t)number : tn_interface_index(zone);
   return address->v6.sin6_scope_id ? NULL : "the zone after % is not an interface";

@@ -55,7 +55,7 @@ static bool make_place(struct tn_reactor *reactor, tn_fd fd) {
     count *= 2;
   }
   if (count > reactor->place_count) {
-    struct tn_source **places = realloc(reactor->places, count * sizeof *places);
+    struct tn_place *places = realloc(reactor->places, count * sizeof *places);
     if (!places) {
       return false;
     }
@@ -68,7 +68,7 @@ static bool make_place(struct tn_reactor *reactor, tn_fd fd) {
 
 static struct tn_source *source_of(const struct tn_reactor *reactor, uint64_t token) {
   uint32_t fd = (uint32_t)token;
-  struct tn_source *source = fd < reactor->place_count ? reactor->places[fd] : NULL;
+  struct tn_source *source = fd < reactor->place_count ? reactor->places[fd].source : NULL;
   return source && source->generation == token >> 32 ? source : NULL;
 }
 
@@ -99,7 +99,7 @@ static int watch(struct tn_source *source, int interest) {
     return status;
   }
   if (!known) {
-    reactor->places[source->fd] = source;
+    reactor->places[source->fd].source = source;
     reactor->metrics.handles++;
   }
   source->armed = (uint8_t)interest;
@@ -113,8 +113,8 @@ static void forget(struct tn_source *source) {
   }
   /* closing would not do: the descriptor may have a copy elsewhere */
   tn_selector_set(reactor->selector, TN_SELECT_REMOVE, source->fd, 0, 0);
-  if (reactor->places[source->fd] == source) {
-    reactor->places[source->fd] = NULL;
+  if (reactor->places[source->fd].source == source) {
+    reactor->places[source->fd].source = NULL;
   }
   source->armed = 0;
   reactor->metrics.handles--;
@@ -162,7 +162,7 @@ static void recheck(struct tn_reactor *reactor) {
     for (int i = 0; i < count; i++) {
       int wanted = polled[i].interest | (polled[i].interest & TN_READABLE ? TN_READ_CLOSED : 0);
       if (polled[i].ready & wanted) {
-        distrust(reactor->places[polled[i].fd]);
+        distrust(reactor->places[polled[i].fd].source);
       }
     }
   }

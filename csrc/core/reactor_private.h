@@ -12,6 +12,11 @@ struct tn_timer {
   struct tn_waiter *waiter;
 };
 
+/* Who has a descriptor in the selector. */
+struct tn_place {
+  struct tn_source *source;
+};
+
 struct tn_reactor {
   uv_loop_t loop;
   const struct tn_poller *poller;
@@ -52,7 +57,7 @@ struct tn_reactor {
   struct tn_metrics metrics;
   /* poller_own.c */
   tn_fd selector;
-  struct tn_source **places; /* by descriptor */
+  struct tn_place *places; /* by descriptor */
   size_t place_count;
   uint32_t generation;
   /* poller_uv.c */

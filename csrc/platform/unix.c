@@ -22,6 +22,9 @@
 #include <linux/filter.h>
 #define HAVE_FILTER
 #endif
+#if __has_include(<sys/syscall.h>)
+#include <sys/syscall.h>
+#endif
 #if __has_include(<sys/sendfile.h>)
 #include <sys/sendfile.h>
 #define HAVE_SENDFILE
@@ -214,6 +217,16 @@ static struct msghdr header_of(const struct tn_message *message) {
   return header;
 }
 
+/* musl copies control data to clear what the kernel takes for the upper half of a length, and has
+ * room for 1 KiB of it. Ours is clear already, so it goes to the kernel as it is. */
+static ssize_t send_header(tn_fd fd, const struct msghdr *header, int flags) {
+#if defined(SYS_sendmsg) && defined(__linux__) && !defined(__GLIBC__)
+  return syscall(SYS_sendmsg, fd, header, flags);
+#else
+  return sendmsg(fd, header, flags);
+#endif
+}
+
 ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int flags) {
   ssize_t sent;
   if (message->plain) {
@@ -225,7 +238,7 @@ ptrdiff_t tn_socket_send_message(tn_fd fd, const struct tn_message *message, int
   }
   struct msghdr header = header_of(message);
   do {
-    sent = sendmsg(fd, &header, flags | MSG_NOSIGNAL);
+    sent = send_header(fd, &header, flags | MSG_NOSIGNAL);
   } while (sent < 0 && errno == EINTR);
   return sent < 0 ? -errno : sent;
 }

@@ -12,7 +12,9 @@ local play = {}
 
 -- Left out: what the fuzzer itself stands on, what is slow, and what takes a descriptor or a signal by its number,
 -- which may be somebody else's (the makers give them their own).
-local OMITTED = { run = true, configure = true, listen_fds = true, features = true, from_fd = true, signal = true, workers = true }
+local OMITTED = {
+  run = true, configure = true, listen_fds = true, features = true, from_fd = true, signal = true, workers = true,
+}
 -- Classes whose objects are in other threads only.
 local ELSEWHERE = { Parent = true }
 local MODULES = { tcpnet, tcpnet.io, tcpnet.codec, tcpnet.sync, tcpnet.coroutine }

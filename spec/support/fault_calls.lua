@@ -889,8 +889,8 @@ entries["Child.wait"] = {
 -- functions of the module -------------------------------------------------------------------------
 
 -- workers: what fails in another thread is the matter of a script of its own (faults_spec)
-set([[available_parallelism backend_fd backend_timeout configure coroutine current duplex each features interval is_error listen_fds
-  metrics now park run scope select sleep spawn step timeout workers yield]], false)
+set([[available_parallelism backend_fd backend_timeout configure coroutine current duplex each features interval
+  is_error listen_fds metrics now park run scope select sleep spawn step timeout workers yield]], false)
 
 entries["tcpnet.signal"] = makes "SIGUSR2"
 entries["tcpnet.pipe"] = makes()
