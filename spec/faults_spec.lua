@@ -106,10 +106,10 @@ end
 -- Cannot fail, or answer what nobody needs: dlopen and madvise are tried, a fork that goes unseen is Linux's own.
 local HARMLESS = {}
 for name in ([[
-  malloc_usable_size memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul strtoull snprintf
-  free freeaddrinfo freeifaddrs getenv getpid environ sysconf munmap madvise dladdr dlopen sigaddset sigemptyset sigfillset
-  sigismember sigpending sigwait pthread_sigmask pthread_attr_init pthread_attr_destroy pthread_attr_setdetachstate
-  _exit luaopen_tcpnet_core pthread_attr_getstacksize pthread_attr_setstacksize stdout
+  malloc_usable_size memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul strtoull free
+  snprintf freeaddrinfo freeifaddrs getenv getpid environ sysconf munmap madvise dladdr dlopen sigaddset sigemptyset
+  sigfillset sigismember sigpending sigwait pthread_sigmask pthread_attr_init pthread_attr_destroy
+  pthread_attr_setdetachstate _exit luaopen_tcpnet_core pthread_attr_getstacksize pthread_attr_setstacksize stdout
   strncat ceil fmin nearbyint fprintf fflush fileno stderr __errno_location _GLOBAL_OFFSET_TABLE_
 ]]):gmatch "%S+" do
   HARMLESS[name] = true

@@ -17,48 +17,50 @@ struct tn_option_value;
 enum { TN_EXCLUSIVE = 64 };
 
 struct tn_source {
-  tn_fd fd;    /* TN_NO_FD: closed */
-  tn_fd stash; /* of a listener: accepted, but Lua had no memory for it */
-  uint32_t references;
-  uint32_t views;  /* of the references, those that own nothing */
-  uint8_t armed;   /* what the poller listens for now */
-  uint8_t drained; /* directions known to be exhausted until the next event */
-  bool uncertain;  /* something may end a read early: a short one does not mean exhausted */
-  bool connecting;
-  bool write_shut;
-  bool read_shut;
+  /* What a round trip touches, in as few lines of the CPU's cache as it fits: */
+  tn_fd fd;            /* TN_NO_FD: closed */
+  uint32_t generation; /* poller_own.c: which owner of the descriptor */
+  uint8_t armed;       /* what the poller listens for now */
+  uint8_t drained;     /* directions known to be exhausted until the next event */
+  bool uncertain;      /* something may end a read early: a short one does not mean exhausted */
+  bool by_level;       /* poller_own.c: its edges cannot be trusted */
+  uint8_t noise;       /* events of an error queue in a row that nobody could do anything with */
   bool is_pipe;
-  bool takes_fds;   /* descriptors that come with its bytes are kept for it */
-  bool close_later; /* in the graveyard, to be closed whoever else holds it */
-  bool in_grave;
-  uint8_t cuts, joins; /* what is known of a socket of datagrams (core/datagrams.h) */
-  struct tn_source *next_grave;
-  uint8_t noise; /* events of an error queue in a row that nobody could do anything with */
-  int owed;      /* a failure in the middle of a batch, which the system tells once */
-  int type;      /* SOCK_STREAM and so on; 0: not asked yet */
-  uint8_t sort;  /* what it counts as, below TN_SORTS */
-  int loss;      /* the error that ended the connection: there is no end of stream any more */
-  uint64_t pause_until_ns;  /* of a listener: out of descriptors, no accept before */
-  uint64_t read_timeout_ns; /* 0: none */
-  uint64_t write_timeout_ns;
+  bool takes_fds; /* descriptors that come with its bytes are kept for it */
+  bool is_selector;
+  int loss; /* the error that ended the connection: there is no end of stream any more */
+  int owed; /* a failure in the middle of a batch, which the system tells once */
   struct tn_reactor *reactor; /* NULL once the reactor is gone */
   struct tn_queue waiters;
   struct tn_claim reading;
   struct tn_claim writing;
+  struct tn_splice *splice; /* a copy's pipe, NULL without one */
   struct tn_bytes input;
-  struct tn_rights *rights;       /* NULL until the first read of such a stream */
-  struct tn_datagrams *datagrams; /* that came joined; NULL until some did */
-  struct tn_splice *splice;       /* a copy's pipe, NULL without one */
-  bool no_splice;                 /* it was tried, and cannot be done */
-  struct tn_selector *selector;   /* its own, of a Poll, or the one that it is registered with */
-  bool is_selector;
+  uint64_t read_timeout_ns; /* 0: none */
+  uint64_t write_timeout_ns;
+  /* The rest: */
+  uint32_t references;
+  uint32_t views; /* of the references, those that own nothing */
+  tn_fd stash;    /* of a listener: accepted, but Lua had no memory for it */
+  int type;       /* SOCK_STREAM and so on; 0: not asked yet */
+  uint8_t sort;   /* what it counts as, below TN_SORTS */
+  bool connecting;
+  bool write_shut;
+  bool read_shut;
+  bool close_later; /* in the graveyard, to be closed whoever else holds it */
+  bool in_grave;
+  bool no_splice;        /* it was tried, and cannot be done */
+  uint8_t cuts, joins;   /* what is known of a socket of datagrams (core/datagrams.h) */
   socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
   struct sockaddr_in6 peer;
+  uint64_t pause_until_ns;        /* of a listener: out of descriptors, no accept before */
+  struct tn_rights *rights;       /* NULL until the first read of such a stream */
+  struct tn_datagrams *datagrams; /* that came joined; NULL until some did */
+  struct tn_selector *selector;   /* its own, of a Poll, or the one that it is registered with */
   struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
   struct tn_source *prev, *next;          /* in the reactor's list */
-  void *handle;                           /* poller_uv.c: libuv's */
-  uint32_t generation;                    /* poller_own.c: which owner of the descriptor */
-  bool by_level;                          /* poller_own.c: its edges cannot be trusted */
+  struct tn_source *next_grave;
+  void *handle; /* poller_uv.c: libuv's */
 };
 
 /* Is the descriptor a source's already? */
