@@ -15,6 +15,6 @@ describe("finish beside a task that reads", function()
       message = raised
       reading:cancel()
     end)
-    assert.matches("^[^:]*203_second_reader[^:]*:12: read: another task is reading from this DuplexStream$", message)
+    assert.matches("^[^:]*%d+_second_reader[^:]*:12: read: another task is reading from this DuplexStream$", message)
   end)
 end)
