@@ -50,7 +50,7 @@ function ledger.difference(before, now, core, lost)
   local lines = {}
   if before.metrics and now.metrics then
     for _, name in ipairs(COUNTS) do
-      if now.metrics[name] ~= before.metrics[name] then
+      if now.metrics[name] > before.metrics[name] then -- fewer: what was on its way out before
         lines[#lines + 1] = ("%+d %s"):format(now.metrics[name] - before.metrics[name], name)
       end
     end

@@ -76,7 +76,7 @@ end
 function tcp.fill(stream)
   local piece, total = ("x"):rep(65536), 0
   local idle = 0
-  while idle < 8 do
+  while idle < 20 do -- longer than the kernel holds back an acknowledgment
     local count, err = stream:try_write(piece)
     if count then
       total, idle = total + count, 0
