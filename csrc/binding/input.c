@@ -4,6 +4,7 @@
 #include "binding/input.h"
 
 #include "binding/buffer.h"
+#include "binding/method_call.h"
 #include "binding/slices.h"
 
 #include <limits.h>
@@ -29,7 +30,7 @@ static void default_size(lua_State *L, int index, const char *name) {
 
 /* --- read --- */
 
-static int prepare_read(lua_State *L, struct tn_runtime *rt) {
+TN_INLINE int prepare_read(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   if (!lua_isnoneornil(L, 2)) {
     tn_check_integer(L, 2, "max", 1, INT_MAX);
@@ -41,7 +42,7 @@ static size_t max_of(lua_State *L, const struct tn_call *call) {
   return (size_t)(lua_type(L, 2) == LUA_TNUMBER ? lua_tointeger(L, 2) : call->rt->buffer_size);
 }
 
-static int attempt_read(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_read(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t max = max_of(L, call);
   if (source->input.length > 0) {
@@ -240,19 +241,23 @@ static size_t move_buffered(struct tn_source *source, void *bytes, size_t room) 
   return count;
 }
 
-static int prepare_read_into(lua_State *L, struct tn_runtime *rt) {
+TN_INLINE int prepare_read_into(lua_State *L, struct tn_runtime *rt) {
   const struct tn_buffer *buffer = tn_check_free_buffer(L, 2, rt->current ? NULL : &rt->blocking);
   luaL_argcheck(L, buffer->length < buffer->capacity, 2, "the Buffer is full");
-  lua_pushinteger(L, tn_opt_integer(L, 3, "max", 1, LUA_MAXINTEGER, LUA_MAXINTEGER));
-  lua_replace(L, 3);
+  if (!lua_isnoneornil(L, 3)) {
+    tn_check_integer(L, 3, "max", 1, LUA_MAXINTEGER);
+  }
   return 0;
 }
 
-static int attempt_read_into(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_read_into(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
-  struct tn_buffer *buffer = tn_check_free_buffer(L, 2, call->waiter);
+  struct tn_buffer *buffer = lua_touserdata(L, 2);
+  if (tn_claim_taken(&buffer->writing, call->waiter)) {
+    tn_check_free_buffer(L, 2, call->waiter);
+  }
   struct tn_slice room = tn_buffer_room(buffer);
-  size_t max = tn_size_at(L, 3);
+  size_t max = lua_type(L, 3) == LUA_TNUMBER ? tn_size_at(L, 3) : room.length;
   room.length = room.length < max ? room.length : max;
   if (room.length == 0) {
     return luaL_argerror(L, 2, "the Buffer is full");
@@ -336,10 +341,19 @@ static int attempt_buffered(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+TN_METHOD_COMPILED(read)
+TN_METHOD_COMPILED(read_into)
+
+enum { READ, READ_INTO };
+
 /* clang-format off */
 const struct tn_method tn_input_methods[] = {
+  [READ] =
   {.name = "read",         .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES | TN_HAS_TRY,
-   .prepare = prepare_read, .attempt = attempt_read},
+   .prepare = prepare_read, .attempt = attempt_read, .function = call_read, .continuation = resume_read},
+  [READ_INTO] =
+  {.name = "read_into",    .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES | TN_HAS_TRY,
+   .prepare = prepare_read_into, .attempt = attempt_read_into, .function = call_read_into, .continuation = resume_read_into},
   {.name = "read_exact",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
    .prepare = prepare_read_exact, .attempt = attempt_read_exact, .extras = extras_read_exact},
   {.name = "read_to_end",  .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_NEEDS_BYTES,
@@ -348,8 +362,6 @@ const struct tn_method tn_input_methods[] = {
    .prepare = prepare_read_line, .attempt = attempt_read_line},
   {.name = "read_until",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS | TN_NEEDS_BYTES,
    .prepare = prepare_read_until, .attempt = attempt_read_until},
-  {.name = "read_into",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 3, .flags = TN_READS | TN_NEEDS_BYTES | TN_HAS_TRY,
-   .prepare = prepare_read_into, .attempt = attempt_read_into},
   {.name = "read_vectored", .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_ONLY_TRY,
    .prepare = prepare_read_vectored, .attempt = attempt_read_vectored},
   {.name = "peek",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
@@ -358,3 +370,6 @@ const struct tn_method tn_input_methods[] = {
   {0},
 };
 /* clang-format on */
+
+TN_METHOD_COMPILE(read, &tn_input_methods[READ])
+TN_METHOD_COMPILE(read_into, &tn_input_methods[READ_INTO])

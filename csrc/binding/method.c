@@ -1,5 +1,5 @@
-/* The one try-wait-retry loop: see method.h. */
-#include "binding/method.h"
+/* What a call does that is not over at once: see method_call.h. */
+#include "binding/method_call.h"
 
 #include "binding/address.h"
 #include "binding/error.h"
@@ -7,25 +7,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-/* The upvalue of a method: one look-up for both. */
-struct bound {
-  struct tn_runtime *rt;
-  const struct tn_method *method;
-};
-
-static const struct bound *bound_of(lua_State *L) {
-  return lua_touserdata(L, lua_upvalueindex(1));
-}
-
-static struct tn_call begin(const struct bound *bound, struct tn_waiter *waiter, void *self) {
-  return (struct tn_call){
-      .bound = bound, .rt = bound->rt, .method = bound->method, .waiter = waiter, .self = self};
-}
-
-static void *receiver(lua_State *L, const struct tn_method *method) {
-  return method->kinds ? lua_touserdata(L, 1) : NULL;
-}
 
 static void end(struct tn_call *call) {
   struct tn_waiter *waiter = call->waiter;
@@ -70,46 +51,23 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
   return 2 + extras;
 }
 
-static int closed(lua_State *L, struct tn_call *call) {
+int tn_method_closed(lua_State *L, struct tn_call *call) {
   call->message = tn_object_push_end(L, call->self);
   return TN_CLOSED;
 }
 
-static int attempt(lua_State *L, struct tn_call *call) {
-  const struct tn_method *method = call->method;
-  if (method->kinds & TN_SOURCES) {
-    struct tn_source *source = ((struct tn_object *)call->self)->source;
-    call->source = source;
-    if (!source || source->fd == TN_NO_FD) {
-      return closed(L, call);
-    }
-    if (source->splice) { /* a copy left bytes in its pipe */
-      int status = tn_splice_end(source);
-      if (status < 0) {
-        return status;
-      }
-    }
-    if (tn_scratch_busy(source->reactor) && lua_gc(L, LUA_GCCOUNT) >= 0) {
-      int status = tn_scratch_rescue(source->reactor); /* Lua had no memory for the last read */
-      if (status < 0) {
-        return status;
-      }
-    }
-    if ((method->flags & TN_READS) && tn_claim_taken(&source->reading, call->waiter)) {
-      const char *kind = tn_kind_name(((struct tn_object *)call->self)->header.kind);
-      return tn_call_error(L, method->name,
-                           lua_pushfstring(L, "another task is reading from this %s", kind));
-    }
-    if ((method->flags & TN_WRITES) && tn_claim_taken(&source->writing, call->waiter)) {
-      call->queue = &source->writing.queue;
-      return TN_EAGAIN;
-    }
-    if ((method->flags & TN_NEEDS_BYTES) && source->input.length == 0 &&
-        (source->drained & source->armed & TN_READABLE)) {
-      return TN_EAGAIN;
-    }
+int tn_method_put_right(lua_State *L, struct tn_source *source) {
+  int status = source->splice ? tn_splice_end(source) : 0;
+  if (status == 0 && tn_scratch_busy(source->reactor) && lua_gc(L, LUA_GCCOUNT) >= 0) {
+    status = tn_scratch_rescue(source->reactor);
   }
-  return method->attempt(L, call);
+  return status;
+}
+
+int tn_method_busy(lua_State *L, const struct tn_call *call) {
+  const char *kind = tn_kind_name(((struct tn_object *)call->self)->header.kind);
+  return tn_call_error(L, call->method->name,
+                       lua_pushfstring(L, "another task is reading from this %s", kind));
 }
 
 static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
@@ -132,15 +90,13 @@ static bool claims(const struct tn_call *call) {
          (call->method->flags & TN_WHOLE);
 }
 
-static int resume(lua_State *L, int status, lua_KContext context);
-
 /* Who only gives way does not wait for a deadline, but must not miss it either. */
 static bool is_late(const struct tn_waiter *waiter) {
   return waiter->deadline_ns != 0 && waiter->deadline_ns <= tn_now_ns();
 }
 
 /* Parks the waiter where the attempt said. In a task this does not return. */
-static int wait(lua_State *L, struct tn_call *call) {
+static int wait_for(lua_State *L, struct tn_call *call, lua_KFunction continuation) {
   struct tn_runtime *rt = call->rt;
   struct tn_waiter *waiter = call->waiter;
   const struct tn_method *method = call->method;
@@ -176,7 +132,7 @@ static int wait(lua_State *L, struct tn_call *call) {
     }
   }
   call->top = waiter->top = lua_gettop(L);
-  tn_task_suspend(L, rt, waiter, (lua_KContext)call->bound, resume);
+  tn_task_suspend(L, rt, waiter, (lua_KContext)call->bound, continuation);
   return 0;
 }
 
@@ -186,58 +142,57 @@ static bool timed_out(const struct tn_waiter *waiter) {
          waiter->operation_ns <= tn_now_ns();
 }
 
-static int advance(lua_State *L, struct tn_call *call) {
-  for (;;) {
-    int status = 0;
-    if (call->resumed && call->waiter->reason != 0) {
-      bool judges_itself = call->method->flags & TN_OWN_TIMEOUT;
-      status = call->waiter->reason != TN_TIMEOUT          ? call->waiter->reason
-               : !judges_itself && timed_out(call->waiter) ? TN_TIMEOUT
-                                                           : 0;
-      if (status == TN_CLOSED && call->self && (call->method->kinds & TN_SOURCES)) {
-        closed(L, call);
-      }
-    }
-    status = status < 0 ? status : attempt(L, call);
-    if (status >= 0) {
-      end(call);
-      return status;
-    }
+int tn_method_reason(lua_State *L, struct tn_call *call) {
+  int reason = call->waiter->reason;
+  if (reason == TN_TIMEOUT) {
+    bool judges_itself = call->method->flags & TN_OWN_TIMEOUT;
+    return !judges_itself && timed_out(call->waiter) ? TN_TIMEOUT : 0;
+  }
+  if (reason == TN_CLOSED && call->self && (call->method->kinds & TN_SOURCES)) {
+    tn_method_closed(L, call);
+  }
+  return reason;
+}
+
+static int resume(lua_State *L, int status, lua_KContext context);
+
+int tn_method_go_on(lua_State *L, struct tn_call *call, int status) {
+  const struct tn_method *method = call->method;
+  while (status < 0) {
     if (status != TN_EAGAIN || !call->waiter) {
       return fail(L, call, status);
     }
-    status = wait(L, call);
+    status = wait_for(L, call, method->continuation ? method->continuation : resume);
     if (status < 0) {
       return fail(L, call, status);
     }
-    int top = call->top;
-    *call = begin(call->bound, call->waiter, call->self);
-    call->resumed = true;
+    int top = call->top; /* the caller was blocked until here */
+    *call = tn_call_begin(call->bound, method, call->waiter, call->self);
     call->top = top;
+    status = tn_call_resume(L, call, method);
   }
+  end(call);
+  return status;
 }
 
 static int resume(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  const struct bound *bound = (const struct bound *)context;
-  struct tn_call call = begin(bound, tn_task_resumed(L, bound->rt), receiver(L, bound->method));
-  call.resumed = true;
-  call.top = call.waiter->top;
-  return advance(L, &call);
+  const struct tn_bound *bound = (const struct tn_bound *)context;
+  return tn_method_resume(L, bound, bound->method);
 }
 
-/* The same after giving way before the first attempt. */
+/* The first attempt, after giving way. */
 static int start(lua_State *L, int status, lua_KContext context) {
   (void)status;
-  const struct bound *bound = (const struct bound *)context;
+  const struct tn_bound *bound = (const struct tn_bound *)context;
+  const struct tn_method *method = bound->method;
   struct tn_runtime *rt = bound->rt;
   struct tn_waiter *waiter = rt->current ? tn_task_resumed(L, rt) : &rt->blocking;
-  struct tn_call call = begin(bound, waiter, receiver(L, bound->method));
-  return advance(L, &call);
+  struct tn_call call = tn_call_begin(bound, method, waiter, tn_method_receiver(L, method));
+  return tn_method_go_on(L, &call, tn_call_try(L, &call, method));
 }
 
-/* Everybody else first. */
-static int give_way(lua_State *L, const struct bound *bound, struct tn_waiter *waiter) {
+int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
   int status = tn_task_limit(waiter, 0);
   rt->budget = TN_BUDGET;
@@ -245,34 +200,14 @@ static int give_way(lua_State *L, const struct bound *bound, struct tn_waiter *w
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
     tn_task_suspend(L, rt, waiter, (lua_KContext)bound, start);
   } else if (bound->method->flags & TN_YIELDS) {
-    struct tn_call call = begin(bound, waiter, NULL);
+    struct tn_call call = tn_call_begin(bound, bound->method, waiter, NULL);
     return fail(L, &call, status);
   }
   return start(L, LUA_OK, (lua_KContext)bound);
 }
 
-static inline void *check_receiver(lua_State *L, const struct tn_method *method) {
-  if (method->kinds == 0) {
-    return NULL;
-  }
-  void *self = tn_cast(L, 1, method->kinds);
-  if (!self) {
-    luaL_typeerror(L, 1, tn_kind_name(method->kinds & -method->kinds));
-  }
-  return self;
-}
-
-static inline void check_arguments(lua_State *L, struct tn_runtime *rt,
-                                   const struct tn_method *method) {
-  if (method->slots) {
-    lua_settop(L, method->slots);
-  }
-  if (method->seconds_at && !lua_isnil(L, method->seconds_at)) {
-    tn_check_seconds(L, method->seconds_at);
-  }
-  if (method->prepare) {
-    method->prepare(L, rt);
-  }
+void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method) {
+  luaL_typeerror(L, 1, tn_kind_name(method->kinds & -method->kinds));
 }
 
 int tn_method_on_name(lua_State *L) {
@@ -291,8 +226,7 @@ static int named(lua_State *L, int status, lua_KContext context) {
   return lua_gettop(L);
 }
 
-/* The same call by way of the Lua function that knows names. */
-static int call_by_name(lua_State *L, const struct bound *bound, const char *prefix) {
+int tn_method_by_name(lua_State *L, const struct tn_bound *bound, const char *prefix) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, bound->rt->by_name);
   lua_pushfstring(L, "%s%s", prefix, bound->method->name);
   lua_rawget(L, -2);
@@ -302,71 +236,50 @@ static int call_by_name(lua_State *L, const struct bound *bound, const char *pre
   return lua_gettop(L);
 }
 
-static bool wants_name(lua_State *L, const struct tn_method *method) {
-  return (method->flags & TN_NAMES) && !tn_address_at(L, method->address_at);
-}
-
 static int call_method(lua_State *L) {
-  const struct bound *bound = bound_of(L);
-  struct tn_runtime *rt = bound->rt;
-  const struct tn_method *method = bound->method;
-  void *self = check_receiver(L, method);
-  if (wants_name(L, method)) {
-    return call_by_name(L, bound, "");
-  }
-  check_arguments(L, rt, method);
-  struct tn_waiter *waiter = NULL;
-  if (method->flags & TN_NEVER_WAITS) {
-    tn_runtime_check(L, rt, method->name);
-  } else {
-    waiter = tn_task_enter(L, rt, method->name);
-    waiter->operation_ns = 0;
-    if (waiter->claims) { /* of an operation that ended in a Lua error */
-      tn_claims_release(rt->reactor, waiter);
-    }
-    /* too many operations in a row */
-    bool tired = --rt->budget < 0 && !(method->flags & TN_ALWAYS_WAITS);
-    if (tired || (method->flags & TN_YIELDS)) {
-      return give_way(L, bound, waiter);
-    }
-  }
-  struct tn_call call = begin(bound, waiter, self);
-  return advance(L, &call);
+  const struct tn_bound *bound = tn_bound_of(L);
+  return tn_method_call(L, bound, bound->method);
 }
 
 static int call_try(lua_State *L) {
-  const struct bound *bound = bound_of(L);
-  void *self = check_receiver(L, bound->method);
-  if (wants_name(L, bound->method)) {
-    return call_by_name(L, bound, "try_");
+  const struct tn_bound *bound = tn_bound_of(L);
+  const struct tn_method *method = bound->method;
+  void *self = tn_method_check_receiver(L, method);
+  if (tn_method_wants_name(L, method)) {
+    return tn_method_by_name(L, bound, "try_");
   }
-  check_arguments(L, bound->rt, bound->method);
-  tn_runtime_check(L, bound->rt, bound->method->name);
-  if (bound->method->kinds & TN_SOURCES) {
+  int prepared = tn_method_check_arguments(L, bound->rt, method);
+  tn_runtime_check(L, bound->rt, method->name);
+  if (method->kinds & TN_SOURCES) {
     struct tn_source *source = ((struct tn_object *)self)->source;
     if (source) {
       source->drained = 0; /* it asks the kernel, whatever the last read left behind */
     }
   }
-  struct tn_call call = begin(bound, NULL, self);
-  return advance(L, &call);
+  struct tn_call call = tn_call_begin(bound, method, NULL, self);
+  call.prepared = prepared;
+  return tn_method_go_on(L, &call, tn_call_try(L, &call, method));
 }
 
 static void push_bound(lua_State *L, struct tn_runtime *rt, const struct tn_method *row,
                        lua_CFunction function) {
-  struct bound *bound = lua_newuserdatauv(L, sizeof *bound, 0);
-  *bound = (struct bound){rt, row};
+  struct tn_bound *bound = lua_newuserdatauv(L, sizeof *bound, 0);
+  *bound = (struct tn_bound){rt, row};
   lua_pushcclosure(L, function, 1);
 }
 
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row) {
-  push_bound(L, rt, row, call_method);
+  push_bound(L, rt, row, row->function ? row->function : call_method);
 }
 
-static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row,
-                    const char *prefix, lua_CFunction function) {
-  lua_pushfstring(L, "%s%s", prefix, row->name);
-  push_bound(L, rt, row, function);
+/* Adds the method to the table on top, or its try_ form. */
+static void add_row(lua_State *L, struct tn_runtime *rt, const struct tn_method *row, bool try) {
+  lua_pushfstring(L, try ? "try_%s" : "%s", row->name);
+  if (try) {
+    push_bound(L, rt, row, call_try);
+  } else {
+    tn_method_push(L, rt, row);
+  }
   lua_rawset(L, -3);
 }
 
@@ -377,10 +290,10 @@ void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
       continue;
     }
     if (!(row->flags & TN_ONLY_TRY)) {
-      add_row(L, rt, row, "", call_method);
+      add_row(L, rt, row, false);
     }
     if (row->flags & (TN_HAS_TRY | TN_ONLY_TRY)) {
-      add_row(L, rt, row, "try_", call_try);
+      add_row(L, rt, row, true);
     }
   }
 }
@@ -388,9 +301,9 @@ void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
 void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows) {
   for (const struct tn_method *row = rows; row->name; row++) {
     if (row->flags & TN_PRIVATE) {
-      add_row(L, rt, row, "", call_method);
+      add_row(L, rt, row, false);
       if (row->flags & TN_HAS_TRY) {
-        add_row(L, rt, row, "try_", call_try);
+        add_row(L, rt, row, true);
       }
     }
   }

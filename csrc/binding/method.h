@@ -33,15 +33,22 @@ enum { TN_PARKED = 128 };
 
 struct tn_method;
 
+/* The upvalue of a method: one look-up for both. */
+struct tn_bound {
+  struct tn_runtime *rt;
+  const struct tn_method *method;
+};
+
 /* One attempt of one call. */
 struct tn_call {
-  const void *bound; /* method.c's */
+  const struct tn_bound *bound;
   struct tn_runtime *rt;
   const struct tn_method *method;
   struct tn_waiter *waiter; /* NULL: not allowed to wait */
   void *self;               /* the receiver, of one of the method's kinds */
   struct tn_source *source; /* of a receiver that has one */
   bool resumed;             /* it has waited before */
+  int prepared;             /* what the row's `prepare` answered; 0 once it has waited */
   int top;                  /* of the stack, when it began to wait */
   /* What to wait for, where it is not the row's interest in its own source: */
   struct tn_source *wait_source;
@@ -73,9 +80,12 @@ struct tn_method {
   int seconds_at; /* the argument that limits the time, or 0 */
   int address_at; /* the argument that is the address which an error names, or 0 */
   unsigned flags;
-  int (*prepare)(lua_State *L, struct tn_runtime *rt); /* checks the arguments, once */
+  int (*prepare)(lua_State *L, struct tn_runtime *rt); /* checks the arguments, once; a hint */
   int (*attempt)(lua_State *L, struct tn_call *call);
   int (*extras)(lua_State *L, struct tn_call *call); /* results behind `nil, err` */
+  /* Compiled for this row alone (method_call.h); NULL: the ones for all. */
+  lua_CFunction function;
+  lua_KFunction continuation;
 };
 
 /* on_name(method, function): the Lua function that a method hands its arguments to where the

@@ -1,17 +1,35 @@
 /* Writing bytes: see output.h. Nothing is joined or copied: strings and Buffers go to the kernel
- * from where they lie. How much has gone out is a slot at the top of the call's stack. */
+ * from where they lie. */
 #include "binding/output.h"
 
 #include "binding/buffer.h"
+#include "binding/method_call.h"
 #include "binding/slices.h"
 
-static size_t sent_so_far(lua_State *L, int slot) {
-  return (size_t)lua_tointeger(L, slot);
+/* How much has gone out: an integer on top of the arguments, which are none, once there has been a
+ * wait or a failure. */
+static bool has_sent(lua_State *L, int slot) {
+  return lua_type(L, slot) == LUA_TNUMBER;
 }
 
-static void set_sent(lua_State *L, int slot, size_t sent) {
+static size_t sent_so_far(lua_State *L, int slot) {
+  return has_sent(L, slot) ? (size_t)lua_tointeger(L, slot) : 0;
+}
+
+/* Everything has gone out, or what kept it from that. */
+static int end_sending(lua_State *L, const struct tn_call *call, size_t sent, ptrdiff_t status) {
+  if (call->resumed && has_sent(L, call->top)) {
+    lua_settop(L, call->top - 1);
+  }
   lua_pushinteger(L, (lua_Integer)sent);
-  lua_replace(L, slot);
+  return status < 0 ? (int)status : 1;
+}
+
+/* `nil, err, sent` */
+static int extras_sent(lua_State *L, struct tn_call *call) {
+  (void)call;
+  lua_pushinteger(L, (lua_Integer)sent_so_far(L, lua_gettop(L) - 2));
+  return 1;
 }
 
 /* Buffers whose write waits must stay as they are. */
@@ -26,16 +44,19 @@ static void claim_buffers(lua_State *L, struct tn_call *call, int first, int las
 
 /* --- write: all of it --- */
 
-static int prepare_write(lua_State *L, struct tn_runtime *rt) {
+/* Is it one string? */
+TN_INLINE int prepare_write(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   int last = lua_gettop(L);
+  if (last == 2 && lua_type(L, 2) == LUA_TSTRING) {
+    return 1;
+  }
   if (last > LUA_MINSTACK / 2) {
     luaL_checkstack(L, LUA_MINSTACK, NULL);
   }
   for (int i = 2; i <= last; i++) {
     tn_check_bytes(L, i);
   }
-  lua_pushinteger(L, 0);
   return 0;
 }
 
@@ -47,51 +68,36 @@ static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, siz
                       : tn_source_send_slices(source, slices, count);
 }
 
-/* Sends until everything has gone out; the status of what stopped it before. */
-static int send_all(lua_State *L, struct tn_call *call, int slot, size_t sent) {
+/* Sends until everything has gone out, or something stops it. */
+static int send_all(lua_State *L, struct tn_call *call, size_t sent) {
+  int last = call->resumed ? call->top - has_sent(L, call->top) : lua_gettop(L);
   ptrdiff_t count;
   int calls = 0;
-  while ((count = send_some(L, call->source, slot - 1, sent)) > 0) {
+  while ((count = send_some(L, call->source, last, sent)) > 0) {
     sent += (size_t)count;
     if (++calls == TN_CALLS_MAX) {
       count = tn_call_give_way(call);
       break;
     }
   }
-  set_sent(L, slot, sent);
   if (count == TN_EAGAIN) {
-    claim_buffers(L, call, 2, slot - 1);
+    claim_buffers(L, call, 2, last);
   }
-  return count == 0 ? 1 : (int)count;
+  return end_sending(L, call, sent, count);
 }
 
-static int attempt_write(lua_State *L, struct tn_call *call) {
-  int slot = call->resumed ? call->top : lua_gettop(L);
-  size_t sent = 0;
-  if (call->resumed) {
-    sent = sent_so_far(L, slot);
-  } else if (slot == 3 &&
-             lua_type(L, 2) == LUA_TSTRING) { /* the common case: one string, gone at once */
-    size_t length;
-    const char *bytes = lua_tolstring(L, 2, &length);
-    ptrdiff_t count = length ? tn_source_send(call->source, bytes, length) : 0;
-    if (count == (ptrdiff_t)length) {
-      lua_pushinteger(L, count);
-      return 1;
-    }
-    if (count < 0 && count != TN_EAGAIN) {
-      return (int)count;
-    }
-    sent = count > 0 ? (size_t)count : 0;
+TN_INLINE int attempt_write(lua_State *L, struct tn_call *call) {
+  if (!call->prepared) {
+    return send_all(L, call, call->resumed ? sent_so_far(L, call->top) : 0);
   }
-  return send_all(L, call, slot, sent);
-}
-
-/* `nil, err, sent` */
-static int extras_write(lua_State *L, struct tn_call *call) {
-  int slot = call->resumed ? call->top : lua_gettop(L) - 2;
-  lua_pushinteger(L, lua_isinteger(L, slot) ? lua_tointeger(L, slot) : 0);
-  return 1;
+  /* the common case: one string, gone at once */
+  size_t length;
+  const char *bytes = lua_tolstring(L, 2, &length);
+  ptrdiff_t count = length ? tn_source_send(call->source, bytes, length) : 0;
+  if (count == (ptrdiff_t)length || (count < 0 && count != TN_EAGAIN)) {
+    return end_sending(L, call, count > 0 ? (size_t)count : 0, count);
+  }
+  return send_all(L, call, count > 0 ? (size_t)count : 0);
 }
 
 /* --- write_some: one call of the kernel --- */
@@ -142,54 +148,56 @@ static int attempt_write_vectored(lua_State *L, struct tn_call *call) {
 
 /* --- write_from: a Buffer, consumed as it goes --- */
 
-static int prepare_write_from(lua_State *L, struct tn_runtime *rt) {
+TN_INLINE int prepare_write_from(lua_State *L, struct tn_runtime *rt) {
   tn_check_free_buffer(L, 2, rt->current ? NULL : &rt->blocking);
-  lua_pushinteger(L, 0);
-  lua_replace(L, 3);
   return 0;
 }
 
-static int attempt_write_from(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_write_from(lua_State *L, struct tn_call *call) {
   struct tn_buffer *buffer = lua_touserdata(L, 2);
-  size_t sent = sent_so_far(L, 3);
-  if (call->waiter) {
-    tn_claim_take(&buffer->writing, call->waiter);
+  size_t sent = call->resumed ? sent_so_far(L, call->top) : 0;
+  ptrdiff_t count = 0;
+  if (tn_claim_taken(&buffer->writing, call->waiter)) {
+    tn_check_free_buffer(L, 2, call->waiter);
   }
   for (int calls = 0; buffer->length > 0; calls++) {
-    ptrdiff_t count =
-        calls < TN_CALLS_MAX
-            ? tn_source_send(call->source, buffer->memory + buffer->start, buffer->length)
-            : tn_call_give_way(call);
+    count = calls < TN_CALLS_MAX
+                ? tn_source_send(call->source, buffer->memory + buffer->start, buffer->length)
+                : tn_call_give_way(call);
     if (count < 0) {
-      set_sent(L, 3, sent);
-      return (int)count;
+      claim_buffers(L, call, 2, 2);
+      break;
     }
     sent += (size_t)count;
     tn_buffer_consume(buffer, (size_t)count);
   }
-  set_sent(L, 3, sent);
-  lua_pushvalue(L, 3);
-  return 1;
+  return end_sending(L, call, sent, count);
 }
 
-static int extras_write_from(lua_State *L, struct tn_call *call) {
-  (void)call;
-  lua_pushvalue(L, 3);
-  return 1;
-}
+TN_METHOD_COMPILED(write)
+TN_METHOD_COMPILED(write_from)
+
+enum { WRITE, WRITE_FROM };
 
 /* clang-format off */
 const struct tn_method tn_output_methods[] = {
+  [WRITE] =
   {.name = "write",          .kinds = TN_WRITERS, .interest = TN_WRITABLE, .flags = TN_WRITES,
-   .prepare = prepare_write, .attempt = attempt_write, .extras = extras_write},
+   .prepare = prepare_write, .attempt = attempt_write, .extras = extras_sent,
+   .function = call_write, .continuation = resume_write},
+  [WRITE_FROM] =
+  {.name = "write_from",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 2, .flags = TN_WRITES,
+   .prepare = prepare_write_from, .attempt = attempt_write_from, .extras = extras_sent,
+   .function = call_write_from, .continuation = resume_write_from},
   {.name = "write_some",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES,
    .prepare = prepare_write_some, .attempt = attempt_write_some},
   {.name = "write",          .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES | TN_ONLY_TRY,
    .prepare = prepare_write_some, .attempt = attempt_write_some},
   {.name = "write_vectored", .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 2, .flags = TN_WRITES | TN_HAS_TRY,
    .prepare = prepare_write_vectored, .attempt = attempt_write_vectored},
-  {.name = "write_from",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES,
-   .prepare = prepare_write_from, .attempt = attempt_write_from, .extras = extras_write_from},
   {0},
 };
 /* clang-format on */
+
+TN_METHOD_COMPILE(write, &tn_output_methods[WRITE])
+TN_METHOD_COMPILE(write_from, &tn_output_methods[WRITE_FROM])

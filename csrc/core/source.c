@@ -243,12 +243,16 @@ static bool wake_matching(struct tn_source *source, int ready, int reason, bool 
   bool woke_exclusive = false;
   for (struct tn_waiter *waiter = source->waiters.head, *next; waiter; waiter = next) {
     next = waiter->next;
-    bool exclusive = waiter->interest & TN_EXCLUSIVE;
-    if ((waiter->interest & ready) && !(exclusive && woke_exclusive && !all)) {
-      woke_any = true;
-      woke_exclusive |= exclusive;
-      tn_wake(source->reactor, waiter, reason);
+    if (!(waiter->interest & ready)) {
+      continue;
     }
+    bool exclusive = waiter->interest & TN_EXCLUSIVE;
+    if (exclusive && woke_exclusive && !all) {
+      continue;
+    }
+    woke_any = true;
+    woke_exclusive |= exclusive;
+    tn_wake(source->reactor, waiter, reason);
   }
   return woke_any;
 }
@@ -321,7 +325,10 @@ static bool is_gone(struct tn_source *source, ptrdiff_t status) {
 /* The kernel tells once why a connection is gone, to whoever asks first; after that it says "end of
  * stream" to a reader, which it is not. So it is remembered. */
 static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
-  if (count < 0 && count != TN_EAGAIN && is_gone(source, count)) {
+  if (count > 0 || count == TN_EAGAIN) {
+    return count;
+  }
+  if (count < 0 && is_gone(source, count)) {
     source->loss = (int)count;
   }
   return count == 0 && source->loss < 0 ? source->loss : count;
@@ -329,10 +336,14 @@ static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
 
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
 static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
-  if (count == TN_EAGAIN || (count > 0 && (size_t)count < asked && !source->uncertain)) {
+  if (count == TN_EAGAIN) {
+    source->drained |= (uint8_t)direction;
+    return count;
+  }
+  if (count > 0 && (size_t)count < asked && !source->uncertain) {
     source->drained |= (uint8_t)direction;
   }
-  source->noise = count == TN_EAGAIN ? source->noise : 0;
+  source->noise = 0;
   return count;
 }
 

@@ -34,6 +34,9 @@ int tn_selector_set(tn_fd selector, enum tn_selection what, tn_fd fd, int intere
 
 /* As mio reads epoll's bits. */
 static int ready_of(uint32_t events) {
+  if (events == EPOLLIN) { /* nearly all */
+    return TN_READABLE;
+  }
   bool read_closed = (events & EPOLLHUP) || ((events & EPOLLIN) && (events & EPOLLRDHUP));
   bool write_closed =
       (events & EPOLLHUP) || ((events & EPOLLOUT) && (events & EPOLLERR)) || events == EPOLLERR;
