@@ -91,8 +91,28 @@ static ptrdiff_t fill_to(struct tn_call *call, size_t want) {
   return 1;
 }
 
-static int attempt_read_exact(lua_State *L, struct tn_call *call) {
+/* With nothing read ahead the bytes come by way of the scratch memory: a stream that gets what it
+ * asks for needs no buffer of its own. */
+TN_INLINE int attempt_read_exact(lua_State *L, struct tn_call *call) {
+  struct tn_source *source = call->source;
   size_t want = tn_size_at(L, 2);
+  if (source->input.length == 0 && want > 0 && want <= TN_SCRATCH_SIZE &&
+      !tn_scratch_busy(source->reactor)) {
+    const char *bytes;
+    ptrdiff_t count = tn_scratch_recv(source, want < fill_least ? fill_least : want, &bytes);
+    if (count <= 0) {
+      return count == 0 ? TN_EOF : (int)count;
+    }
+    if ((size_t)count >= want) {
+      lua_pushlstring(L, bytes, want);
+      tn_scratch_take_first(source->reactor, want);
+      return 1;
+    }
+    int status = tn_scratch_rescue(source->reactor);
+    if (status < 0) {
+      return status;
+    }
+  }
   ptrdiff_t status = fill_to(call, want);
   if (status <= 0) {
     return status == 0 ? TN_EOF : (int)status;
@@ -343,8 +363,9 @@ static int attempt_buffered(lua_State *L, struct tn_call *call) {
 
 TN_METHOD_COMPILED(read)
 TN_METHOD_COMPILED(read_into)
+TN_METHOD_COMPILED(read_exact)
 
-enum { READ, READ_INTO };
+enum { READ, READ_INTO, READ_EXACT };
 
 /* clang-format off */
 const struct tn_method tn_input_methods[] = {
@@ -354,8 +375,10 @@ const struct tn_method tn_input_methods[] = {
   [READ_INTO] =
   {.name = "read_into",    .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES | TN_HAS_TRY,
    .prepare = prepare_read_into, .attempt = attempt_read_into, .function = call_read_into, .continuation = resume_read_into},
+  [READ_EXACT] =
   {.name = "read_exact",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
-   .prepare = prepare_read_exact, .attempt = attempt_read_exact, .extras = extras_read_exact},
+   .prepare = prepare_read_exact, .attempt = attempt_read_exact, .extras = extras_read_exact,
+   .function = call_read_exact, .continuation = resume_read_exact},
   {.name = "read_to_end",  .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_NEEDS_BYTES,
    .prepare = prepare_read_to_end, .attempt = attempt_read_to_end},
   {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS | TN_NEEDS_BYTES,
@@ -373,3 +396,4 @@ const struct tn_method tn_input_methods[] = {
 
 TN_METHOD_COMPILE(read, &tn_input_methods[READ])
 TN_METHOD_COMPILE(read_into, &tn_input_methods[READ_INTO])
+TN_METHOD_COMPILE(read_exact, &tn_input_methods[READ_EXACT])

@@ -619,6 +619,17 @@ void tn_scratch_take(struct tn_reactor *reactor) {
   reactor->unclaimed = NULL;
 }
 
+void tn_scratch_take_first(struct tn_reactor *reactor, size_t count) {
+  size_t rest = reactor->unclaimed_length - count;
+  if (rest == 0) {
+    reactor->unclaimed = NULL;
+  } else { /* ahead of its reader; without memory for it, it waits here for the next call */
+    memmove(reactor->scratch, reactor->scratch + count, rest);
+    reactor->unclaimed_length = rest;
+    tn_scratch_rescue(reactor);
+  }
+}
+
 int tn_scratch_rescue(struct tn_reactor *reactor) {
   struct tn_source *source = reactor->unclaimed;
   if (source) {

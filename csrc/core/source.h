@@ -147,6 +147,8 @@ enum {
 char *tn_reactor_batch(struct tn_reactor *reactor, int count);
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
 void tn_scratch_take(struct tn_reactor *reactor);
+/* The first `count` bytes of them alone; the others are the source's again. */
+void tn_scratch_take_first(struct tn_reactor *reactor, size_t count);
 /* The same for bytes of a stream that were received there by other means; nothing where `bytes` are
  * elsewhere. */
 void tn_scratch_hold(struct tn_source *source, const char *bytes, size_t count);

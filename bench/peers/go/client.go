@@ -23,13 +23,15 @@ func cpuMicroseconds() int64 {
 func play(stream net.Conn, size int, end time.Time) (done int64) {
 	message, buffer := make([]byte, size), make([]byte, size)
 	for time.Now().Before(end) {
-		if _, err := stream.Write(message); err != nil {
-			panic(err)
+		for i := 0; i < 16; i++ {
+			if _, err := stream.Write(message); err != nil {
+				panic(err)
+			}
+			if _, err := io.ReadFull(stream, buffer); err != nil {
+				panic(err)
+			}
 		}
-		if _, err := io.ReadFull(stream, buffer); err != nil {
-			panic(err)
-		}
-		done++
+		done += 16
 	}
 	return done
 }

@@ -20,9 +20,11 @@ async fn play(mut stream: TcpStream, size: usize, end: Instant, done: Rc<Cell<u6
     let message = vec![b'x'; size];
     let mut buffer = vec![0u8; size];
     while Instant::now() < end {
-        stream.write_all(&message).await.unwrap();
-        stream.read_exact(&mut buffer).await.unwrap();
-        done.set(done.get() + 1);
+        for _ in 0..16 {
+            stream.write_all(&message).await.unwrap();
+            stream.read_exact(&mut buffer).await.unwrap();
+        }
+        done.set(done.get() + 16);
     }
 }
 
