@@ -7,6 +7,7 @@
 #include "binding/inner.h"
 
 #include "binding/error.h"
+#include "binding/method.h"
 #include "core/status.h"
 
 #include <lualib.h>
@@ -271,6 +272,9 @@ int tn_timeout(lua_State *L) {
   double seconds = tn_check_seconds(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   tn_task_enter(L, rt, "timeout");
+  if (!rt->current) {
+    return tn_take_detour(L, rt, "", "timeout");
+  }
   int count = lua_gettop(L) - 1;
   uint64_t deadline_ns = tn_deadline_after(seconds);
   lua_State *thread = tn_thread_take(L, rt);

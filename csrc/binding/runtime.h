@@ -38,7 +38,7 @@ struct tn_runtime {
   /* in the registry */
   int tasks;     /* slot → task, the one root of all that waits */
   int pool;      /* threads to use again */
-  int by_name;   /* method → function that looks names up for it */
+  int detours;   /* name → Lua function that does what the one in C cannot */
   int addresses; /* of peers, made lately */
   int waiting;   /* coroutine that waits inside a task → true: keeps it for the nest */
   int sets;      /* JoinSet by address, weak */
