@@ -138,12 +138,10 @@ static int new_table(lua_State *L, const char *mode) {
 }
 
 static void open_tables(lua_State *L, struct tn_runtime *rt) {
-  rt->tasks = new_table(L, NULL);
-  lua_createtable(L, TN_POOL_MAX, 0); /* a thread that goes back needs no memory */
-  rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
+  tn_anchors_open(L, &rt->tasks);
+  tn_anchors_open(L, &rt->anchors);
   rt->detours = new_table(L, NULL);
   rt->addresses = new_table(L, NULL);
-  rt->waiting = new_table(L, NULL);
   rt->sets = new_table(L, "v");
 }
 
