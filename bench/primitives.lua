@@ -98,16 +98,20 @@ function tasks.timeout(n)
 end
 
 -- A batch goes to sleep and is cancelled.
+local function sleep_cancel_plain(count)
+  local batch = {}
+  for i = 1, count do
+    batch[i] = create(yield_for_ever)
+    resume(batch[i])
+  end
+  for i = 1, count do
+    close(batch[i])
+  end
+end
+
 function plain.sleep_cancel(n)
   for _ = 1, n // BATCH do
-    local batch = {}
-    for i = 1, BATCH do
-      batch[i] = create(yield_for_ever)
-      resume(batch[i])
-    end
-    for i = 1, BATCH do
-      close(batch[i])
-    end
+    sleep_cancel_plain(BATCH)
   end
 end
 
@@ -124,9 +128,9 @@ function tasks.sleep_cancel(n)
   end
 end
 
--- N tasks start, each sets a deadline, and each is cancelled; with plain coroutines there is only what starts and closes
--- them. Most of it is not the deadline: see `timeout_among`.
-plain.timers = plain.sleep_cancel
+-- N tasks start, each sets a deadline, and, when all have, each is cancelled; with plain coroutines there is only what
+-- starts and closes as many. Most of it is not the deadline: see `timeout_among`.
+plain.timers = sleep_cancel_plain
 
 function tasks.timers(n)
   local all = {}
@@ -139,26 +143,24 @@ function tasks.timers(n)
   end
 end
 
--- Among many tasks that are alive before and afterwards, N wait: each is woken, waits by `wait`, and is woken again.
--- What is measured is that alone, not how they start and end.
+-- Many tasks are alive, and wait by `wait`, each under a deadline of its own. N of them are woken, and wait again: a
+-- deadline is cancelled and the next one set, while all others stand. What starts and ends the tasks is not measured.
 local function among(wait)
   return function(n, measured)
     local all = {}
     for i = 1, ALIVE do
       all[i] = tcpnet.spawn(function()
-        tcpnet.park()
-        wait(60 + i % 977 / 1000)
-        tcpnet.park()
+        while true do
+          wait(60 + i % 977 / 1000)
+        end
       end)
     end
     tcpnet.yield()
     local nanoseconds = measured(function()
-      for _ = 1, 2 do
-        for i = 1, n do
-          assert(all[i]:unpark())
-        end
-        tcpnet.yield()
+      for i = 1, n do
+        assert(all[i]:unpark())
       end
+      tcpnet.yield()
     end, n)
     for i = 1, ALIVE do
       assert(all[i]:cancel())
@@ -167,14 +169,16 @@ local function among(wait)
   end
 end
 
--- What a deadline costs that is set, and not reached: the difference to the same without one.
+-- What the deadline costs is the difference to the same without one.
 local wait_among = among(function()
   return tcpnet.park()
 end)
 plain.timeout_among, tasks.timeout_among = wait_among, among(function(seconds)
   return tcpnet.timeout(seconds, tcpnet.park)
 end)
-plain.deadline_among, tasks.deadline_among = wait_among, among(tcpnet.park)
+plain.deadline_among, tasks.deadline_among = wait_among, among(function(seconds)
+  return tcpnet.park(seconds)
+end)
 local prepared = { timeout_among = true, deadline_among = true }
 
 -- A value goes over: by a resume and the yield that waits for it, and by a channel's send and recv.
