@@ -142,7 +142,10 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   lua_createtable(L, TN_POOL_MAX, 0); /* a thread that goes back needs no memory */
   rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
   rt->by_name = new_table(L, NULL);
-  rt->addresses = new_table(L, NULL);
+  for (int i = 0; i < TN_ADDRESSES_KEPT; i++) {
+    lua_pushboolean(L, 0);
+    rt->addresses[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
   rt->waiting = new_table(L, NULL);
   rt->sets = new_table(L, "v");
 }

@@ -13,6 +13,7 @@ struct tn_task;
 enum {
   TN_BUDGET = 128,  /* operations in a row before a task gives way */
   TN_POOL_MAX = 64, /* more kept threads only slow the collector down */
+  TN_ADDRESSES_KEPT = 64,
 };
 
 struct tn_runtime {
@@ -36,13 +37,13 @@ struct tn_runtime {
   double spin;
   lua_Integer buffer_size;
   /* in the registry */
-  int tasks;     /* slot → task, the one root of all that waits */
-  int pool;      /* threads to use again */
-  int by_name;   /* method → function that looks names up for it */
-  int addresses; /* of peers, made lately */
-  int waiting;   /* coroutine that waits inside a task → true: keeps it for the nest */
-  int sets;      /* JoinSet by address, weak */
-  int failures;  /* tasks that failed during `run` and were not joined, in order */
+  int tasks;                        /* slot → task, the one root of all that waits */
+  int pool;                         /* threads to use again */
+  int by_name;                      /* method → function that looks names up for it */
+  int addresses[TN_ADDRESSES_KEPT]; /* of peers, made lately, by hash */
+  int waiting;  /* coroutine that waits inside a task → true: keeps it for the nest */
+  int sets;     /* JoinSet by address, weak */
+  int failures; /* tasks that failed during `run` and were not joined, in order */
   int on_task_error;
   int handler; /* the message handler under every task */
   int again;   /* the one error of a would-block */

@@ -325,26 +325,22 @@ static bool is_gone(struct tn_source *source, ptrdiff_t status) {
 /* The kernel tells once why a connection is gone, to whoever asks first; after that it says "end of
  * stream" to a reader, which it is not. So it is remembered. */
 static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
-  if (count > 0 || count == TN_EAGAIN) {
-    return count;
-  }
-  if (count < 0 && is_gone(source, count)) {
+  if (count < 0 && count != TN_EAGAIN && is_gone(source, count)) {
     source->loss = (int)count;
   }
   return count == 0 && source->loss < 0 ? source->loss : count;
 }
 
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
-static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
+static void note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
   if (count == TN_EAGAIN) {
     source->drained |= (uint8_t)direction;
-    return count;
+    return;
   }
   if (count > 0 && (size_t)count < asked && !source->uncertain) {
     source->drained |= (uint8_t)direction;
   }
   source->noise = 0;
-  return count;
 }
 
 /* Nothing can have changed since the direction came up empty: its event, which is armed, would
@@ -354,8 +350,12 @@ static bool is_drained(const struct tn_source *source, int direction) {
 }
 
 static ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
-  source->reactor->metrics.bytes_read += count > 0 ? (uint64_t)count : 0;
-  return note_loss(source, note(source, count, asked, TN_READABLE));
+  note(source, count, asked, TN_READABLE);
+  if (count <= 0) {
+    return note_loss(source, count);
+  }
+  source->reactor->metrics.bytes_read += (uint64_t)count;
+  return count;
 }
 
 /* Where descriptors may come with the bytes, they are kept. */
@@ -490,8 +490,14 @@ int tn_source_peer(const struct tn_source *source, struct tn_address *address) {
 }
 
 static ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
-  source->reactor->metrics.bytes_written += count > 0 ? (uint64_t)count : 0;
-  return count == 0 ? 0 : note_loss(source, note(source, count, asked, TN_WRITABLE));
+  if (count != 0) {
+    note(source, count, asked, TN_WRITABLE);
+  }
+  if (count < 0) {
+    return note_loss(source, count);
+  }
+  source->reactor->metrics.bytes_written += (uint64_t)count;
+  return count;
 }
 
 ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length) {
@@ -548,7 +554,8 @@ int tn_source_send_messages(struct tn_source *source, struct tn_message *message
     return TN_EAGAIN;
   }
   int sent = tn_socket_send_messages(source->fd, messages, count, lengths);
-  return (int)note_full(source, messages, note(source, sent, 0, TN_WRITABLE));
+  note(source, sent, 0, TN_WRITABLE);
+  return (int)note_full(source, messages, sent);
 }
 
 int tn_source_recv_messages(struct tn_source *source, struct tn_message *messages, int count,
@@ -559,8 +566,9 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
   if (is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
-  return (int)note(source, tn_socket_recv_messages(source->fd, messages, count, lengths), 0,
-                   TN_READABLE);
+  int received = tn_socket_recv_messages(source->fd, messages, count, lengths);
+  note(source, received, 0, TN_READABLE);
+  return received;
 }
 
 ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t count) {
