@@ -604,9 +604,39 @@ bool tn_scratch_busy(const struct tn_reactor *reactor) {
   return reactor->unclaimed != NULL;
 }
 
+/* The memory, free for whoever asks. */
+static char *scratch_of(struct tn_reactor *reactor) {
+  if (reactor->loan) {
+    reactor->loan->end(reactor->loan);
+    tn_scratch_return(reactor->loan);
+  }
+  return reactor->scratch;
+}
+
+void tn_scratch_return(struct tn_loan *loan) {
+  if (loan->reactor) {
+    loan->reactor->loan = NULL;
+    loan->reactor = NULL;
+  }
+}
+
+char *tn_scratch_lent(const struct tn_loan *loan) {
+  return loan->reactor->scratch;
+}
+
+ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan) {
+  struct tn_reactor *reactor = source->reactor;
+  ptrdiff_t count = tn_source_recv(source, scratch_of(reactor), want);
+  if (count > 0) {
+    reactor->loan = loan;
+    loan->reactor = reactor;
+  }
+  return count;
+}
+
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes) {
   struct tn_reactor *reactor = source->reactor;
-  *bytes = reactor->scratch;
+  *bytes = scratch_of(reactor);
   ptrdiff_t count =
       tn_source_recv(source, reactor->scratch, want < TN_SCRATCH_SIZE ? want : TN_SCRATCH_SIZE);
   if (count > 0) {
@@ -663,5 +693,5 @@ char *tn_reactor_batch(struct tn_reactor *reactor, int count) {
 }
 
 char *tn_reactor_scratch(struct tn_reactor *reactor) {
-  return reactor->scratch;
+  return scratch_of(reactor);
 }

@@ -139,6 +139,16 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
  * was not taken (Lua had no memory for it) is the source's again with tn_scratch_rescue: to be
  * called before any other use. */
 char *tn_reactor_scratch(struct tn_reactor *reactor);
+/* The same memory lent: whoever borrows it has the bytes in there until somebody else needs it, who
+ * has `end` called before, which moves them away. */
+struct tn_loan {
+  void (*end)(struct tn_loan *loan);
+  struct tn_reactor *reactor; /* NULL: it is over */
+};
+/* One read for the borrower: the bytes begin at tn_scratch_lent. */
+ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan);
+char *tn_scratch_lent(const struct tn_loan *loan);
+void tn_scratch_return(struct tn_loan *loan);
 /* Memory for `count` messages of TN_SCRATCH_SIZE bytes; the first one's place, the others follow
  * every TN_BATCH_STRIDE bytes. NULL without memory. */
 enum {
