@@ -33,6 +33,7 @@ build = {
       -- The list of CMakeLists.txt; a spec compares them.
       sources = {
         "csrc/binding/address.c",
+        "csrc/binding/anchor.c",
         "csrc/binding/argument.c",
         "csrc/binding/batch.c",
         "csrc/binding/buffer.c",

@@ -3,6 +3,7 @@
 -- primitives.lua plain|tasks NAME N: one side of one primitive N times, and nothing else, for callgrind.
 local tcpnet = require "tcpnet"
 local BATCH <const> = 1000
+local ALIVE <const> = arg[2] and 10000 or 100000
 
 local create, resume, close, yield =
   coroutine.create, coroutine.resume, coroutine.close, coroutine.yield
@@ -123,8 +124,8 @@ function tasks.sleep_cancel(n)
   end
 end
 
--- Deadlines for N coroutines that are all alive are set, and then cancelled; with plain coroutines there is only what
--- starts and closes them. What a deadline costs is the difference to a spawn and a cancel of as many.
+-- N tasks start, each sets a deadline, and each is cancelled; with plain coroutines there is only what starts and closes
+-- them. Most of it is not the deadline: see `timeout_among`.
 plain.timers = plain.sleep_cancel
 
 function tasks.timers(n)
@@ -137,6 +138,44 @@ function tasks.timers(n)
     assert(all[i]:cancel())
   end
 end
+
+-- Among many tasks that are alive before and afterwards, N wait: each is woken, waits by `wait`, and is woken again.
+-- What is measured is that alone, not how they start and end.
+local function among(wait)
+  return function(n, measured)
+    local all = {}
+    for i = 1, ALIVE do
+      all[i] = tcpnet.spawn(function()
+        tcpnet.park()
+        wait(60 + i % 977 / 1000)
+        tcpnet.park()
+      end)
+    end
+    tcpnet.yield()
+    local nanoseconds = measured(function()
+      for _ = 1, 2 do
+        for i = 1, n do
+          assert(all[i]:unpark())
+        end
+        tcpnet.yield()
+      end
+    end, n)
+    for i = 1, ALIVE do
+      assert(all[i]:cancel())
+    end
+    return nanoseconds
+  end
+end
+
+-- What a deadline costs that is set, and not reached: the difference to the same without one.
+local wait_among = among(function()
+  return tcpnet.park()
+end)
+plain.timeout_among, tasks.timeout_among = wait_among, among(function(seconds)
+  return tcpnet.timeout(seconds, tcpnet.park)
+end)
+plain.deadline_among, tasks.deadline_among = wait_among, among(tcpnet.park)
+local prepared = { timeout_among = true, deadline_among = true }
 
 -- A value goes over: by a resume and the yield that waits for it, and by a channel's send and recv.
 function plain.channel(n)
@@ -179,15 +218,21 @@ local function nanoseconds_each(fn, n)
 end
 
 local function measure(name, n, round)
-  local plain_ns = nanoseconds_each(plain[name], n)
-  local task_ns = tcpnet.run(nanoseconds_each, tasks[name], n)
+  local plain_ns, task_ns
+  if prepared[name] then
+    plain_ns = tcpnet.run(plain[name], n, nanoseconds_each)
+    task_ns = tcpnet.run(tasks[name], n, nanoseconds_each)
+  else
+    plain_ns = nanoseconds_each(plain[name], n)
+    task_ns = tcpnet.run(nanoseconds_each, tasks[name], n)
+  end
   local line = '{"name":"%s","round":%d,"plain_ns":%.1f,"task_ns":%.1f}'
   print(line:format(name, round, plain_ns, task_ns))
 end
 
 if plain[arg[2]] then
   local side = assert(({ plain = plain, tasks = tasks })[arg[1]])
-  tcpnet.run(side[arg[2]], tonumber(arg[3]))
+  tcpnet.run(side[arg[2]], tonumber(arg[3]), pcall)
   return
 end
 
@@ -199,6 +244,8 @@ for round = 1, tonumber(arg[1] or 5) do
   measure("timeout", 200000, round)
   measure("sleep_cancel", 100000, round)
   measure("timers", 100000, round)
+  measure("timeout_among", 100000, round)
+  measure("deadline_among", 100000, round)
   measure("channel", 400000, round)
   measure("channel_1", 200000, round)
 end

@@ -7,10 +7,10 @@
 #include "binding/inner.h"
 
 #include "binding/error.h"
+#include "binding/method.h"
 #include "core/status.h"
 
 #include <lualib.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum mode { RESUME, WRAP, TIMEOUT };
@@ -26,40 +26,34 @@ static struct tn_task *task_on(lua_State *L, const struct tn_runtime *rt) {
   return task && tn_task_innermost(task) == L ? task : NULL;
 }
 
-static void nest_push(lua_State *L, struct tn_task *task, lua_State *thread, uint64_t deadline_ns) {
-  if (task->depth == task->capacity) {
-    int capacity = task->capacity ? task->capacity * 2 : 4;
-    struct tn_inner *nest =
-        capacity < UINT16_MAX ? realloc(task->nest, (size_t)capacity * sizeof *nest) : NULL;
-    if (!nest) {
-      luaL_error(L, "not enough memory");
-      return;
-    }
-    task->nest = nest;
-    task->capacity = (uint16_t)capacity;
+static void grow(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  int capacity = task->capacity * 2;
+  if (capacity > UINT16_MAX) {
+    luaL_error(L, "too many coroutines within each other");
   }
-  task->nest[task->depth++] = (struct tn_inner){thread, deadline_ns};
+  struct tn_inner *nest = lua_newuserdatauv(L, (size_t)capacity * sizeof *nest, 0);
+  int anchor = tn_anchor(L, &rt->anchors);
+  memcpy(nest, task->nest, task->depth * sizeof *nest);
+  if (task->nest_anchor != 0) {
+    tn_anchor_leave(L, &rt->anchors, task->nest_anchor);
+  }
+  task->nest = nest;
+  task->nest_anchor = anchor;
+  task->capacity = (uint16_t)capacity;
 }
 
-/* While a coroutine waits in a task, other tasks must leave it alone. */
-static void set_waiting(lua_State *L, const struct tn_runtime *rt, bool waiting) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->waiting);
-  lua_pushvalue(L, 1);
-  if (waiting) {
-    lua_pushboolean(L, 1);
-  } else {
-    lua_pushnil(L);
+/* Makes room for one more. */
+static void nest_reserve(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  if (!task->nest) {
+    task->nest = &task->first;
+    task->capacity = 1;
+  } else if (task->depth == task->capacity) {
+    grow(L, rt, task);
   }
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
 }
 
-static bool is_waiting(lua_State *L, const struct tn_runtime *rt) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->waiting);
-  lua_pushvalue(L, 1);
-  bool waiting = lua_rawget(L, -2) != LUA_TNIL;
-  lua_pop(L, 2);
-  return waiting;
+static void nest_push(struct tn_task *task, struct tn_thread thread, uint64_t deadline_ns) {
+  task->nest[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
 }
 
 /* --- resuming --- */
@@ -96,7 +90,7 @@ static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enu
     close_failed(L, rt, task);
   }
   if (task) {
-    task->depth--;
+    tn_thread_drop(L, rt, tn_nest_pop(task));
   }
   if (mode == RESUME) {
     return 2;
@@ -117,32 +111,25 @@ static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enu
 }
 
 /* The coroutine has `count` values for its resumer: it ended, or yielded of its own. */
-static int give(lua_State *L, struct tn_runtime *rt, enum mode mode, int count, bool ended) {
-  lua_State *thread = coroutine_of(L);
-  if (!lua_checkstack(L, count + 2)) {
-    lua_pop(thread, count);
+static int give(lua_State *L, struct tn_runtime *rt, enum mode mode, struct tn_thread thread,
+                int count, bool ended) {
+  if (!lua_checkstack(L, count + 4)) {
+    lua_pop(thread.state, count);
+    tn_thread_drop(L, rt, thread);
     return luaL_error(L, "too many results");
   }
   if (mode == RESUME) {
     lua_pushboolean(L, 1);
   }
-  lua_xmove(thread, L, count);
-  if (mode != TIMEOUT) {
-    return count + (mode == RESUME);
-  }
-  if (ended) {
+  lua_xmove(thread.state, L, count);
+  if (mode == TIMEOUT && ended) {
     tn_thread_give(L, rt, thread);
-    return count;
+  } else {
+    tn_thread_drop(L, rt, thread);
   }
-  return tn_task_yield(L, count, 0, after_yield);
-}
-
-static int level_of(const struct tn_task *task, const lua_State *thread) {
-  int index = task->depth;
-  while (index > 0 && task->nest[index - 1].thread != thread) {
-    index--;
-  }
-  return index - 1;
+  return mode != TIMEOUT ? count + (mode == RESUME)
+         : ended         ? count
+                         : tn_task_yield(L, count, 0, after_yield);
 }
 
 /* Where a level stands in the nest, and its mode, while it waits. */
@@ -150,25 +137,37 @@ static lua_KContext context_of(int index, enum mode mode) {
   return (lua_KContext)index * 4 + (lua_KContext)mode;
 }
 
-/* Resumes the coroutine, which stands in the nest if there is a task, with the arguments on its
- * stack. */
-static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode,
-                   int arguments) {
-  lua_State *thread = coroutine_of(L);
+/* Passes the wait of the coroutine on to whoever resumed this one. What the nest names must not be
+ * collected meanwhile, whatever becomes of the stack that it was resumed from. */
+static int pass_on(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
+                   enum mode mode) {
+  if (task->nest[index].anchor == 0) {
+    lua_pushvalue(L, 1);
+    task->nest[index].anchor = tn_anchor(L, &rt->anchors);
+  }
+  if (index > 0) {
+    tn_thread_mark(L);
+  }
+  return tn_task_yield(L, 0, context_of(index, mode), after_wait);
+}
+
+/* Resumes the coroutine, which stands in the nest at `index` if there is a task, with the arguments
+ * on its stack. */
+static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
+                   enum mode mode, int arguments) {
+  struct tn_thread thread = {coroutine_of(L), 0};
   int results = 0;
-  int index = task ? level_of(task, thread) : 0;
-  int status = tn_thread_resume(thread, L, arguments, &results);
+  int status = tn_thread_resume(thread.state, L, arguments, &results);
   if (status == LUA_YIELD && task && task->waits) {
-    set_waiting(L, rt, true);
-    return tn_task_yield(L, 0, context_of(index, mode), after_wait);
+    return pass_on(L, rt, task, index, mode);
   }
   if (status != LUA_OK && status != LUA_YIELD) {
     return failed(L, rt, task, mode);
   }
   if (task) {
-    task->depth--;
+    thread = tn_nest_pop(task);
   }
-  return give(L, rt, mode, results, status == LUA_OK);
+  return give(L, rt, mode, thread, results, status == LUA_OK);
 }
 
 static int after_wait(lua_State *L, int status, lua_KContext context) {
@@ -178,7 +177,6 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
   struct tn_task *task = rt->current;
   enum mode mode = (enum mode)(context % 4);
   int index = (int)(context / 4);
-  set_waiting(L, rt, false);
   if (!task || index >= task->depth || task->nest[index].thread != thread) {
     return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
   }
@@ -189,7 +187,8 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
     tn_task_close_inner(L, rt, task, index);
     return tn_fail(L, rt, TN_TIMEOUT, "timeout", NULL);
   }
-  return proceed(L, rt, task, mode, tn_task_take_arguments(task, thread));
+  tn_thread_unmark(thread);
+  return proceed(L, rt, task, index, mode, tn_task_take_arguments(task, thread));
 }
 
 /* A generator yielded through `timeout`, and is resumed. */
@@ -206,17 +205,18 @@ static int after_yield(lua_State *L, int status, lua_KContext context) {
   if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
     return luaL_error(L, "too many arguments");
   }
-  nest_push(L, task, thread, (uint64_t)lua_tointeger(L, 2));
+  nest_reserve(L, rt, task);
+  nest_push(task, (struct tn_thread){thread, 0}, (uint64_t)lua_tointeger(L, 2));
   lua_xmove(L, thread, arguments);
-  return proceed(L, rt, task, TIMEOUT, arguments);
+  return proceed(L, rt, task, task->depth - 1, TIMEOUT, arguments);
 }
 
-static const char *status_of(lua_State *L, const struct tn_runtime *rt, lua_State *thread) {
+static const char *status_of(const lua_State *L, lua_State *thread) {
   lua_Debug frame;
   if (thread == L) {
     return "running";
   }
-  if (is_waiting(L, rt)) {
+  if (tn_thread_marked(thread)) {
     return "normal";
   }
   switch (lua_status(thread)) {
@@ -232,10 +232,9 @@ static const char *status_of(lua_State *L, const struct tn_runtime *rt, lua_Stat
 }
 
 /* What keeps the coroutine at index 1 from being resumed with so many arguments, or NULL. */
-static const char *refusal(lua_State *L, const struct tn_runtime *rt, lua_State *thread,
-                           int arguments) {
-  const char *status = status_of(L, rt, thread);
-  if (is_waiting(L, rt)) {
+static const char *refusal(const lua_State *L, lua_State *thread, int arguments) {
+  const char *status = status_of(L, thread);
+  if (tn_thread_marked(thread)) {
     return "cannot resume a coroutine that waits in a task";
   }
   if (strcmp(status, "suspended") != 0) {
@@ -249,7 +248,7 @@ static const char *refusal(lua_State *L, const struct tn_runtime *rt, lua_State 
 static int enter(lua_State *L, struct tn_runtime *rt, enum mode mode) {
   lua_State *thread = coroutine_of(L);
   int arguments = lua_gettop(L) - 1;
-  const char *why = refusal(L, rt, thread, arguments);
+  const char *why = refusal(L, thread, arguments);
   if (why && mode == WRAP) {
     return luaL_error(L, "%s", why);
   }
@@ -259,11 +258,14 @@ static int enter(lua_State *L, struct tn_runtime *rt, enum mode mode) {
     return 2;
   }
   struct tn_task *task = task_on(L, rt);
+  int index = 0;
   if (task) {
-    nest_push(L, task, thread, 0);
+    nest_reserve(L, rt, task);
+    index = task->depth;
+    nest_push(task, (struct tn_thread){thread, 0}, 0);
   }
   lua_xmove(L, thread, arguments);
-  return proceed(L, rt, task, mode, arguments);
+  return proceed(L, rt, task, index, mode, arguments);
 }
 
 int tn_timeout(lua_State *L) {
@@ -271,17 +273,25 @@ int tn_timeout(lua_State *L) {
   double seconds = tn_check_seconds(L, 1);
   luaL_checktype(L, 2, LUA_TFUNCTION);
   tn_task_enter(L, rt, "timeout");
+  if (!rt->current) {
+    return tn_take_detour(L, rt, "", "timeout");
+  }
+  struct tn_task *task = rt->current;
   int count = lua_gettop(L) - 1;
   uint64_t deadline_ns = tn_deadline_after(seconds);
-  lua_State *thread = tn_thread_take(L, rt);
-  if (!lua_checkstack(thread, count + LUA_MINSTACK)) {
+  nest_reserve(L, rt, task);
+  struct tn_thread thread = tn_thread_take(L, rt);
+  if (!lua_checkstack(thread.state, count + LUA_MINSTACK)) {
+    tn_thread_give(L, rt, thread);
     return luaL_error(L, "too many arguments");
   }
-  nest_push(L, rt->current, thread, deadline_ns);
+  nest_push(task, thread, deadline_ns);
+  lua_xmove(L, thread.state, count);
+  lua_pushthread(thread.state);
+  lua_xmove(thread.state, L, 1);
   lua_replace(L, 1);
-  lua_xmove(L, thread, count);
   lua_pushinteger(L, (lua_Integer)deadline_ns);
-  return proceed(L, rt, rt->current, TIMEOUT, count - 1);
+  return proceed(L, rt, task, task->depth - 1, TIMEOUT, count - 1);
 }
 
 /* --- the table of tcpnet.coroutine --- */
@@ -321,27 +331,28 @@ static int coroutine_wrap(lua_State *L) {
 
 static int coroutine_status(lua_State *L) {
   lua_State *thread = check_thread(L);
-  lua_pushstring(L, status_of(L, tn_runtime_of(L), thread));
+  lua_pushstring(L, status_of(L, thread));
   return 1;
 }
 
 static int coroutine_close(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   lua_State *thread = check_thread(L);
-  const char *status = status_of(L, rt, thread);
+  const char *status = status_of(L, thread);
   if (status[0] == 'n' || status[0] == 'r') {
     return luaL_error(L, "cannot close a %s coroutine", status);
   }
   struct tn_task *task = task_on(L, rt);
   bool closing = task && task->closing;
   if (task) {
-    nest_push(L, task, thread, 0);
+    nest_reserve(L, rt, task);
+    nest_push(task, (struct tn_thread){thread, 0}, 0);
     task->closing = true;
   }
   int result = tn_thread_close(thread, L);
   if (task) {
     task->closing = closing;
-    task->depth--;
+    tn_thread_drop(L, rt, tn_nest_pop(task));
   }
   lua_pushboolean(L, result == LUA_OK);
   if (result != LUA_OK) {

@@ -210,29 +210,30 @@ void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method) {
   luaL_typeerror(L, 1, tn_kind_name(method->kinds & -method->kinds));
 }
 
-int tn_method_on_name(lua_State *L) {
+int tn_set_detour(lua_State *L) {
   luaL_checktype(L, 1, LUA_TSTRING);
   luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, tn_runtime_of(L)->by_name);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, tn_runtime_of(L)->detours);
   lua_insert(L, 1);
   lua_settop(L, 3);
   lua_rawset(L, 1);
   return 0;
 }
 
-static int named(lua_State *L, int status, lua_KContext context) {
+static int arrived(lua_State *L, int status, lua_KContext context) {
   (void)status;
   (void)context;
   return lua_gettop(L);
 }
 
-int tn_method_by_name(lua_State *L, const struct tn_bound *bound, const char *prefix) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, bound->rt->by_name);
-  lua_pushfstring(L, "%s%s", prefix, bound->method->name);
+int tn_take_detour(lua_State *L, struct tn_runtime *rt, const char *prefix, const char *name) {
+  luaL_checkstack(L, 4, NULL);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->detours);
+  lua_pushfstring(L, "%s%s", prefix, name);
   lua_rawget(L, -2);
   lua_remove(L, -2);
   lua_insert(L, 1);
-  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, named);
+  lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, arrived);
   return lua_gettop(L);
 }
 
@@ -246,7 +247,7 @@ static int call_try(lua_State *L) {
   const struct tn_method *method = bound->method;
   void *self = tn_method_check_receiver(L, method);
   if (tn_method_wants_name(L, method)) {
-    return tn_method_by_name(L, bound, "try_");
+    return tn_take_detour(L, bound->rt, "try_", method->name);
   }
   int prepared = tn_method_check_arguments(L, bound->rt, method);
   tn_runtime_check(L, bound->rt, method->name);

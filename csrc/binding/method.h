@@ -88,9 +88,11 @@ struct tn_method {
   lua_KFunction continuation;
 };
 
-/* on_name(method, function): the Lua function that a method hands its arguments to where the
- * address among them is none yet. */
-int tn_method_on_name(lua_State *L);
+/* detour(name, function): the Lua function that a function of that name hands its arguments to
+ * where it cannot do it alone: the address among them is none yet, or there is no task. */
+int tn_set_detour(lua_State *L);
+/* All that is on the stack goes there; to be returned. */
+int tn_take_detour(lua_State *L, struct tn_runtime *rt, const char *prefix, const char *name);
 
 /* Adds the rows that objects of that kind have (0: functions) to the table on top; private ones, or
  * only those. */

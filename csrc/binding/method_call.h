@@ -21,8 +21,6 @@
 int tn_method_go_on(lua_State *L, struct tn_call *call, int status);
 /* Everybody else first. */
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter);
-/* The same call by way of the Lua function that knows names. */
-int tn_method_by_name(lua_State *L, const struct tn_bound *bound, const char *prefix);
 void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method);
 /* TN_CLOSED, and why. */
 int tn_method_closed(lua_State *L, struct tn_call *call);
@@ -128,7 +126,7 @@ TN_INLINE int tn_method_call(lua_State *L, const struct tn_bound *bound,
   struct tn_runtime *rt = bound->rt;
   void *self = tn_method_check_receiver(L, method);
   if (tn_method_wants_name(L, method)) {
-    return tn_method_by_name(L, bound, "");
+    return tn_take_detour(L, rt, "", method->name);
   }
   int prepared = tn_method_check_arguments(L, rt, method);
   struct tn_waiter *waiter = NULL;

@@ -138,15 +138,13 @@ static int new_table(lua_State *L, const char *mode) {
 }
 
 static void open_tables(lua_State *L, struct tn_runtime *rt) {
-  rt->tasks = new_table(L, NULL);
-  lua_createtable(L, TN_POOL_MAX, 0); /* a thread that goes back needs no memory */
-  rt->pool = luaL_ref(L, LUA_REGISTRYINDEX);
-  rt->by_name = new_table(L, NULL);
+  tn_anchors_open(L, &rt->tasks);
+  tn_anchors_open(L, &rt->anchors);
+  rt->detours = new_table(L, NULL);
   for (int i = 0; i < TN_ADDRESSES_KEPT; i++) {
     lua_pushboolean(L, 0);
     rt->addresses[i] = luaL_ref(L, LUA_REGISTRYINDEX);
   }
-  rt->waiting = new_table(L, NULL);
   rt->sets = new_table(L, "v");
 }
 
@@ -227,6 +225,7 @@ static const luaL_Reg functions[] = {
     {"now", tn_now},
     {"signal", tn_signal_new},
     {"is_error", tn_is_error},
+    {"timeout", tn_timeout},
     {"available_parallelism", tn_available_parallelism},
     {NULL, NULL},
 };
@@ -271,7 +270,6 @@ static const luaL_Reg private_functions[] = {
     {"new_channel", tn_channel_new},
     {"new_error", tn_error_new},
     {"target", tn_address_target},
-    {"timeout", tn_timeout},
     {"hide_sources", hide_sources},
     {"pid", process_id},
     {"kind", kind},
@@ -283,7 +281,7 @@ static const luaL_Reg private_functions[] = {
     {"owns_fd", owns_fd},
     {"waits", tn_waits},
     {"set_splice", set_splice},
-    {"on_name", tn_method_on_name},
+    {"detour", tn_set_detour},
     {"open_fifo", tn_pipe_open_fifo},
     {"is_socket_file", is_socket_file},
     {"option_problem", tn_option_problem},

@@ -3,6 +3,7 @@
 #ifndef TCPNET_RUNTIME_H
 #define TCPNET_RUNTIME_H
 
+#include "binding/anchor.h"
 #include "binding/class.h"
 #include "core/reactor.h"
 
@@ -16,6 +17,12 @@ enum {
   TN_ADDRESSES_KEPT = 64,
 };
 
+/* A thread that a task or a timeout runs in, and where it is kept alive. */
+struct tn_thread {
+  lua_State *state;
+  int anchor; /* in the runtime's `anchors`; 0: nowhere */
+};
+
 struct tn_runtime {
   struct tn_header header;
   struct tn_reactor *reactor; /* NULL once the state closes */
@@ -25,24 +32,24 @@ struct tn_runtime {
   struct tn_waiter blocking; /* whoever waits outside every task */
   int budget;                /* operations that the task may still do before it gives way */
   int kill_depth;
-  struct tn_queue doomed; /* tasks to cancel as soon as that is possible */
-  bool driving;           /* somebody turns the reactor */
-  bool running;           /* that somebody is `run` */
-  size_t live;            /* tasks that have not ended */
+  struct tn_queue doomed;             /* tasks to cancel as soon as that is possible */
+  bool driving;                       /* somebody turns the reactor */
+  bool running;                       /* that somebody is `run` */
+  size_t live;                        /* tasks that have not ended */
+  struct tn_thread pool[TN_POOL_MAX]; /* to use again, anchored all the time */
   int pool_length;
-  double collected_kb;      /* Lua's memory after the last idle collection */
-  uint64_t idle_due_ns;     /* the end of the period that may turn out idle; 0: none */
-  uint64_t idle_wakes;      /* wakes when it began */
-  uint64_t chores_after_ns; /* nothing of what an idle program does before */
+  struct tn_anchors tasks;   /* the one root of all that waits */
+  struct tn_anchors anchors; /* threads, and what else a running task needs */
+  double collected_kb;       /* Lua's memory after the last idle collection */
+  uint64_t idle_due_ns;      /* the end of the period that may turn out idle; 0: none */
+  uint64_t idle_wakes;       /* wakes when it began */
+  uint64_t chores_after_ns;  /* nothing of what an idle program does before */
   double spin;
   lua_Integer buffer_size;
   /* in the registry */
-  int tasks;                        /* slot → task, the one root of all that waits */
-  int pool;                         /* threads to use again */
-  int by_name;                      /* method → function that looks names up for it */
+  int detours;                      /* name → Lua function that does what the one in C cannot */
   int addresses[TN_ADDRESSES_KEPT]; /* of peers, made lately, by hash */
-  int waiting;  /* coroutine that waits inside a task → true: keeps it for the nest */
-  int sets;     /* JoinSet by address, weak */
+  int sets;                         /* JoinSet by address, weak */
   int failures; /* tasks that failed during `run` and were not joined, in order */
   int on_task_error;
   int handler; /* the message handler under every task */

@@ -8,7 +8,6 @@
 #include "core/status.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -18,8 +17,8 @@ enum {
   SETTLE_STACK = 20,    /* slots that ending a task may need, taken before anything is changed */
 };
 
-/* A task's user values: its function, from its start its thread, in the end its results;
- * {name, traceback} where there is one; the arguments until it starts. */
+/* A task's user values: its function, in the end its results; {name, traceback} where there is one;
+ * the arguments until it starts. */
 enum { OUTCOME = 1, NOTES = 2, ARGUMENTS = 3, ARGUMENTS_MAX = 16 };
 
 /* --- threads --- */
@@ -45,27 +44,44 @@ int tn_thread_close(lua_State *thread, lua_State *from) {
 #endif
 }
 
-lua_State *tn_thread_take(lua_State *L, struct tn_runtime *rt) {
-  if (rt->pool_length == 0) {
-    return lua_newthread(L);
+struct tn_thread tn_thread_take(lua_State *L, struct tn_runtime *rt) {
+  if (rt->pool_length > 0) {
+    return rt->pool[--rt->pool_length];
   }
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->pool);
-  lua_rawgeti(L, -1, rt->pool_length--);
-  lua_remove(L, -2);
-  return lua_tothread(L, -1);
+  lua_State *state = lua_newthread(L);
+  return (struct tn_thread){state, tn_anchor(L, &rt->anchors)};
 }
 
-void tn_thread_give(lua_State *L, struct tn_runtime *rt, lua_State *thread) {
-  if (rt->pool_length == TN_POOL_MAX || lua_status(thread) != LUA_OK) {
+void tn_thread_drop(lua_State *L, struct tn_runtime *rt, struct tn_thread thread) {
+  if (thread.anchor != 0) {
+    tn_anchor_leave(L, &rt->anchors, thread.anchor);
+  }
+}
+
+void tn_thread_give(lua_State *L, struct tn_runtime *rt, struct tn_thread thread) {
+  if (thread.anchor == 0 || rt->pool_length == TN_POOL_MAX || lua_status(thread.state) != LUA_OK) {
+    tn_thread_drop(L, rt, thread);
     return;
   }
-  lua_settop(thread, 0);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->pool);
-  lua_pushthread(thread);
-  lua_xmove(thread, L, 1);
-  lua_rawseti(L, -2, rt->pool_length + 1);
-  rt->pool_length++;
-  lua_pop(L, 1);
+  lua_settop(thread.state, 0);
+  rt->pool[rt->pool_length++] = thread;
+}
+
+static const char mark[] = "waits";
+
+void tn_thread_mark(lua_State *thread) {
+  lua_pushlightuserdata(thread, (void *)mark);
+}
+
+bool tn_thread_marked(lua_State *thread) {
+  return lua_status(thread) == LUA_YIELD && lua_gettop(thread) > 0 &&
+         lua_touserdata(thread, -1) == mark;
+}
+
+void tn_thread_unmark(lua_State *thread) {
+  if (tn_thread_marked(thread)) { /* a stranger may have closed it, or gone on with it */
+    lua_pop(thread, 1);
+  }
 }
 
 /* --- waiting --- */
@@ -149,6 +165,9 @@ void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *wait
   struct tn_task *task = waiter->owner;
   if (task) {
     task->waits = true;
+    if (task->depth > 0) {
+      tn_thread_mark(L);
+    }
     suspend(L, 0, context, continuation);
   } else {
     tn_drive_until_woken(L, rt, waiter);
@@ -315,25 +334,24 @@ static void remember_failure(lua_State *L, struct tn_runtime *rt) {
 /* --- life --- */
 
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
-  lua_rawgeti(L, -1, task->slot);
-  lua_remove(L, -2);
+  tn_anchor_push(L, &rt->tasks, task->slot);
 }
 
 /* The task at `self` gets a thread, with the function and its arguments on top, which are popped.
  */
 static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) {
   struct tn_task *task = lua_touserdata(L, self);
-  lua_State *thread = tn_thread_take(L, rt);
-  if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
+  struct tn_thread thread = tn_thread_take(L, rt);
+  if (!lua_checkstack(thread.state, arguments + LUA_MINSTACK)) {
+    tn_thread_give(L, rt, thread);
     luaL_error(L, "too many arguments");
   }
-  lua_setiuservalue(L, self, OUTCOME);
-  lua_pushcfunction(thread, body);
-  lua_pushlightuserdata(thread, task);
-  lua_rawgeti(thread, LUA_REGISTRYINDEX, rt->handler);
-  lua_xmove(L, thread, arguments + 1);
-  task->thread = thread;
+  lua_pushcfunction(thread.state, body);
+  lua_pushlightuserdata(thread.state, task);
+  lua_rawgeti(thread.state, LUA_REGISTRYINDEX, rt->handler);
+  lua_xmove(L, thread.state, arguments + 1);
+  task->thread = thread.state;
+  task->anchor = thread.anchor;
 }
 
 /* What a task needs a thread for begins now: many that are spawned at once and do not wait share a
@@ -375,10 +393,8 @@ struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments
   } else {
     equip(L, rt, self, arguments);
   }
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
   lua_pushvalue(L, self);
-  task->slot = luaL_ref(L, -2);
-  lua_pop(L, 1);
+  task->slot = tn_anchor(L, &rt->tasks);
   rt->live++;
   tn_make_ready(rt->reactor, &task->waiter, 0);
   return task;
@@ -411,17 +427,22 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
   tn_task_push(L, rt, task);
   keep_results(L, task, count);
   task->state = (uint8_t)state;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks);
-  luaL_unref(L, -1, task->slot);
-  lua_pop(L, 1);
+  tn_anchor_leave(L, &rt->tasks, task->slot);
   rt->live--;
   tn_forget(rt->reactor, &task->waiter);
-  free(task->nest);
+  while (task->depth > 0) { /* without memory an error may have left some */
+    tn_thread_drop(L, rt, tn_nest_pop(task));
+  }
+  if (task->nest_anchor != 0) {
+    tn_anchor_leave(L, &rt->anchors, task->nest_anchor);
+  }
   task->nest = NULL;
-  task->depth = 0;
+  struct tn_thread thread = {task->thread, task->anchor};
   if (state == TN_TASK_DONE ||
       task->failed) { /* one that was closed keeps its message handler, until 5.4.5 */
-    tn_thread_give(L, rt, task->thread);
+    tn_thread_give(L, rt, thread);
+  } else {
+    tn_thread_drop(L, rt, thread);
   }
   for (int i = 0; !task->started && i < task->arguments; i++) {
     lua_pushnil(L);
@@ -457,23 +478,12 @@ static void close_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   }
 }
 
-static void forget_waiting(lua_State *L, struct tn_runtime *rt, lua_State *thread) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->waiting);
-  lua_pushthread(thread);
-  lua_xmove(thread, L, 1);
-  lua_pushnil(L);
-  lua_rawset(L, -3);
-  lua_pop(L, 1);
-}
-
 void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int depth) {
   bool closing = task->closing;
   task->closing = true;
   while (task->depth > depth) {
-    lua_State *thread = task->nest[task->depth - 1].thread;
-    close_thread(L, rt, task, thread);
-    forget_waiting(L, rt, thread);
-    task->depth--;
+    close_thread(L, rt, task, task->nest[task->depth - 1].thread);
+    tn_thread_drop(L, rt, tn_nest_pop(task));
   }
   task->closing = closing;
 }

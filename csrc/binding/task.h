@@ -13,6 +13,7 @@
  * tcpnet.coroutine, timeout. */
 struct tn_inner {
   lua_State *thread;
+  int anchor;           /* 0: not yet, it has never waited */
   uint64_t deadline_ns; /* of a timeout; 0: none */
 };
 
@@ -27,7 +28,10 @@ struct tn_task {
   lua_State *thread; /* NULL before its first run, and once it has ended */
   struct tn_queue joiners;
   struct tn_join_set *set; /* takes the task when it ends, or NULL */
-  struct tn_inner *nest;   /* the inner coroutines, innermost last */
+  struct tn_inner *nest;   /* the inner coroutines, innermost last; NULL before the first */
+  struct tn_inner first;   /* most have one at most */
+  int nest_anchor;         /* of the nest, once that is not enough */
+  int anchor;              /* of the thread */
   uint16_t depth;
   uint16_t capacity;
   int slot; /* in the table of tasks */
@@ -48,6 +52,12 @@ struct tn_task {
 
 static inline lua_State *tn_task_innermost(const struct tn_task *task) {
   return task->depth > 0 ? task->nest[task->depth - 1].thread : task->thread;
+}
+
+/* The innermost coroutine is over, or leaves the task. */
+static inline struct tn_thread tn_nest_pop(struct tn_task *task) {
+  struct tn_inner inner = task->nest[--task->depth];
+  return (struct tn_thread){inner.thread, inner.anchor};
 }
 
 /* Its state closes, or the process is a fork: nothing of this runtime may be used. */
@@ -84,9 +94,15 @@ int tn_thread_close(lua_State *thread, lua_State *from);
 
 /* --- life --- */
 
-/* A thread from the pool, or a new one, on top of the stack; and back. */
-lua_State *tn_thread_take(lua_State *L, struct tn_runtime *rt);
-void tn_thread_give(lua_State *L, struct tn_runtime *rt, lua_State *thread);
+/* A thread from the pool, or a new one; and back, or away with it. */
+struct tn_thread tn_thread_take(lua_State *L, struct tn_runtime *rt);
+void tn_thread_give(lua_State *L, struct tn_runtime *rt, struct tn_thread thread);
+void tn_thread_drop(lua_State *L, struct tn_runtime *rt, struct tn_thread thread);
+/* A mark on top of an inner coroutine that waits in its task: others must leave it alone. It is
+ * taken off before the coroutine goes on. */
+void tn_thread_mark(lua_State *thread);
+void tn_thread_unmark(lua_State *thread);
+bool tn_thread_marked(lua_State *thread);
 
 /* The function and its arguments on top are replaced by the task. */
 struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments);

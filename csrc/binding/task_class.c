@@ -3,8 +3,6 @@
 
 #include "core/status.h"
 
-#include <stdlib.h>
-
 static const char *status_of(const struct tn_runtime *rt, const struct tn_task *task) {
   static const char *const ended[] = {
       [TN_TASK_DONE] = "done", [TN_TASK_FAILED] = "failed", [TN_TASK_CANCELLED] = "cancelled"};
@@ -61,7 +59,11 @@ static int method_unpark(lua_State *L) {
     if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
       return luaL_error(L, "too many arguments");
     }
+    bool marked = tn_thread_marked(thread);
     lua_xmove(L, thread, arguments);
+    if (marked) { /* that stays on top */
+      lua_rotate(thread, -arguments - 1, -1);
+    }
     task->wake_arguments = arguments;
     tn_wake(rt->reactor, &task->waiter, 0);
   }
@@ -77,21 +79,13 @@ static int meta_tostring(lua_State *L) {
   return 1;
 }
 
-static int meta_gc(lua_State *L) {
-  struct tn_task *task = check_task(L);
-  free(task->nest);
-  task->nest = NULL;
-  task->depth = task->capacity = 0;
-  return 0;
-}
-
 static const luaL_Reg functions[] = {{"cancel", method_cancel},
                                      {"status", method_status},
                                      {"name", method_name},
                                      {"unpark", method_unpark},
                                      {NULL, NULL}};
 static const luaL_Reg metamethods[] = {
-    {"__close", method_cancel}, {"__gc", meta_gc}, {"__tostring", meta_tostring}, {NULL, NULL}};
+    {"__close", method_cancel}, {"__tostring", meta_tostring}, {NULL, NULL}};
 const struct tn_class tn_task_class = {"Task", TN_TASK, functions, metamethods};
 
 static int attempt_join(lua_State *L, struct tn_call *call) {

@@ -43,7 +43,7 @@ local function by_name(name)
 end
 
 for _, name in ipairs { "send_to", "try_send_to", "send_to_vectored", "try_send_to_vectored" } do
-  private.on_name(name, by_name(name))
+  private.detour(name, by_name(name))
 end
 
 -- sendmsg{data =, address =, control =, flags =} → count

@@ -3,15 +3,8 @@ local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
--- timeout(seconds, fn, ...) → results of fn, or nil, err (code TIMEOUT, op "timeout").
-local run_timeout = outside(core.private.timeout, "timeout")
-
-function core.timeout(seconds, fn, ...)
-  check.that(seconds ~= nil, 1, "timeout", "seconds, 0 or more, expected, got no value")
-  check.optional_seconds(seconds, 1, "timeout", "timeout")
-  check.value(fn, "function", 2, "timeout")
-  return run_timeout(seconds, fn, ...)
-end
+-- timeout(seconds, fn, ...) → results of fn, or nil, err (code TIMEOUT, op "timeout"): in C, but where there is no task.
+core.private.detour("timeout", outside(core.timeout, "timeout"))
 
 local Interval = {}
 Interval.__index = Interval
