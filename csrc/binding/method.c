@@ -240,7 +240,7 @@ static int start(lua_State *L, int status, lua_KContext context) {
 static int give_way(lua_State *L, const struct bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
   int status = tn_task_limit(waiter, 0);
-  rt->budget = TN_BUDGET;
+  tn_budget_renew(rt);
   if (status == 0) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
     tn_task_suspend(L, rt, waiter, (lua_KContext)bound, start);
@@ -324,8 +324,7 @@ static int call_method(lua_State *L) {
     if (waiter->claims) { /* of an operation that ended in a Lua error */
       tn_claims_release(rt->reactor, waiter);
     }
-    /* too many operations in a row */
-    bool tired = --rt->budget < 0 && !(method->flags & TN_ALWAYS_WAITS);
+    bool tired = tn_budget_spend(rt) && !(method->flags & TN_ALWAYS_WAITS);
     if (tired || (method->flags & TN_YIELDS)) {
       return give_way(L, bound, waiter);
     }
