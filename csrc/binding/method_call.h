@@ -138,8 +138,7 @@ TN_INLINE int tn_method_call(lua_State *L, const struct tn_bound *bound,
     if (waiter->claims) { /* of an operation that ended in a Lua error */
       tn_claims_release(rt->reactor, waiter);
     }
-    /* too many operations in a row */
-    bool tired = --rt->budget < 0 && !(method->flags & TN_ALWAYS_WAITS);
+    bool tired = tn_budget_spend(rt) && !(method->flags & TN_ALWAYS_WAITS);
     if (tired || (method->flags & TN_YIELDS)) {
       return tn_method_give_way(L, bound, waiter);
     }

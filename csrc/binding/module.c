@@ -118,6 +118,7 @@ static struct tn_runtime *new_runtime(lua_State *L) {
     luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
   }
   rt->fork_mark = tn_reactor_fork_mark(rt->reactor);
+  rt->metrics = tn_reactor_metrics(rt->reactor);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   rt->main = lua_tothread(L, -1);
   lua_pop(L, 1);

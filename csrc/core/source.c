@@ -548,12 +548,21 @@ ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_messa
   return note_full(source, message, note_sent(source, sent, 0));
 }
 
+static uint64_t total(const size_t *lengths, int count) {
+  uint64_t bytes = 0;
+  for (int i = 0; i < count; i++) {
+    bytes += lengths[i];
+  }
+  return bytes;
+}
+
 int tn_source_send_messages(struct tn_source *source, struct tn_message *messages, int count,
                             size_t *lengths) {
   if (is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   int sent = tn_socket_send_messages(source->fd, messages, count, lengths);
+  source->reactor->metrics.bytes_written += total(lengths, sent);
   note(source, sent, 0, TN_WRITABLE);
   return (int)note_full(source, messages, sent);
 }
@@ -567,6 +576,7 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
     return TN_EAGAIN;
   }
   int received = tn_socket_recv_messages(source->fd, messages, count, lengths);
+  source->reactor->metrics.bytes_read += total(lengths, received);
   note(source, received, 0, TN_READABLE);
   return received;
 }
