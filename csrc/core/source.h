@@ -17,6 +17,7 @@ struct tn_option_value;
 enum { TN_EXCLUSIVE = 64 };
 
 struct tn_source {
+  struct tn_bytes input; /* its length is what most reads look at: last */
   /* What a round trip touches, in as few lines of the CPU's cache as it fits: */
   tn_fd fd;            /* TN_NO_FD: closed */
   uint32_t generation; /* poller_own.c: which owner of the descriptor */
@@ -32,13 +33,12 @@ struct tn_source {
   int owed; /* a failure in the middle of a batch, which the system tells once */
   struct tn_reactor *reactor; /* NULL once the reactor is gone */
   struct tn_queue waiters;
+  struct tn_splice *splice; /* a copy's pipe, NULL without one */
+  uint64_t read_timeout_ns; /* 0: none */
   struct tn_claim reading;
   struct tn_claim writing;
-  struct tn_splice *splice; /* a copy's pipe, NULL without one */
-  struct tn_bytes input;
-  uint64_t read_timeout_ns; /* 0: none */
-  uint64_t write_timeout_ns;
   /* The rest: */
+  uint64_t write_timeout_ns;
   uint32_t references;
   uint32_t views; /* of the references, those that own nothing */
   tn_fd stash;    /* of a listener: accepted, but Lua had no memory for it */
