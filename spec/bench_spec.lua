@@ -106,7 +106,7 @@ end
 
   it("counts instructions, and the same in each run", function()
     local output = succeed(run("bench/instructions", "--only", "raw", "--primitives", "", "--rounds", 40,
-      "--conns", 16, "--runs", 2))
+      "--conns", 16, "--runs", 2, "--lines", 4000))
     local raw = numbers_of(output, "raw")
     assert.is_true(raw[1] > 10 and raw[1] < 500, output)
     assert.is_true(raw[3] - raw[2] < 2, output)

@@ -1,6 +1,8 @@
 /* Time: see clock.h. */
 #include "binding/clock.h"
 
+#include "binding/method_call.h"
+
 static int prepare_sleep(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   tn_check_seconds(L, 1);
@@ -16,21 +18,31 @@ static int attempt_sleep(lua_State *L, struct tn_call *call) {
   return over ? 0 : TN_EAGAIN;
 }
 
-static int attempt_yield(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_yield(lua_State *L, struct tn_call *call) {
   (void)L, (void)call;
   return 0;
 }
 
+TN_METHOD_COMPILED(yield)
+
+enum { YIELD };
+
 const struct tn_method tn_clock_methods[] = {
+    [YIELD] = {.name = "yield",
+               .flags = TN_YIELDS,
+               .attempt = attempt_yield,
+               .function = call_yield,
+               .continuation = resume_yield},
     {.name = "sleep",
      .slots = 1,
      .seconds_at = 1,
      .flags = TN_OWN_TIMEOUT,
      .prepare = prepare_sleep,
      .attempt = attempt_sleep},
-    {.name = "yield", .slots = 1, .flags = TN_YIELDS, .attempt = attempt_yield},
     {0},
 };
+
+TN_METHOD_COMPILE(yield, &tn_clock_methods[YIELD])
 
 int tn_now(lua_State *L) {
   lua_pushnumber(L, (double)tn_now_ns() / 1e9);

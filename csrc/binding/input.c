@@ -22,12 +22,6 @@ static int give_buffered(lua_State *L, struct tn_source *source, size_t count) {
   return 1;
 }
 
-static void default_size(lua_State *L, int index, const char *name) {
-  lua_Integer size = tn_opt_integer(L, index, name, 1, INT_MAX, TN_SCRATCH_SIZE);
-  lua_pushinteger(L, size);
-  lua_replace(L, index);
-}
-
 /* --- read --- */
 
 TN_INLINE int prepare_read(lua_State *L, struct tn_runtime *rt) {
@@ -159,44 +153,63 @@ static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
   return tn_call_give_way(call);
 }
 
-/* --- up to a delimiter; slot 4: how far the bytes are known to hold none --- */
+/* --- up to a delimiter; the slot after the last argument: how far the bytes are known to hold none
+ * --- */
 
-/* The length of the prefix that ends with the delimiter; 0: the stream ended without one. */
-static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_call *call, const char *delimiter,
-                                   size_t length, size_t max) {
+/* The argument `max`, which is the last; what follows is for the search. */
+TN_INLINE int prepare_limit(lua_State *L, int index) {
+  if (lua_gettop(L) > index) {
+    lua_settop(L, index);
+  }
+  return lua_isnoneornil(L, index) ? TN_SCRATCH_SIZE
+                                   : (int)tn_check_integer(L, index, "max", 1, INT_MAX);
+}
+
+TN_INLINE size_t limit_of(lua_State *L, const struct tn_call *call, int index) {
+  return call->prepared ? (size_t)call->prepared
+                        : (size_t)luaL_optinteger(L, index, TN_SCRATCH_SIZE);
+}
+
+/* Nothing is found before `from`: reads until something is, or the stream ends. */
+static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_call *call, int slot, size_t from,
+                                   const char *delimiter, size_t length, size_t max) {
   struct tn_source *source = call->source;
-  size_t from = (size_t)lua_tointeger(L, 4);
-  for (int calls = 0;; calls++) {
+  for (int calls = 0; source->input.length < max; calls++) {
+    ptrdiff_t count =
+        calls < TN_CALLS_MAX ? tn_source_fill(source, fill_least) : tn_call_give_way(call);
+    if (count <= 0) {
+      lua_settop(L, slot - 1);
+      lua_pushinteger(L, (lua_Integer)from);
+      return count;
+    }
     size_t found = tn_bytes_find(&source->input, &from, delimiter, length);
     if (found > 0) {
       return found <= max ? (ptrdiff_t)found : TN_LIMIT;
     }
-    if (source->input.length >= max) {
-      return TN_LIMIT;
-    }
-    ptrdiff_t count =
-        calls < TN_CALLS_MAX ? tn_source_fill(source, fill_least) : tn_call_give_way(call);
-    if (count <= 0) {
-      lua_pushinteger(L, (lua_Integer)from);
-      lua_replace(L, 4);
-      return count;
-    }
   }
+  return TN_LIMIT;
 }
 
-static int prepare_read_line(lua_State *L, struct tn_runtime *rt) {
+/* The length of the prefix that ends with the delimiter; 0: the stream ended without one. */
+TN_INLINE ptrdiff_t find_delimiter(lua_State *L, struct tn_call *call, int slot,
+                                   const char *delimiter, size_t length, size_t max) {
+  size_t from = call->resumed ? (size_t)lua_tointeger(L, slot) : 0;
+  size_t found = tn_bytes_find(&call->source->input, &from, delimiter, length);
+  return found == 0     ? fill_to_delimiter(L, call, slot, from, delimiter, length, max)
+         : found <= max ? (ptrdiff_t)found
+                        : TN_LIMIT;
+}
+
+TN_INLINE int prepare_read_line(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  default_size(L, 2, "max");
-  lua_pushinteger(L, 0);
-  lua_replace(L, 4);
-  return 0;
+  return prepare_limit(L, 2);
 }
 
-static int attempt_read_line(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   /* the ending is not counted */
-  size_t max = (size_t)lua_tointeger(L, 2);
-  ptrdiff_t found = fill_to_delimiter(L, call, "\n", 1, max + 2);
+  size_t max = limit_of(L, call, 2);
+  ptrdiff_t found = find_delimiter(L, call, 3, "\n", 1, max + 2);
   if (found < 0) {
     return (int)found;
   }
@@ -218,21 +231,18 @@ static int attempt_read_line(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
-static int prepare_read_until(lua_State *L, struct tn_runtime *rt) {
+TN_INLINE int prepare_read_until(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   luaL_checktype(L, 2, LUA_TSTRING);
   luaL_argcheck(L, lua_rawlen(L, 2) > 0, 2, "delimiter: at least one byte expected");
-  default_size(L, 3, "max");
-  lua_pushinteger(L, 0);
-  lua_replace(L, 4);
-  return 0;
+  return prepare_limit(L, 3);
 }
 
-static int attempt_read_until(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_read_until(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t length;
   const char *delimiter = lua_tolstring(L, 2, &length);
-  ptrdiff_t found = fill_to_delimiter(L, call, delimiter, length, (size_t)lua_tointeger(L, 3));
+  ptrdiff_t found = find_delimiter(L, call, 4, delimiter, length, limit_of(L, call, 3));
   if (found < 0) {
     return (int)found;
   }
@@ -363,8 +373,10 @@ static int attempt_buffered(lua_State *L, struct tn_call *call) {
 TN_METHOD_COMPILED(read)
 TN_METHOD_COMPILED(read_into)
 TN_METHOD_COMPILED(read_exact)
+TN_METHOD_COMPILED(read_line)
+TN_METHOD_COMPILED(read_until)
 
-enum { READ, READ_INTO, READ_EXACT };
+enum { READ, READ_INTO, READ_EXACT, READ_LINE, READ_UNTIL };
 
 /* clang-format off */
 const struct tn_method tn_input_methods[] = {
@@ -378,12 +390,14 @@ const struct tn_method tn_input_methods[] = {
   {.name = "read_exact",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS,
    .prepare = prepare_read_exact, .attempt = attempt_read_exact, .extras = extras_read_exact,
    .function = call_read_exact, .continuation = resume_read_exact},
+  [READ_LINE] =
+  {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES,
+   .prepare = prepare_read_line, .attempt = attempt_read_line, .function = call_read_line, .continuation = resume_read_line},
+  [READ_UNTIL] =
+  {.name = "read_until",   .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES,
+   .prepare = prepare_read_until, .attempt = attempt_read_until, .function = call_read_until, .continuation = resume_read_until},
   {.name = "read_to_end",  .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_NEEDS_BYTES,
    .prepare = prepare_read_to_end, .attempt = attempt_read_to_end},
-  {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS | TN_NEEDS_BYTES,
-   .prepare = prepare_read_line, .attempt = attempt_read_line},
-  {.name = "read_until",   .kinds = TN_READERS, .interest = TN_READABLE, .slots = 4, .flags = TN_READS | TN_NEEDS_BYTES,
-   .prepare = prepare_read_until, .attempt = attempt_read_until},
   {.name = "read_vectored", .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_ONLY_TRY,
    .prepare = prepare_read_vectored, .attempt = attempt_read_vectored},
   {.name = "peek",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
@@ -396,3 +410,5 @@ const struct tn_method tn_input_methods[] = {
 TN_METHOD_COMPILE(read, &tn_input_methods[READ])
 TN_METHOD_COMPILE(read_into, &tn_input_methods[READ_INTO])
 TN_METHOD_COMPILE(read_exact, &tn_input_methods[READ_EXACT])
+TN_METHOD_COMPILE(read_line, &tn_input_methods[READ_LINE])
+TN_METHOD_COMPILE(read_until, &tn_input_methods[READ_UNTIL])

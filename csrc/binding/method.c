@@ -192,13 +192,21 @@ static int start(lua_State *L, int status, lua_KContext context) {
   return tn_method_go_on(L, &call, tn_call_try(L, &call, method));
 }
 
+/* The same where that was all. */
+static int gave_way(lua_State *L, int status, lua_KContext context) {
+  (void)status;
+  tn_task_resumed(L, ((const struct tn_bound *)context)->rt);
+  return 0;
+}
+
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
   int status = tn_task_limit(waiter, 0);
   tn_budget_renew(rt);
   if (status == 0) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
-    tn_task_suspend(L, rt, waiter, (lua_KContext)bound, start);
+    tn_task_suspend(L, rt, waiter, (lua_KContext)bound,
+                    bound->method->flags & TN_YIELDS ? gave_way : start);
   } else if (bound->method->flags & TN_YIELDS) {
     struct tn_call call = tn_call_begin(bound, bound->method, waiter, NULL);
     return fail(L, &call, status);

@@ -22,7 +22,7 @@ enum tn_method_flags {
   TN_OWN_TIMEOUT = 32,   /* running out of time is for the attempt to judge */
   TN_NAMES = 256,        /* an address that is no SocketAddr is for a Lua function to look up */
   TN_PRIVATE = 64,       /* not in the class: for the library's Lua files */
-  TN_YIELDS = 512,       /* gives way before it does anything */
+  TN_YIELDS = 512,       /* gives way, and does nothing else */
   TN_NEEDS_BYTES = 1024, /* can do nothing while there are none */
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
   TN_ALWAYS_WAITS = 2048, /* at once: to give way before would be another wait, which nobody ends */

@@ -14,6 +14,7 @@ enum {
   KILL_DEPTH_MAX = 100, /* cancels within cancels on the C stack; deeper ones go to a list */
   FAILURES_MAX = 64,
   TRACEBACK_MAX = 4096, /* an error raised again and again does not gather more */
+  SURE_ARGUMENTS = 8,   /* so many fit on any stack */
   SETTLE_STACK = 20,    /* slots that ending a task may need, taken before anything is changed */
 };
 
@@ -358,8 +359,11 @@ static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) 
  * few. Without memory for one it stays ready. */
 static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   int arguments = task->arguments;
-  luaL_checkstack(L, arguments + 6, NULL);
-  tn_make_ready(rt->reactor, &task->waiter, 0);
+  bool sure = rt->pool_length > 0 && arguments <= SURE_ARGUMENTS;
+  if (!sure) {
+    tn_make_ready(rt->reactor, &task->waiter, 0);
+    luaL_checkstack(L, arguments + 6, NULL);
+  }
   tn_task_push(L, rt, task);
   int self = lua_gettop(L);
   lua_getiuservalue(L, self, OUTCOME);
@@ -372,7 +376,9 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     lua_setiuservalue(L, self, ARGUMENTS + i);
   }
   lua_pop(L, 1);
-  tn_forget(rt->reactor, &task->waiter);
+  if (!sure) {
+    tn_forget(rt->reactor, &task->waiter);
+  }
 }
 
 struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {

@@ -77,7 +77,7 @@ size_t tn_bytes_find(const struct tn_bytes *bytes, size_t *from, const char *del
       break;
     }
     *from = (size_t)(hit - data) + 1;
-    if (*from >= length && memcmp(hit + 1 - length, delimiter, length) == 0) {
+    if (length == 1 || (*from >= length && memcmp(hit + 1 - length, delimiter, length) == 0)) {
       return *from;
     }
   }
