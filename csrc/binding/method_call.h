@@ -9,12 +9,6 @@
 #include "binding/address.h"
 #include "binding/method.h"
 
-#if defined(__GNUC__)
-#define TN_INLINE static inline __attribute__((always_inline))
-#else
-#define TN_INLINE static inline
-#endif
-
 /* --- what method.c does --- */
 
 /* The call after an attempt that answered `status`: results, `nil, err`, or a wait. */

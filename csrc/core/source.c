@@ -238,7 +238,7 @@ void tn_sources_bury(struct tn_reactor *reactor) {
 
 /* --- waiting --- */
 
-static bool wake_matching(struct tn_source *source, int ready, int reason, bool all) {
+TN_INLINE bool wake_matching(struct tn_source *source, int ready, int reason, bool all) {
   bool woke_any = false;
   bool woke_exclusive = false;
   for (struct tn_waiter *waiter = source->waiters.head, *next; waiter; waiter = next) {
@@ -332,7 +332,7 @@ static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
 }
 
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
-static void note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
+TN_INLINE void note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
   if (count == TN_EAGAIN) {
     source->drained |= (uint8_t)direction;
     return;
@@ -349,7 +349,7 @@ static bool is_drained(const struct tn_source *source, int direction) {
   return source->drained & source->armed & direction;
 }
 
-static ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
+TN_INLINE ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
   note(source, count, asked, TN_READABLE);
   if (count <= 0) {
     return note_loss(source, count);
@@ -378,7 +378,7 @@ static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *
   return received;
 }
 
-static ptrdiff_t recv_plain(struct tn_source *source, void *bytes, size_t length) {
+TN_INLINE ptrdiff_t recv_plain(struct tn_source *source, void *bytes, size_t length) {
   struct tn_slice slice = {bytes, length};
   return source->is_pipe     ? tn_pipe_recv(source->fd, &slice, 1)
          : source->takes_fds ? recv_with_fds(source, &slice, 1)
@@ -489,7 +489,7 @@ int tn_source_peer(const struct tn_source *source, struct tn_address *address) {
   return 0;
 }
 
-static ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
+TN_INLINE ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
   if (count != 0) {
     note(source, count, asked, TN_WRITABLE);
   }
