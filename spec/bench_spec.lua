@@ -4,9 +4,6 @@ local file = require "pl.file"
 local process = require "spec.support.process"
 local program = require "spec.support.program"
 
--- A server of the bench is no child of the spec, so that a sanitizer would not be loaded into it.
-local sanitized = (os.getenv "TCPNET_BUILD" or ""):find "sanitize"
-
 local function run(...)
   return process.run("env", "LUA=" .. process.interpreter, ...)
 end
@@ -27,7 +24,8 @@ local function numbers_of(output, label)
   return numbers
 end
 
-(sanitized and pending or describe)("the bench", function()
+-- A server of the bench is no child of the spec, so that a sanitizer would not be loaded into it.
+(program.sanitized and pending or describe)("the bench", function()
   local folder, samples
   setup(function()
     folder = program.folder()

@@ -241,4 +241,103 @@ describe("a Buffer", function()
     client:close()
     server:close()
   end)
+
+  -- What was just read may lie in memory that the next read of anybody uses.
+  it("keeps its bytes whatever is read next", function()
+    local client, server = pair()
+    local other = Buffer.new(100)
+    local next_reads = {
+      read = function() assert.equal("OTHER BYTES", client:read()) end,
+      read_into = function() client:read_into(other:clear()) end,
+      read_exact = function() assert.equal("OTHER BYTES", client:read_exact(11)) end,
+      peek = function() assert.equal(client:peek(), client:read()) end,
+    }
+    for name, read_next in pairs(next_reads) do
+      for _, consumed in ipairs { 0, 2 } do
+        local buffer = Buffer.new(16)
+        assert(server:write "abcdef")
+        assert.equal(6, client:read_into(buffer))
+        buffer:consume(consumed)
+        assert(server:write "OTHER BYTES")
+        read_next()
+        local rest = ("abcdef"):sub(consumed + 1)
+        assert.equal(rest, tostring(buffer), name)
+        assert.equal(#rest + 10 + consumed, #buffer:append(("y"):rep(10 + consumed)))
+        assert.equal(rest .. ("y"):rep(10 + consumed), tostring(buffer))
+      end
+    end
+    client:close()
+    server:close()
+  end)
+
+  it("gives its bytes to every method straight after a read", function()
+    local client, server = pair()
+    local function fresh()
+      assert(server:write "abcdef")
+      local buffer = Buffer.new(13)
+      assert.equal(6, client:read_into(buffer))
+      return buffer
+    end
+    assert.equal("abcdef", tostring(fresh()))
+    assert.equal("cde", fresh():sub(3, -2))
+    assert.equal(98, fresh():byte(2))
+    assert.equal(4, fresh():find "de")
+    local doubled = fresh()
+    assert.equal("abcdefabcdef", tostring(doubled:append(doubled)))
+    assert.equal("cdef!", tostring(fresh():consume(2):append "!"))
+    assert.equal("", tostring(fresh():clear()))
+    assert.equal(6, client:write(fresh()))
+    assert.equal("abcdef", server:read())
+    local added = fresh()
+    assert(server:write "ghi")
+    assert.equal(3, client:read_into(added))
+    assert.equal("abcdefghi", tostring(added))
+    client:close()
+    server:close()
+  end)
+
+  it("keeps what a write that waits has not sent, although others read meanwhile", function()
+    local client, server = pair()
+    local from, to = pair()
+    client:set_send_buffer_size(4096)
+    local sent = ("0123456789abcdef"):rep(4096)
+    local received = {}
+    tcpnet.run(function()
+      tcpnet.spawn(function()
+        for _ = 1, 100 do
+          assert(from:write(sent))
+        end
+        from:close()
+      end)
+      local writer = tcpnet.spawn(function()
+        local buffer = Buffer.new(#sent)
+        while to:read_into(buffer) do
+          assert(client:write_from(buffer))
+        end
+        client:close()
+      end)
+      local total = 0
+      for data in function() return server:read(1000) end do
+        received[#received + 1] = data
+        total = total + #data
+      end
+      writer:join()
+    end)
+    assert.is_true(table.concat(received) == sent:rep(100))
+    server:close()
+    to:close()
+  end)
+
+  it("may be collected straight after a read", function()
+    local client, server = pair()
+    for _ = 1, 50 do
+      assert(server:write "abcdef")
+      client:read_into(Buffer.new(1000))
+      collectgarbage()
+      assert(server:write "ghi")
+      assert.equal("ghi", client:read())
+    end
+    client:close()
+    server:close()
+  end)
 end)

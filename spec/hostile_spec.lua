@@ -3,6 +3,7 @@
 local hostile = require "spec.support.hostile"
 local leaks = require "spec.support.leaks"
 local process = require "spec.support.process"
+local program = require "spec.support.program"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
@@ -25,7 +26,7 @@ describe("a peer that", function()
 
   -- KiB of the server for each peer: what a connection, its task and what it has read ahead weigh at most. A sanitizer
   -- keeps what was freed.
-  local most = (os.getenv "TCPNET_BUILD" or ""):find "sanitize" and math.huge or 160
+  local most = program.sanitized and math.huge or 160
 
   for kind in pairs(hostile.kinds) do
     it(kind .. " keeps nobody else from being served, and costs a bounded amount", function()
@@ -73,7 +74,7 @@ end)
 
 describe("a line without an end", function()
   it("costs work in proportion to its length", function()
-    if not tcp.can "command -v valgrind" or (os.getenv "TCPNET_BUILD" or ""):find "sanitize" then
+    if not tcp.can "command -v valgrind" or program.sanitized then
       return pending "needs valgrind, and a build without sanitizers"
     end
     local factor = hostile.growth("read_until", 32768) -- 7 is linear; 30 where what was searched is searched again

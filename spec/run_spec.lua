@@ -447,6 +447,25 @@ describe("a busy task", function()
     server:close()
   end)
 
+  for size, most in pairs { [1] = 128, [4096] = 64, [65536] = 8 } do -- 4 KiB more are as much as an operation more
+    it(("that moves %d bytes at a time gives way after %d operations"):format(size, most), function()
+      local one, two = assert(tcpnet.UnixStream.pair())
+      local data = ("x"):rep(size)
+      local done, other = 0, false
+      tcpnet.run(function()
+        tcpnet.yield() -- a full budget begins
+        tcpnet.spawn(function() other = true end)
+        while not other do
+          assert(done % 2 == 0 and one:write(data) or done % 2 == 1 and two:read_exact(size))
+          done = done + (other and 0 or 1)
+        end
+      end)
+      assert.equal(most, done)
+      one:close()
+      two:close()
+    end)
+  end
+
   it("that reads what is buffered lets others run before it is through", function()
     local client, server = loopback.pair()
     client:write(("x"):rep(1000))

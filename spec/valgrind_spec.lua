@@ -1,4 +1,6 @@
 -- One script that uses everything once, under valgrind where that is installed: no invalid access, no descriptor left.
+local program = require "spec.support.program"
+
 local folder
 
 local script = [[
@@ -230,7 +232,7 @@ describe("everything once, under valgrind", function()
   end)
 
   it("has no invalid access, no memory lost and no descriptor left (F2, F16, F19)", function()
-    if not os.execute "command -v valgrind >/dev/null" or (os.getenv "LD_PRELOAD" or ""):find "asan" then
+    if not os.execute "command -v valgrind >/dev/null" or program.sanitized then
       return pending "no valgrind, or a sanitizer instead"
     end
     local path = folder .. "/script.lua"

@@ -22,30 +22,33 @@ void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_addres
   memcpy(&addr->address, address, used);
 }
 
-enum { KEPT = 64 };
-
 static unsigned place_of(const struct tn_address *address) {
-  const unsigned char *bytes = (const unsigned char *)&address->storage;
-  unsigned hash = 2166136261U; /* FNV-1a */
-  for (size_t i = 0; i < address->length && i < sizeof address->v6; i++) {
-    hash = (hash ^ bytes[i]) * 16777619U;
+  const char *bytes = (const char *)&address->storage;
+  uint64_t hash = 0;
+  uint64_t word;
+  for (size_t i = 0; i + sizeof word <= address->length && i < sizeof address->v6;
+       i += sizeof word) {
+    memcpy(&word, bytes + i, sizeof word);
+    hash = (hash ^ word) * UINT64_C(0x9E3779B97F4A7C15);
   }
-  return (hash ^ hash >> 16) % KEPT + 1;
+  return (unsigned)(hash >> 32) % TN_ADDRESSES_KEPT;
 }
 
 void tn_address_push_kept(lua_State *L, struct tn_runtime *rt, const struct tn_address *address) {
-  unsigned place = place_of(address);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->addresses);
-  lua_rawgeti(L, -1, place);
-  const struct tn_address *kept = tn_address_at(L, -1);
+  int place = rt->addresses[place_of(address)];
+  lua_rawgeti(L, LUA_REGISTRYINDEX, place);
+  const struct tn_address *kept = tn_address_of(lua_touserdata(L, -1));
   if (!kept || kept->length != address->length ||
       memcmp(&kept->storage, &address->storage, address->length) != 0) {
     lua_pop(L, 1);
     tn_address_push(L, rt, address);
     lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, place);
+    lua_rawseti(L, LUA_REGISTRYINDEX, place);
   }
-  lua_remove(L, -2);
+}
+
+const struct tn_address *tn_address_of(const void *userdata) {
+  return userdata ? &((const struct socket_addr *)userdata)->address : NULL;
 }
 
 const struct tn_address *tn_address_at(lua_State *L, int index) {

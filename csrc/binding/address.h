@@ -9,6 +9,8 @@
  * made lately serves again. */
 void tn_address_push_kept(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
 void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
+/* The address in a userdata that is a SocketAddr; NULL for NULL. */
+const struct tn_address *tn_address_of(const void *userdata);
 /* The address in a SocketAddr, or NULL. */
 const struct tn_address *tn_address_at(lua_State *L, int index);
 const struct tn_address *tn_check_address(lua_State *L, int index);

@@ -15,7 +15,40 @@ struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_
   return buffer;
 }
 
+/* The bytes move into memory of the Buffer's own. */
+static void end_loan(struct tn_loan *loan) {
+  struct tn_buffer *buffer = (struct tn_buffer *)((char *)loan - offsetof(struct tn_buffer, loan));
+  memcpy(buffer->memory, tn_buffer_bytes(buffer), buffer->length);
+  buffer->place = buffer->memory;
+  buffer->start = 0;
+}
+
+static void settle(struct tn_buffer *buffer) {
+  if (buffer->loan.reactor) {
+    end_loan(&buffer->loan);
+    tn_scratch_return(&buffer->loan);
+  }
+}
+
+ptrdiff_t tn_buffer_recv(struct tn_buffer *buffer, struct tn_source *source, size_t max) {
+  ptrdiff_t count;
+  size_t want = buffer->capacity < max ? buffer->capacity : max;
+  if (buffer->length > 0 || want > TN_SCRATCH_SIZE || buffer->finalized ||
+      tn_scratch_busy(source->reactor)) {
+    struct tn_slice room = tn_buffer_room(buffer);
+    count = tn_source_recv(source, room.base, room.length < max ? room.length : max);
+  } else {
+    count = tn_scratch_borrow(source, want, &buffer->loan);
+    if (count > 0) {
+      buffer->place = tn_scratch_lent(&buffer->loan);
+    }
+  }
+  buffer->length += count > 0 ? (size_t)count : 0;
+  return count;
+}
+
 struct tn_slice tn_buffer_room(struct tn_buffer *buffer) {
+  settle(buffer);
   if (buffer->start > 0 && buffer->start + buffer->length == buffer->capacity) {
     memmove(buffer->memory, buffer->memory + buffer->start, buffer->length);
     buffer->start = 0;
@@ -28,6 +61,7 @@ void tn_buffer_consume(struct tn_buffer *buffer, size_t count) {
   buffer->start += count;
   buffer->length -= count;
   if (buffer->length == 0) {
+    settle(buffer);
     buffer->start = 0;
   }
 }
@@ -40,7 +74,7 @@ struct tn_slice tn_bytes_at(lua_State *L, int index) {
   }
   struct tn_buffer *buffer = tn_cast(L, index, TN_BUFFER);
   if (buffer) {
-    slice = (struct tn_slice){buffer->memory + buffer->start, buffer->length};
+    slice = (struct tn_slice){tn_buffer_bytes(buffer), buffer->length};
   }
   return slice;
 }
@@ -51,6 +85,8 @@ static int buffer_new(lua_State *L) {
   struct tn_buffer *buffer =
       tn_new_with(L, tn_runtime_of(L), TN_BUFFER, sizeof *buffer, capacity, 0);
   buffer->capacity = capacity;
+  buffer->place = buffer->memory;
+  buffer->loan.end = end_loan;
   return 1;
 }
 
@@ -79,9 +115,9 @@ static struct tn_slice range(const struct tn_buffer *buffer, lua_Integer first, 
   size_t from = first_of(first, buffer->length);
   size_t to = last_of(last, buffer->length);
   if (from > to) {
-    return (struct tn_slice){(char *)buffer->memory, 0};
+    return (struct tn_slice){tn_buffer_bytes(buffer), 0};
   }
-  return (struct tn_slice){(char *)buffer->memory + buffer->start + from - 1, to - from + 1};
+  return (struct tn_slice){tn_buffer_bytes(buffer) + from - 1, to - from + 1};
 }
 
 static int buffer_sub(lua_State *L) {
@@ -108,7 +144,7 @@ static int buffer_find(lua_State *L) {
   luaL_checktype(L, 2, LUA_TSTRING);
   const char *plain = lua_tolstring(L, 2, &length);
   size_t from = first_of(luaL_optinteger(L, 3, 1), buffer->length);
-  const char *data = buffer->memory + buffer->start;
+  const char *data = tn_buffer_bytes(buffer);
   for (size_t at = from - 1; at + length <= buffer->length; at++) {
     const char *hit =
         length ? memchr(data + at, plain[0], buffer->length - length - at + 1) : data + at;
@@ -128,6 +164,7 @@ static int buffer_find(lua_State *L) {
 
 static int buffer_append(lua_State *L) {
   struct tn_buffer *buffer = tn_check_free_buffer(L, 1, NULL);
+  settle(buffer);
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_tostring(L, 2);
   }
@@ -174,12 +211,15 @@ static int meta_len(lua_State *L) {
 
 static int meta_tostring(lua_State *L) {
   const struct tn_buffer *buffer = check_buffer(L, 1);
-  lua_pushlstring(L, buffer->memory + buffer->start, buffer->length);
+  lua_pushlstring(L, tn_buffer_bytes(buffer), buffer->length);
   return 1;
 }
 
 static int meta_gc(lua_State *L) {
-  tn_claim_drop(&check_buffer(L, 1)->writing);
+  struct tn_buffer *buffer = check_buffer(L, 1);
+  tn_claim_drop(&buffer->writing);
+  settle(buffer);
+  buffer->finalized = true;
   return 0;
 }
 

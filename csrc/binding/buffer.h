@@ -3,7 +3,7 @@
 #define TCPNET_BUFFER_H
 
 #include "binding/runtime.h"
-#include "platform/platform.h"
+#include "core/source.h"
 
 struct tn_buffer {
   struct tn_header header;
@@ -11,13 +11,23 @@ struct tn_buffer {
   size_t capacity;
   size_t start;
   size_t length;
+  bool finalized;      /* nobody would see to it that a loan ends */
+  char *place;         /* where they are: `memory`, or memory of the reactor's */
+  struct tn_loan loan; /* of that */
   char memory[];
 };
 
 /* A Buffer that may be changed now; raises while a write of it waits. */
 struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_waiter *waiter);
+static inline char *tn_buffer_bytes(const struct tn_buffer *buffer) {
+  return buffer->place + buffer->start;
+}
 /* Room for more at the end of the bytes. */
 struct tn_slice tn_buffer_room(struct tn_buffer *buffer);
+/* One read of at most `max` bytes, behind those that are there. Into an empty Buffer it goes by way
+ * of the reactor's memory, and stays there until somebody else needs that: what is written on at
+ * once never touches memory of its own, which is cold where connections are many. */
+ptrdiff_t tn_buffer_recv(struct tn_buffer *buffer, struct tn_source *source, size_t max);
 void tn_buffer_consume(struct tn_buffer *buffer, size_t count);
 /* The bytes of a string or a Buffer at `index`, or a NULL base. */
 struct tn_slice tn_bytes_at(lua_State *L, int index);

@@ -39,12 +39,15 @@ static size_t max_of(lua_State *L, const struct tn_call *call) {
 TN_INLINE int attempt_read(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t max = max_of(L, call);
+  if (source->input.length == 0 &&
+      tn_scratch_busy(source->reactor)) { /* a finalizer reads, in the middle of another read */
+    ptrdiff_t filled = tn_source_fill(source, max);
+    if (filled <= 0) {
+      return filled == 0 ? (lua_pushnil(L), 1) : (int)filled;
+    }
+  }
   if (source->input.length > 0) {
     return give_buffered(L, source, source->input.length < max ? source->input.length : max);
-  }
-  if (tn_scratch_busy(source->reactor)) { /* a finalizer reads, in the middle of another read */
-    ptrdiff_t filled = tn_source_fill(source, max);
-    return filled > 0 ? attempt_read(L, call) : filled == 0 ? (lua_pushnil(L), 1) : (int)filled;
   }
   const char *bytes;
   ptrdiff_t count = tn_scratch_recv(source, max, &bytes);
@@ -286,22 +289,18 @@ TN_INLINE int attempt_read_into(lua_State *L, struct tn_call *call) {
   if (tn_claim_taken(&buffer->writing, call->waiter)) {
     tn_check_free_buffer(L, 2, call->waiter);
   }
-  struct tn_slice room = tn_buffer_room(buffer);
-  size_t max = lua_type(L, 3) == LUA_TNUMBER ? tn_size_at(L, 3) : room.length;
-  room.length = room.length < max ? room.length : max;
-  if (room.length == 0) {
+  size_t max = lua_type(L, 3) == LUA_TNUMBER ? tn_size_at(L, 3) : SIZE_MAX;
+  if (buffer->length == buffer->capacity) {
     return luaL_argerror(L, 2, "the Buffer is full");
   }
-  size_t count = move_buffered(source, room.base, room.length);
-  if (count == 0) {
-    ptrdiff_t received = tn_source_recv(source, room.base, room.length);
-    if (received < 0) {
-      return (int)received;
-    }
-    count = (size_t)received;
+  if (source->input.length > 0) {
+    struct tn_slice room = tn_buffer_room(buffer);
+    size_t count = move_buffered(source, room.base, room.length < max ? room.length : max);
+    buffer->length += count;
+    return give_count(L, count);
   }
-  buffer->length += count;
-  return give_count(L, count);
+  ptrdiff_t received = tn_buffer_recv(buffer, source, max);
+  return received < 0 ? (int)received : give_count(L, (size_t)received);
 }
 
 /* read_vectored{buffer, …} fills them in order. */

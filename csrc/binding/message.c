@@ -4,6 +4,7 @@
 #include "binding/address.h"
 #include "binding/buffer.h"
 #include "binding/control.h"
+#include "binding/method_call.h"
 #include "binding/slices.h"
 #include "core/datagrams.h"
 
@@ -110,11 +111,8 @@ static int flag_bit(lua_State *L, int index, bool sends) {
   return -1;
 }
 
-/* The flags at `index`: nil, a name, or a list of names; -1: not that. */
+/* The flags at `index`: a name, or a list of names; -1: not that. */
 static int take_flags(lua_State *L, int index, bool sends) {
-  if (lua_isnoneornil(L, index)) {
-    return 0;
-  }
   if (!lua_istable(L, index)) {
     return flag_bit(L, index, sends);
   }
@@ -129,9 +127,9 @@ static int take_flags(lua_State *L, int index, bool sends) {
   return bits;
 }
 
-/* The same; raises with the names that there are. */
+/* The same, or nil; raises with the names that there are. */
 static int check_flags(lua_State *L, int index, int argument, bool sends) {
-  int bits = take_flags(L, index, sends);
+  int bits = lua_isnoneornil(L, index) ? 0 : take_flags(L, index, sends);
   if (bits >= 0) {
     return bits;
   }
@@ -149,6 +147,18 @@ static int check_flags(lua_State *L, int index, int argument, bool sends) {
   return luaL_argerror(L, argument, lua_tostring(L, -1));
 }
 
+/* Names become the bits that attempts look for. */
+static void fix_flags(lua_State *L, int index, bool sends) {
+  if (!lua_isnoneornil(L, index)) {
+    lua_pushinteger(L, check_flags(L, index, index, sends));
+    lua_replace(L, index);
+  }
+}
+
+static int flags_at(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TNUMBER ? (int)lua_tointeger(L, index) : 0;
+}
+
 static void push_flags(lua_State *L, int bits) {
   lua_newtable(L);
   for (const struct tn_message_flag *flag = tn_message_flags; flag->name; flag++) {
@@ -164,7 +174,10 @@ static void push_flags(lua_State *L, int bits) {
 /* What a receive waits for when there is nothing: urgent data and the error queue have an event of
  * their own, which does not fire for plain bytes. */
 static int would_block(lua_State *L, struct tn_call *call, int flags) {
-  lua_settop(L, call->method->slots); /* attempts may be many: nothing of this one stays behind */
+  int most = call->method->slots ? call->method->slots : 3;
+  if (lua_gettop(L) > most) { /* attempts may be many: nothing of this one stays behind */
+    lua_settop(L, most);
+  }
   call->wait_interest = flags & MSG_OOB        ? TN_PRIORITY | TN_READ_CLOSED
                         : flags & MSG_ERRQUEUE ? TN_PRIORITY
                                                : 0;
@@ -302,11 +315,14 @@ static void push_sender(lua_State *L, struct tn_call *call, struct tn_address *a
 }
 
 /* data[, address or nil[, real length]] */
-static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with_address) {
+TN_INLINE int receive_data(lua_State *L, struct tn_call *call, int flags, bool with_address) {
   struct tn_source *source = call->source;
   struct tn_address address;
-  size_t max = (size_t)lua_tointeger(L, 2);
-  flags |= (int)lua_tointeger(L, 3);
+  size_t max = TN_SCRATCH_SIZE;
+  if (!call->prepared) {
+    max = lua_type(L, 2) == LUA_TNUMBER ? (size_t)lua_tointeger(L, 2) : max;
+    flags |= flags_at(L, 3);
+  }
   struct tn_slice slice = {memory_for(L, call, max), max};
   struct tn_message message = {.slices = &slice, .count = 1, .plain = true};
   if (with_address) {
@@ -327,27 +343,33 @@ static int receive_data(lua_State *L, struct tn_call *call, int flags, bool with
   tn_scratch_take(call->rt->reactor);
   if (with_address) {
     push_sender(L, call, &address, message.address_length);
-  } else {
-    lua_pushnil(L);
   }
+  if ((size_t)count <= max) {
+    return with_address ? 2 : 1;
+  }
+  lua_settop(L, lua_gettop(L) + !with_address);
   lua_pushinteger(L, count);
-  return (size_t)count > max ? 3 : with_address ? (lua_pop(L, 1), 2) : (lua_pop(L, 2), 1);
+  return 3;
 }
 
-static int prepare_recv(lua_State *L, struct tn_runtime *rt) {
+/* Is there nothing to look at? */
+TN_INLINE int prepare_recv(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  lua_pushinteger(L, tn_opt_integer(L, 2, "max", 0, INT_MAX, TN_SCRATCH_SIZE));
-  lua_replace(L, 2);
-  lua_pushinteger(L, check_flags(L, 3, 3, false));
-  lua_replace(L, 3);
+  if (lua_gettop(L) == 1) {
+    return 1;
+  }
+  if (!lua_isnoneornil(L, 2)) {
+    tn_check_integer(L, 2, "max", 0, INT_MAX);
+  }
+  fix_flags(L, 3, false);
   return 0;
 }
 
-static int attempt_recv(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_recv(lua_State *L, struct tn_call *call) {
   return receive_data(L, call, 0, false);
 }
 
-static int attempt_recv_from(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_recv_from(lua_State *L, struct tn_call *call) {
   return receive_data(L, call, 0, true);
 }
 
@@ -386,8 +408,7 @@ static int attempt_peek_sender(lua_State *L, struct tn_call *call) {
 static int prepare_recv_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   tn_check_rooms(L, 2);
-  lua_pushinteger(L, check_flags(L, 3, 3, false));
-  lua_replace(L, 3);
+  fix_flags(L, 3, false);
   return 0;
 }
 
@@ -395,7 +416,7 @@ static int prepare_recv_vectored(lua_State *L, struct tn_runtime *rt) {
 static int receive_vectored(lua_State *L, struct tn_call *call, bool with_address) {
   struct tn_address address = {.length = 0};
   struct tn_slice slices[TN_SLICES_MAX];
-  int flags = (int)lua_tointeger(L, 3);
+  int flags = flags_at(L, 3);
   struct tn_message message = {.slices = slices, .count = tn_rooms_at(L, 2, slices)};
   if (with_address) {
     message.address = &address.any;
@@ -544,41 +565,51 @@ static int push_sent(lua_State *L, ptrdiff_t count) {
   return 1;
 }
 
+/* The address of a call that has been looked at. */
+TN_INLINE const struct tn_address *address_of(lua_State *L, int index) {
+  return index ? tn_address_of(lua_touserdata(L, index)) : NULL;
+}
+
 /* Slots: bytes, [address,] flags. */
-static int send_bytes(lua_State *L, struct tn_call *call, int address_at, int flags_at) {
+TN_INLINE int send_bytes(lua_State *L, struct tn_call *call, int address_at, int last) {
   struct tn_slice slice = tn_bytes_at(L, 2);
-  const struct tn_address *address = address_at ? tn_address_at(L, address_at) : NULL;
+  const struct tn_address *address = address_of(L, address_at);
+  int flags = call->prepared ? 0 : flags_at(L, last);
   struct tn_message message = {.slices = &slice, .count = 1, .plain = true};
   if (address) {
     message.address = (struct sockaddr *)&address->any;
     message.address_length = address->length;
   }
-  return push_sent(L,
-                   tn_source_send_message(call->source, &message, (int)lua_tointeger(L, flags_at)));
+  return push_sent(L, tn_source_send_message(call->source, &message, flags));
 }
 
-static int prepare_send(lua_State *L, struct tn_runtime *rt) {
+/* Are there no flags? */
+TN_INLINE int prepare_send(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   tn_check_bytes(L, 2);
-  lua_pushinteger(L, check_flags(L, 3, 3, true));
-  lua_replace(L, 3);
+  if (lua_gettop(L) == 2) {
+    return 1;
+  }
+  fix_flags(L, 3, true);
   return 0;
 }
 
-static int attempt_send(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_send(lua_State *L, struct tn_call *call) {
   return send_bytes(L, call, 0, 3);
 }
 
-static int prepare_send_to(lua_State *L, struct tn_runtime *rt) {
+/* That there is an address was seen to before: TN_NAMES. */
+TN_INLINE int prepare_send_to(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   tn_check_bytes(L, 2);
-  tn_check_address(L, 3);
-  lua_pushinteger(L, check_flags(L, 4, 4, true));
-  lua_replace(L, 4);
+  if (lua_gettop(L) == 3) {
+    return 1;
+  }
+  fix_flags(L, 4, true);
   return 0;
 }
 
-static int attempt_send_to(lua_State *L, struct tn_call *call) {
+TN_INLINE int attempt_send_to(lua_State *L, struct tn_call *call) {
   return send_bytes(L, call, 3, 4);
 }
 
@@ -593,30 +624,27 @@ static int prepare_send_out_of_band(lua_State *L, struct tn_runtime *rt) {
 static int prepare_send_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   tn_check_bytes_list(L, 2);
-  lua_pushinteger(L, check_flags(L, 3, 3, true));
-  lua_replace(L, 3);
+  fix_flags(L, 3, true);
   return 0;
 }
 
 static int prepare_send_to_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   tn_check_bytes_list(L, 2);
-  tn_check_address(L, 3);
-  lua_pushinteger(L, check_flags(L, 4, 4, true));
-  lua_replace(L, 4);
+  fix_flags(L, 4, true);
   return 0;
 }
 
-static int send_list(lua_State *L, struct tn_call *call, int address_at, int flags_at) {
+static int send_list(lua_State *L, struct tn_call *call, int address_at, int last) {
   struct tn_slice slices[TN_SLICES_MAX];
-  const struct tn_address *address = address_at ? tn_address_at(L, address_at) : NULL;
+  const struct tn_address *address = address_of(L, address_at);
   struct tn_message message = {.slices = slices, .count = tn_slices_of_list(L, 2, slices)};
   if (address) {
     message.address = (struct sockaddr *)&address->any;
     message.address_length = address->length;
   }
-  ptrdiff_t sent = tn_source_send_message(call->source, &message, (int)lua_tointeger(L, flags_at));
-  lua_settop(L, flags_at);
+  ptrdiff_t sent = tn_source_send_message(call->source, &message, flags_at(L, last));
+  lua_settop(L, last);
   return push_sent(L, sent);
 }
 
@@ -713,37 +741,47 @@ static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
   return push_sent(L, sent);
 }
 
+TN_METHOD_COMPILED(recv)
+TN_METHOD_COMPILED(recv_from)
+TN_METHOD_COMPILED(send)
+TN_METHOD_COMPILED(send_to)
+
+enum { RECV, RECV_FROM, SEND, SEND_TO };
+
 /* clang-format off */
-#define RECV(method_name, size, function) \
-  {.name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3, \
-   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##size, .attempt = (function)}
-#define SEND(method_name, count, function) \
-  {.name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = (count), .flags = TN_WRITES | TN_HAS_TRY, \
-   .prepare = prepare_##method_name, .attempt = (function)}
+#define RECEIVES(method_name, count, size, function) \
+  .name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = (count), \
+   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##size, .attempt = (function)
+#define SENDS(method_name, count, function) \
+  .name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = (count), \
+   .prepare = prepare_##method_name, .attempt = (function)
+#define COMPILED(method_name) .function = call_##method_name, .continuation = resume_##method_name
 const struct tn_method tn_message_methods[] = {
-  RECV(recv, recv, attempt_recv),
-  RECV(recv_from, recv, attempt_recv_from),
-  RECV(peek, recv, attempt_peek),
-  RECV(peek_from, recv, attempt_peek_from),
+  [RECV]      = {RECEIVES(recv, 0, recv, attempt_recv), COMPILED(recv)},
+  [RECV_FROM] = {RECEIVES(recv_from, 0, recv, attempt_recv_from), COMPILED(recv_from)},
+  [SEND]      = {SENDS(send, 0, attempt_send), .flags = TN_WRITES | TN_HAS_TRY, COMPILED(send)},
+  [SEND_TO]   = {SENDS(send_to, 0, attempt_send_to), .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3, COMPILED(send_to)},
+  {RECEIVES(peek, 3, recv, attempt_peek)},
+  {RECEIVES(peek_from, 3, recv, attempt_peek_from)},
   {.name = "recv_out_of_band", .kinds = TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3,
    .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recv, .attempt = attempt_recv_out_of_band},
-  RECV(recv_vectored, recv_vectored, attempt_recv_vectored),
-  RECV(recv_from_vectored, recv_vectored, attempt_recv_from_vectored),
+  {RECEIVES(recv_vectored, 3, recv_vectored, attempt_recv_vectored)},
+  {RECEIVES(recv_from_vectored, 3, recv_vectored, attempt_recv_from_vectored)},
   {.name = "peek_sender", .kinds = TN_MESSAGERS, .interest = TN_READABLE, .slots = 1, .flags = TN_READS | TN_HAS_TRY,
    .attempt = attempt_peek_sender},
   {.name = "recvmsg", .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 5,
    .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recvmsg, .attempt = attempt_recvmsg},
-  SEND(send, 3, attempt_send),
   {.name = "send_out_of_band", .kinds = TN_SOCKET, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES | TN_HAS_TRY,
    .prepare = prepare_send_out_of_band, .attempt = attempt_send},
-  SEND(send_vectored, 3, attempt_send_vectored),
-  {.name = "send_to", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4, .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES,
-   .address_at = 3, .prepare = prepare_send_to, .attempt = attempt_send_to},
-  {.name = "send_to_vectored", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
-   .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3, .prepare = prepare_send_to_vectored,
-   .attempt = attempt_send_to_vectored},
+  {SENDS(send_vectored, 3, attempt_send_vectored), .flags = TN_WRITES | TN_HAS_TRY},
+  {SENDS(send_to_vectored, 4, attempt_send_to_vectored), .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3},
   {.name = "sendmsg", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
    .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_sendmsg, .attempt = attempt_sendmsg},
   {0},
 };
 /* clang-format on */
+
+TN_METHOD_COMPILE(recv, &tn_message_methods[RECV])
+TN_METHOD_COMPILE(recv_from, &tn_message_methods[RECV_FROM])
+TN_METHOD_COMPILE(send, &tn_message_methods[SEND])
+TN_METHOD_COMPILE(send_to, &tn_message_methods[SEND_TO])

@@ -202,7 +202,7 @@ static int gave_way(lua_State *L, int status, lua_KContext context) {
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
   int status = tn_task_limit(waiter, 0);
-  rt->budget = TN_BUDGET;
+  tn_budget_renew(rt);
   if (status == 0) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
     tn_task_suspend(L, rt, waiter, (lua_KContext)bound,

@@ -9,12 +9,6 @@
 #include "binding/address.h"
 #include "binding/method.h"
 
-#if defined(__GNUC__)
-#define TN_INLINE static inline __attribute__((always_inline))
-#else
-#define TN_INLINE static inline
-#endif
-
 /* --- what method.c does --- */
 
 /* The call after an attempt that answered `status`: results, `nil, err`, or a wait. */
@@ -138,8 +132,7 @@ TN_INLINE int tn_method_call(lua_State *L, const struct tn_bound *bound,
     if (waiter->claims) { /* of an operation that ended in a Lua error */
       tn_claims_release(rt->reactor, waiter);
     }
-    /* too many operations in a row */
-    bool tired = --rt->budget < 0 && !(method->flags & TN_ALWAYS_WAITS);
+    bool tired = tn_budget_spend(rt) && !(method->flags & TN_ALWAYS_WAITS);
     if (tired || (method->flags & TN_YIELDS)) {
       return tn_method_give_way(L, bound, waiter);
     }

@@ -118,6 +118,7 @@ static struct tn_runtime *new_runtime(lua_State *L) {
     luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
   }
   rt->fork_mark = tn_reactor_fork_mark(rt->reactor);
+  rt->metrics = tn_reactor_metrics(rt->reactor);
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   rt->main = lua_tothread(L, -1);
   lua_pop(L, 1);
@@ -141,7 +142,10 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   tn_anchors_open(L, &rt->tasks);
   tn_anchors_open(L, &rt->anchors);
   rt->detours = new_table(L, NULL);
-  rt->addresses = new_table(L, NULL);
+  for (int i = 0; i < TN_ADDRESSES_KEPT; i++) {
+    lua_pushboolean(L, 0);
+    rt->addresses[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
   rt->sets = new_table(L, "v");
 }
 

@@ -162,7 +162,7 @@ TN_INLINE int attempt_write_from(lua_State *L, struct tn_call *call) {
   }
   for (int calls = 0; buffer->length > 0; calls++) {
     count = calls < TN_CALLS_MAX
-                ? tn_source_send(call->source, buffer->memory + buffer->start, buffer->length)
+                ? tn_source_send(call->source, tn_buffer_bytes(buffer), buffer->length)
                 : tn_call_give_way(call);
     if (count < 0) {
       claim_buffers(L, call, 2, 2);

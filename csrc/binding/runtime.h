@@ -12,8 +12,10 @@
 struct tn_task;
 
 enum {
-  TN_BUDGET = 128,  /* operations in a row before a task gives way */
-  TN_POOL_MAX = 64, /* more kept threads only slow the collector down */
+  TN_BUDGET = 128,           /* operations in a row before a task gives way */
+  TN_OPERATION_BYTES = 4096, /* so many bytes count as one operation more */
+  TN_POOL_MAX = 64,          /* more kept threads only slow the collector down */
+  TN_ADDRESSES_KEPT = 64,
 };
 
 /* A thread that a task or a timeout runs in, and where it is kept alive. */
@@ -26,10 +28,11 @@ struct tn_runtime {
   struct tn_header header;
   struct tn_reactor *reactor; /* NULL once the state closes */
   const volatile unsigned char *fork_mark;
+  const struct tn_metrics *metrics;
   lua_State *main;
   struct tn_task *current;
   struct tn_waiter blocking; /* whoever waits outside every task */
-  int budget;                /* operations that the task may still do before it gives way */
+  int64_t budget;            /* see tn_budget_spend */
   int kill_depth;
   struct tn_queue doomed;             /* tasks to cancel as soon as that is possible */
   bool driving;                       /* somebody turns the reactor */
@@ -46,15 +49,31 @@ struct tn_runtime {
   double spin;
   lua_Integer buffer_size;
   /* in the registry */
-  int detours;   /* name → Lua function that does what the one in C cannot */
-  int addresses; /* of peers, made lately */
-  int sets;      /* JoinSet by address, weak */
-  int failures;  /* tasks that failed during `run` and were not joined, in order */
+  int detours;                      /* name → Lua function that does what the one in C cannot */
+  int addresses[TN_ADDRESSES_KEPT]; /* of peers, made lately, by hash */
+  int sets;                         /* JoinSet by address, weak */
+  int failures; /* tasks that failed during `run` and were not joined, in order */
   int on_task_error;
   int handler; /* the message handler under every task */
   int again;   /* the one error of a would-block */
   int metatables[TN_KINDS];
 };
+
+/* The budget is in bytes, which the metrics count already: it is where they will be when the task
+ * has to give way, and comes nearer with each operation. */
+static inline int64_t tn_bytes_moved(const struct tn_runtime *rt) {
+  return (int64_t)(rt->metrics->bytes_read + rt->metrics->bytes_written);
+}
+
+static inline void tn_budget_renew(struct tn_runtime *rt) {
+  rt->budget = tn_bytes_moved(rt) + (int64_t)(TN_BUDGET + 1) * TN_OPERATION_BYTES - 1;
+}
+
+/* One operation begins; does the task have to give way before it? */
+static inline bool tn_budget_spend(struct tn_runtime *rt) {
+  rt->budget -= TN_OPERATION_BYTES;
+  return rt->budget < tn_bytes_moved(rt);
+}
 
 /* Every C function of the module has the runtime as its first upvalue. */
 static inline struct tn_runtime *tn_runtime_of(lua_State *L) {

@@ -4,9 +4,10 @@
 #include "binding/buffer.h"
 
 void tn_check_bytes(lua_State *L, int index) {
-  if (lua_type(L, index) == LUA_TNUMBER) {
+  int type = lua_type(L, index);
+  if (type == LUA_TNUMBER) {
     lua_tostring(L, index);
-  } else if (lua_type(L, index) != LUA_TSTRING && !tn_cast(L, index, TN_BUFFER)) {
+  } else if (type != LUA_TSTRING && !tn_cast(L, index, TN_BUFFER)) {
     luaL_typeerror(L, index, "string, number or Buffer");
   }
 }

@@ -602,7 +602,7 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   task->on_stack = true;
   task->waits = false;
   rt->current = task;
-  rt->budget = TN_BUDGET;
+  tn_budget_renew(rt);
   int results = 0;
   int status = tn_thread_resume(thread, L, arguments, &results);
   rt->current = NULL;

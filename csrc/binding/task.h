@@ -23,20 +23,11 @@ struct tn_join_set;
 
 struct tn_task {
   struct tn_header header;
+  /* What a wait touches: */
   struct tn_waiter waiter;
-  struct tn_runtime *rt;
-  lua_State *thread; /* NULL before its first run, and once it has ended */
-  struct tn_queue joiners;
-  struct tn_join_set *set; /* takes the task when it ends, or NULL */
-  struct tn_inner *nest;   /* the inner coroutines, innermost last; NULL before the first */
-  struct tn_inner first;   /* most have one at most */
-  int nest_anchor;         /* of the nest, once that is not enough */
-  int anchor;              /* of the thread */
-  uint16_t depth;
-  uint16_t capacity;
-  int slot; /* in the table of tasks */
-  int results;
+  lua_State *thread;  /* NULL before its first run, and once it has ended */
   int wake_arguments; /* of unpark, on the innermost thread */
+  uint16_t depth;
   uint8_t state;
   uint8_t arguments; /* user values, until it starts */
   bool started : 1;
@@ -48,6 +39,17 @@ struct tn_task {
   bool cancel_pending : 1;
   bool in_run : 1; /* spawned during `run`: ends with it */
   bool joined : 1; /* somebody has seen how it ended */
+  /* The rest: */
+  uint16_t capacity; /* of the nest */
+  int results;
+  struct tn_inner *nest; /* the inner coroutines, innermost last; NULL before the first */
+  struct tn_inner first; /* most have one at most */
+  int nest_anchor;       /* of the nest, once that is not enough */
+  int anchor;            /* of the thread */
+  int slot;              /* in the table of tasks */
+  struct tn_runtime *rt;
+  struct tn_queue joiners;
+  struct tn_join_set *set; /* takes the task when it ends, or NULL */
 };
 
 static inline lua_State *tn_task_innermost(const struct tn_task *task) {

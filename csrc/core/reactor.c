@@ -468,6 +468,7 @@ static void free_memory(struct tn_reactor *reactor) {
 
 void tn_reactor_free(struct tn_reactor *reactor) {
   bool forked = tn_reactor_forked(reactor);
+  tn_reactor_scratch(reactor); /* ends the loan */
   tn_sources_bury(reactor);
   tn_sources_orphan(reactor);
   /* A child shares the parent's epoll: its loop is left as it is, and goes with the process. */

@@ -51,7 +51,8 @@ struct tn_reactor {
   struct tn_source *unclaimed; /* whose bytes lie in `scratch`, not yet Lua's */
   size_t unclaimed_length;
   char *scratch;
-  char *batch; /* NULL until it is asked for */
+  struct tn_loan *loan; /* of `scratch`, or NULL */
+  char *batch;          /* NULL until it is asked for */
   int batch_count;
   volatile unsigned char *fork_mark;
   struct tn_metrics metrics;

@@ -238,7 +238,7 @@ void tn_sources_bury(struct tn_reactor *reactor) {
 
 /* --- waiting --- */
 
-static bool wake_matching(struct tn_source *source, int ready, int reason, bool all) {
+TN_INLINE bool wake_matching(struct tn_source *source, int ready, int reason, bool all) {
   bool woke_any = false;
   bool woke_exclusive = false;
   for (struct tn_waiter *waiter = source->waiters.head, *next; waiter; waiter = next) {
@@ -325,26 +325,22 @@ static bool is_gone(struct tn_source *source, ptrdiff_t status) {
 /* The kernel tells once why a connection is gone, to whoever asks first; after that it says "end of
  * stream" to a reader, which it is not. So it is remembered. */
 static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
-  if (count > 0 || count == TN_EAGAIN) {
-    return count;
-  }
-  if (count < 0 && is_gone(source, count)) {
+  if (count < 0 && count != TN_EAGAIN && is_gone(source, count)) {
     source->loss = (int)count;
   }
   return count == 0 && source->loss < 0 ? source->loss : count;
 }
 
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
-static ptrdiff_t note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
+TN_INLINE void note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
   if (count == TN_EAGAIN) {
     source->drained |= (uint8_t)direction;
-    return count;
+    return;
   }
   if (count > 0 && (size_t)count < asked && !source->uncertain) {
     source->drained |= (uint8_t)direction;
   }
   source->noise = 0;
-  return count;
 }
 
 /* Nothing can have changed since the direction came up empty: its event, which is armed, would
@@ -353,9 +349,13 @@ static bool is_drained(const struct tn_source *source, int direction) {
   return source->drained & source->armed & direction;
 }
 
-static ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
-  source->reactor->metrics.bytes_read += count > 0 ? (uint64_t)count : 0;
-  return note_loss(source, note(source, count, asked, TN_READABLE));
+TN_INLINE ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
+  note(source, count, asked, TN_READABLE);
+  if (count <= 0) {
+    return note_loss(source, count);
+  }
+  source->reactor->metrics.bytes_read += (uint64_t)count;
+  return count;
 }
 
 /* Where descriptors may come with the bytes, they are kept. */
@@ -378,7 +378,7 @@ static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *
   return received;
 }
 
-static ptrdiff_t recv_plain(struct tn_source *source, void *bytes, size_t length) {
+TN_INLINE ptrdiff_t recv_plain(struct tn_source *source, void *bytes, size_t length) {
   struct tn_slice slice = {bytes, length};
   return source->is_pipe     ? tn_pipe_recv(source->fd, &slice, 1)
          : source->takes_fds ? recv_with_fds(source, &slice, 1)
@@ -489,9 +489,15 @@ int tn_source_peer(const struct tn_source *source, struct tn_address *address) {
   return 0;
 }
 
-static ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
-  source->reactor->metrics.bytes_written += count > 0 ? (uint64_t)count : 0;
-  return count == 0 ? 0 : note_loss(source, note(source, count, asked, TN_WRITABLE));
+TN_INLINE ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t asked) {
+  if (count != 0) {
+    note(source, count, asked, TN_WRITABLE);
+  }
+  if (count < 0) {
+    return note_loss(source, count);
+  }
+  source->reactor->metrics.bytes_written += (uint64_t)count;
+  return count;
 }
 
 ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length) {
@@ -542,13 +548,23 @@ ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_messa
   return note_full(source, message, note_sent(source, sent, 0));
 }
 
+static uint64_t total(const size_t *lengths, int count) {
+  uint64_t bytes = 0;
+  for (int i = 0; i < count; i++) {
+    bytes += lengths[i];
+  }
+  return bytes;
+}
+
 int tn_source_send_messages(struct tn_source *source, struct tn_message *messages, int count,
                             size_t *lengths) {
   if (is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   int sent = tn_socket_send_messages(source->fd, messages, count, lengths);
-  return (int)note_full(source, messages, note(source, sent, 0, TN_WRITABLE));
+  source->reactor->metrics.bytes_written += total(lengths, sent);
+  note(source, sent, 0, TN_WRITABLE);
+  return (int)note_full(source, messages, sent);
 }
 
 int tn_source_recv_messages(struct tn_source *source, struct tn_message *messages, int count,
@@ -559,8 +575,10 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
   if (is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
-  return (int)note(source, tn_socket_recv_messages(source->fd, messages, count, lengths), 0,
-                   TN_READABLE);
+  int received = tn_socket_recv_messages(source->fd, messages, count, lengths);
+  source->reactor->metrics.bytes_read += total(lengths, received);
+  note(source, received, 0, TN_READABLE);
+  return received;
 }
 
 ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t count) {
@@ -596,9 +614,39 @@ bool tn_scratch_busy(const struct tn_reactor *reactor) {
   return reactor->unclaimed != NULL;
 }
 
+/* The memory, free for whoever asks. */
+static char *scratch_of(struct tn_reactor *reactor) {
+  if (reactor->loan) {
+    reactor->loan->end(reactor->loan);
+    tn_scratch_return(reactor->loan);
+  }
+  return reactor->scratch;
+}
+
+void tn_scratch_return(struct tn_loan *loan) {
+  if (loan->reactor) {
+    loan->reactor->loan = NULL;
+    loan->reactor = NULL;
+  }
+}
+
+char *tn_scratch_lent(const struct tn_loan *loan) {
+  return loan->reactor->scratch;
+}
+
+ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan) {
+  struct tn_reactor *reactor = source->reactor;
+  ptrdiff_t count = tn_source_recv(source, scratch_of(reactor), want);
+  if (count > 0) {
+    reactor->loan = loan;
+    loan->reactor = reactor;
+  }
+  return count;
+}
+
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes) {
   struct tn_reactor *reactor = source->reactor;
-  *bytes = reactor->scratch;
+  *bytes = scratch_of(reactor);
   ptrdiff_t count =
       tn_source_recv(source, reactor->scratch, want < TN_SCRATCH_SIZE ? want : TN_SCRATCH_SIZE);
   if (count > 0) {
@@ -655,5 +703,5 @@ char *tn_reactor_batch(struct tn_reactor *reactor, int count) {
 }
 
 char *tn_reactor_scratch(struct tn_reactor *reactor) {
-  return reactor->scratch;
+  return scratch_of(reactor);
 }

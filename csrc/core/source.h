@@ -17,6 +17,7 @@ struct tn_option_value;
 enum { TN_EXCLUSIVE = 64 };
 
 struct tn_source {
+  struct tn_bytes input; /* its length is what most reads look at: last */
   /* What a round trip touches, in as few lines of the CPU's cache as it fits: */
   tn_fd fd;            /* TN_NO_FD: closed */
   uint32_t generation; /* poller_own.c: which owner of the descriptor */
@@ -32,13 +33,12 @@ struct tn_source {
   int owed; /* a failure in the middle of a batch, which the system tells once */
   struct tn_reactor *reactor; /* NULL once the reactor is gone */
   struct tn_queue waiters;
+  struct tn_splice *splice; /* a copy's pipe, NULL without one */
+  uint64_t read_timeout_ns; /* 0: none */
   struct tn_claim reading;
   struct tn_claim writing;
-  struct tn_splice *splice; /* a copy's pipe, NULL without one */
-  struct tn_bytes input;
-  uint64_t read_timeout_ns; /* 0: none */
-  uint64_t write_timeout_ns;
   /* The rest: */
+  uint64_t write_timeout_ns;
   uint32_t references;
   uint32_t views; /* of the references, those that own nothing */
   tn_fd stash;    /* of a listener: accepted, but Lua had no memory for it */
@@ -139,6 +139,16 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
  * was not taken (Lua had no memory for it) is the source's again with tn_scratch_rescue: to be
  * called before any other use. */
 char *tn_reactor_scratch(struct tn_reactor *reactor);
+/* The same memory lent: whoever borrows it has the bytes in there until somebody else needs it, who
+ * has `end` called before, which moves them away. */
+struct tn_loan {
+  void (*end)(struct tn_loan *loan);
+  struct tn_reactor *reactor; /* NULL: it is over */
+};
+/* One read for the borrower: the bytes begin at tn_scratch_lent. */
+ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan);
+char *tn_scratch_lent(const struct tn_loan *loan);
+void tn_scratch_return(struct tn_loan *loan);
 /* Memory for `count` messages of TN_SCRATCH_SIZE bytes; the first one's place, the others follow
  * every TN_BATCH_STRIDE bytes. NULL without memory. */
 enum {

@@ -14,6 +14,13 @@
 #include <sys/time.h>
 #include <sys/un.h>
 
+/* For what a round trip goes through: no call, wherever it stands. */
+#if defined(__GNUC__)
+#define TN_INLINE static inline __attribute__((always_inline))
+#else
+#define TN_INLINE static inline
+#endif
+
 typedef int tn_fd;
 #define TN_NO_FD (-1)
 

@@ -10,6 +10,10 @@ local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
+-- The build under test has a sanitizer in it: memory is kept once it is freed, valgrind cannot run it, …
+local flavour = (os.getenv "TCPNET_BUILD" or ""):match "[^/]*$"
+program.sanitized = (flavour:find "sanitize" or flavour:find "checked" or flavour:find "threads") ~= nil
+
 program.quote = quote
 program.interpreter = interpreter
 
@@ -70,15 +74,17 @@ function program.interrupted(text)
     exit $code]]):format(quote(folder.path), quote(interpreter), quote(script)))
 end
 
--- c(folder, name, text, flags) → path of what the C compiler made; nil where there is none, or no header.
+-- c(folder, name, text, flags) → path of what the C compiler made; nil where there is none, or no header. What is loaded
+-- into a program finds Lua there.
 function program.c(folder, name, text, flags)
+  local loaded = (flags or ""):find("-shared", 1, true)
   program.write(folder.path .. "/" .. name .. ".c", text)
   local code, output = program.shell(([[
     cd %s
     unset LD_PRELOAD
     for lua in lua5.4 lua-5.4 lua; do pkg-config --exists $lua && break; done
-    cc -o %s %s.c $(pkg-config --cflags $lua) %s $(pkg-config --libs $lua)]])
-    :format(quote(folder.path), name, name, flags or ""))
+    cc -o %s %s.c $(pkg-config --cflags $lua) %s %s]])
+    :format(quote(folder.path), name, name, flags or "", loaded and "" or "$(pkg-config --libs $lua)"))
   if code ~= 0 then
     return nil, output
   end
