@@ -239,13 +239,14 @@ describe("calls that move one byte, and would wait every other time", function()
   it("lose none (F39)", function()
     local folder <close> = program.folder()
     local source = assert(io.open "spec/support/one_byte.c"):read "a"
-    local library, why = program.c(folder, "one_byte.so", source, "-std=gnu11 -D_GNU_SOURCE -shared -fPIC -fno-sanitize=all -ldl")
+    local library, why = program.c(folder, "one_byte.so", source,
+      "-std=gnu11 -D_GNU_SOURCE -shared -fPIC -fno-sanitize=all -ldl")
     if not library then
       return pending("no C compiler: " .. why)
     end
     local more = os.getenv "TCPNET_TORTURE" and 270000 or "" -- inside the kernel, too: after 256 KiB
-    local code, output = program.shell(("timeout 200 env LD_PRELOAD=${LD_PRELOAD:+$LD_PRELOAD:}%s %s %s 262144 %s"):format(
-      library, program.quote(tcp.interpreter()), "spec/support/every_byte.lua", more))
+    local command = "timeout 200 env LD_PRELOAD=${LD_PRELOAD:+$LD_PRELOAD:}%s %s spec/support/every_byte.lua 262144 %s"
+    local code, output = program.shell(command:format(library, program.quote(tcp.interpreter()), more))
     assert.equal("the same\n", output)
     assert.equal(0, code)
   end)

@@ -1,4 +1,5 @@
 -- Finalizers, closing and cancelling at the worst of moments: in the middle of a read, of an accept, of another's wait.
+local reports = require "spec.support.reports"
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
 local program = require "spec.support.program"
@@ -170,6 +171,7 @@ describe("a task", function()
   end)
 
   it("closed by its scope cannot spawn into it any more", function()
+    local said <close> = reports.catch()
     local ok, err = pcall(tcpnet.scope, function(scope)
       scope:spawn(function()
         local _guard <close> = setmetatable({}, {
@@ -184,6 +186,8 @@ describe("a task", function()
     end)
     assert.is_false(ok)
     assert.equal("done", err)
+    assert.equal(1, #said)
+    assert.matches("spawn: the scope has ended", said[1][2], 1, true)
   end)
 
   it("that catches errors over and over gathers no tracebacks", function()

@@ -868,19 +868,18 @@ describe("a JoinSet", function()
 
   it("that is collected aborts its 16 tasks (B258)", function()
     local tasks, closed = {}, 0
-    do
-      local set = JoinSet.new()
-      for i = 1, 16 do
-        tasks[i] = set:spawn(function()
-          local _guard <close> = closer(function()
-            closed = closed + 1
-          end)
-          tcpnet.sleep(60)
+    local set = JoinSet.new()
+    for i = 1, 16 do
+      tasks[i] = set:spawn(function()
+        local _guard <close> = closer(function()
+          closed = closed + 1
         end)
-      end
+        tcpnet.sleep(60)
+      end)
     end
     tcpnet.yield()
     assert.equal(16, tcpnet.metrics().tasks)
+    set = nil -- luacheck: ignore 311
     collectgarbage()
     collectgarbage()
     tcpnet.yield()

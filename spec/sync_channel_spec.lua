@@ -5,9 +5,8 @@ local steps = require "spec.support.steps"
 local tcpnet = require "tcpnet"
 
 local sync = tcpnet.sync
-local nothing, closer, settle, in_task, waiting, result, is_closed, is_again =
-  steps.nothing, steps.closer, steps.settle, steps.in_task, steps.waiting, steps.result, steps.is_closed, steps.is_again
-local it_both = steps.both(it)
+local nothing = steps.nothing
+local closer, settle, in_task, waiting, result, is_closed, is_again, it_both = steps.all(it)
 
 -- All that is in the channel now.
 local function drain(receiver)

@@ -4,8 +4,7 @@ local steps = require "spec.support.steps"
 local tcpnet = require "tcpnet"
 
 local sync = tcpnet.sync
-local closer, settle, in_task, waiting, result, is_closed, is_again =
-  steps.closer, steps.settle, steps.in_task, steps.waiting, steps.result, steps.is_closed, steps.is_again
+local closer, settle, in_task, waiting, result, is_closed, is_again = steps.all(it)
 
 describe("the messages of a channel", function()
   before_each(leaks.note)

@@ -5,9 +5,7 @@ local steps = require "spec.support.steps"
 local tcpnet = require "tcpnet"
 
 local sync = tcpnet.sync
-local closer, settle, in_task, waiting, result, is_closed, is_again =
-  steps.closer, steps.settle, steps.in_task, steps.waiting, steps.result, steps.is_closed, steps.is_again
-local it_both = steps.both(it)
+local closer, settle, in_task, waiting, result, is_closed, is_again, it_both = steps.all(it)
 
 -- Calls fn with a full collection at the moment when the operation in it has found that it must wait: whatever a
 -- collected guard gives back just then must not be missed.

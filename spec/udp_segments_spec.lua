@@ -4,23 +4,13 @@ local leaks = require "spec.support.leaks"
 local netns = require "spec.support.netns"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
+local udp = require "spec.support.udp"
 
 local UdpSocket = tcpnet.UdpSocket
 local fails, in_task, guard = tcp.fails, tcp.in_task, tcp.guard
 local features = tcpnet.features()
 
-local function bound(address)
-  local socket = assert(UdpSocket.bind(address or "127.0.0.1:0"))
-  return assert(socket:set_recv_buffer_size(4 << 20))
-end
-
--- Two sockets, each connected to the other → a, b, guard of both
-local function connected(address)
-  local a, b = bound(address), bound(address)
-  assert(a:connect(b:local_addr()))
-  assert(b:connect(a:local_addr()))
-  return a, b, guard(a, b)
-end
+local ROOMY <const> = { recv_buffer_size = 4 << 20 }
 
 -- How many bytes each of the datagrams has → datagrams that are all different
 local function datagrams(sizes)
@@ -76,7 +66,7 @@ for _, address in ipairs { "127.0.0.1:0", "[::1]:0" } do
       for _, joins in ipairs { false, features.udp_gro or nil } do
         it(("carries %s to a receiver that %s"):format(what, joins and "takes joined ones" or "knows of nothing"),
           in_task(function()
-            local a, b, _guard <close> = connected(address)
+            local a, b, _guard <close> = udp.connected(address, ROOMY)
             if joins then
               assert(b:set_udp_gro(true))
             end
@@ -97,7 +87,7 @@ for _, address in ipairs { "127.0.0.1:0", "[::1]:0" } do
     end
 
     it("keeps apart what is for different receivers", in_task(function()
-      local a, b, c = bound(address), bound(address), bound(address)
+      local a, b, c = udp.bound(address, ROOMY), udp.bound(address, ROOMY), udp.bound(address, ROOMY)
       local _guard <close> = guard(a, b, c)
       local list, for_each = {}, { [b] = {}, [c] = {} }
       for i, data in ipairs(datagrams(same_sizes(120, 30))) do
@@ -189,7 +179,7 @@ describe("send_many", function()
     check()]])
 
   it("hears of a port that nobody holds, with nothing sent", in_task(function()
-    local a, b, _guard <close> = connected()
+    local a, b, _guard <close> = udp.connected(nil, ROOMY)
     local address = b:local_addr()
     b:close()
     local list = datagrams(same_sizes(64, 10))
@@ -204,7 +194,7 @@ describe("send_many", function()
   end))
 
   it("counts what went before a datagram that cannot", in_task(function()
-    local a, b, _guard <close> = connected()
+    local a, b, _guard <close> = udp.connected(nil, ROOMY)
     local list = datagrams(same_sizes(10, 100))
     list[8] = ("x"):rep(70000)
     local count, err, sent = a:send_many(list)
@@ -214,7 +204,7 @@ describe("send_many", function()
   end))
 
   it("is followed by its errors on the error queue, and by a timestamp for each", in_task(function()
-    local a, b, _guard <close> = connected()
+    local a, b, _guard <close> = udp.connected(nil, ROOMY)
     local SOFTWARE, TX_SOFTWARE = 1 << 4, 1 << 1
     if not a:set("SO_TIMESTAMPING", SOFTWARE | TX_SOFTWARE) then
       return pending "needs SO_TIMESTAMPING"
@@ -238,7 +228,7 @@ describe("a socket that takes joined datagrams", function()
       if not features.udp_gro then
         return pending "needs UDP_GRO"
       end
-      local a, b, _guard <close> = connected()
+      local a, b, _guard <close> = udp.connected(nil, ROOMY)
       assert(b:set_udp_gro(true))
       fn(a, b)
     end))

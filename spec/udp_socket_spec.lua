@@ -3,21 +3,10 @@ local leaks = require "spec.support.leaks"
 local ledger = require "spec.support.ledger"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
+local udp = require "spec.support.udp"
 
 local UdpSocket, SocketAddr, Buffer = tcpnet.UdpSocket, tcpnet.SocketAddr, tcpnet.Buffer
-local fails, in_task, guard = tcp.fails, tcp.in_task, tcp.guard
-
-local function bound(address, opts)
-  return assert(UdpSocket.bind(address or "127.0.0.1:0", opts))
-end
-
--- Two sockets, each connected to the other → a, b, guard of both
-local function connected(address)
-  local a, b = bound(address), bound(address)
-  assert(a:connect(b:local_addr()))
-  assert(b:connect(a:local_addr()))
-  return a, b, guard(a, b)
-end
+local fails, in_task, guard, bound, connected = tcp.fails, tcp.in_task, tcp.guard, udp.bound, udp.connected
 
 -- Two sockets that are not connected → a, b, guard of both
 local function unconnected(address)
@@ -42,8 +31,7 @@ local function raises(fn, ...)
   end
 end
 
--- How many descriptors this process has open: looked at from within, for a program that is started to count them may find the
--- far end of its own pipe among them.
+-- How many descriptors this process has open; 0 where the system does not tell.
 local function descriptors()
   local count = 0
   for _ in pairs(ledger.descriptors() or {}) do

@@ -4,20 +4,25 @@
 #include "core/option.h"
 #include "core/status.h"
 
+/* What belongs to a descriptor, whichever reactor waits for it. */
+static void carry(struct tn_source *to, const struct tn_source *from) {
+  to->stash = from->stash;
+  to->input = from->input;
+  to->rights = from->rights;
+  to->accept_options = from->accept_options;
+  to->read_timeout_ns = from->read_timeout_ns;
+  to->write_timeout_ns = from->write_timeout_ns;
+  to->connecting = from->connecting;
+  to->read_shut = from->read_shut;
+  to->write_shut = from->write_shut;
+  to->loss = from->loss;
+  to->owed = from->owed;
+  to->peer_length = from->peer_length;
+  to->peer = from->peer;
+}
+
 void tn_goods_pack(struct tn_goods *goods, struct tn_source *source) {
-  goods->stash = source->stash;
-  goods->input = source->input;
-  goods->rights = source->rights;
-  goods->accept_options = source->accept_options;
-  goods->read_timeout_ns = source->read_timeout_ns;
-  goods->write_timeout_ns = source->write_timeout_ns;
-  goods->connecting = source->connecting;
-  goods->read_shut = source->read_shut;
-  goods->write_shut = source->write_shut;
-  goods->loss = source->loss;
-  goods->owed = source->owed;
-  goods->peer_length = source->peer_length;
-  goods->peer = source->peer;
+  carry(&goods->cargo, source);
   source->stash = TN_NO_FD;
   source->input = (struct tn_bytes){0};
   source->rights = NULL;
@@ -30,19 +35,7 @@ int tn_goods_unpack(struct tn_goods *goods, struct tn_reactor *reactor) {
   if (!source) {
     return goods->source ? 0 : TN_ENOMEM;
   }
-  source->stash = goods->stash;
-  source->input = goods->input;
-  source->rights = goods->rights;
-  source->accept_options = goods->accept_options;
-  source->read_timeout_ns = goods->read_timeout_ns;
-  source->write_timeout_ns = goods->write_timeout_ns;
-  source->connecting = goods->connecting;
-  source->read_shut = goods->read_shut;
-  source->write_shut = goods->write_shut;
-  source->loss = goods->loss;
-  source->owed = goods->owed;
-  source->peer_length = goods->peer_length;
-  source->peer = goods->peer;
+  carry(source, &goods->cargo);
   goods->fd = TN_NO_FD;
   goods->source = source;
   return 0;
@@ -64,10 +57,10 @@ void tn_goods_discard(struct tn_goods *goods) {
   }
   tn_socket_close(goods->fd);
   goods->fd = TN_NO_FD;
-  if (goods->stash != TN_NO_FD) {
-    tn_socket_close(goods->stash);
+  if (goods->cargo.stash != TN_NO_FD) {
+    tn_socket_close(goods->cargo.stash);
   }
-  tn_bytes_free(&goods->input);
-  tn_rights_free(goods->rights);
-  tn_option_values_free(goods->accept_options);
+  tn_bytes_free(&goods->cargo.input);
+  tn_rights_free(goods->cargo.rights);
+  tn_option_values_free(goods->cargo.accept_options);
 }

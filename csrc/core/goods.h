@@ -10,16 +10,7 @@ struct tn_goods {
   void *owner;              /* the object that it is taken from */
   struct tn_source *source; /* on arrival */
   tn_fd fd;                 /* TN_NO_FD: not packed, or unpacked */
-  tn_fd stash;
-  struct tn_bytes input;
-  struct tn_rights *rights;
-  struct tn_option_value *accept_options;
-  uint64_t read_timeout_ns, write_timeout_ns;
-  bool connecting, read_shut, write_shut;
-  int loss;
-  int owed;
-  socklen_t peer_length;
-  struct sockaddr_in6 peer;
+  struct tn_source cargo;   /* what of the source goes with the descriptor */
 };
 
 /* Takes everything out of the source, which is closed after that: cannot fail. Its bytes have to be

@@ -130,19 +130,9 @@ static int raise_signal(lua_State *L) {
   return 0;
 }
 
-static int forked;
-
-/* LSan's question at the end. What a fork shares with its parent it has to leave as it is. */
-int __lsan_is_turned_off(void);
-int __lsan_is_turned_off(void) {
-  return forked;
-}
-
 static int fork_process(lua_State *L) {
   fflush(NULL);
-  pid_t pid = fork();
-  forked = pid == 0;
-  lua_pushinteger(L, pid);
+  lua_pushinteger(L, fork());
   return 1;
 }
 

@@ -50,7 +50,7 @@ function ledger.difference(before, now, core, lost)
   local lines = {}
   if before.metrics and now.metrics then
     for _, name in ipairs(COUNTS) do
-      if now.metrics[name] > before.metrics[name] then -- fewer: what was on its way out before
+      if now.metrics[name] ~= before.metrics[name] then
         lines[#lines + 1] = ("%+d %s"):format(now.metrics[name] - before.metrics[name], name)
       end
     end
@@ -71,14 +71,16 @@ function ledger.difference(before, now, core, lost)
   return table.concat(lines, "\n")
 end
 
--- Lets go of what nobody refers to, and gives libuv the turns that it takes to let go as well.
+-- Lets go of what nobody refers to, and gives libuv the turns that it takes to let go as well, and a child that was
+-- killed the time that it takes to be gone.
 function ledger.settle(core)
   for _ = 1, 2 do
     collectgarbage()
   end
-  for _ = 1, 10 do
-    core.step(0)
-    if core.metrics().handles == 0 and core.metrics().tasks == 0 then
+  for turn = 1, 60 do
+    core.step(turn > 10 and 0.02 or 0)
+    local metrics = core.metrics()
+    if metrics.watches == 0 and (turn >= 10 or metrics.handles == 0 and metrics.tasks == 0) then
       break
     end
   end

@@ -74,8 +74,8 @@ function program.interrupted(text)
     exit $code]]):format(quote(folder.path), quote(interpreter), quote(script)))
 end
 
--- c(folder, name, text, flags) → path of what the C compiler made; nil where there is none, or no header. What is loaded
--- into a program finds Lua there.
+-- c(folder, name, text, flags) → path of what the C compiler made; nil where there is none, or no header. What is
+-- loaded into a program finds Lua there.
 function program.c(folder, name, text, flags)
   local loaded = (flags or ""):find("-shared", 1, true)
   program.write(folder.path .. "/" .. name .. ".c", text)

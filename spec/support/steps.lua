@@ -66,4 +66,10 @@ function steps.is_again(value, err)
   expect("EAGAIN", err and err.code)
 end
 
+-- all(it) → what the specs of tcpnet.sync take from here by name, in this order.
+function steps.all(it)
+  return steps.closer, steps.settle, steps.in_task, steps.waiting, steps.result, steps.is_closed, steps.is_again,
+    steps.both(it)
+end
+
 return steps
