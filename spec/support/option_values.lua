@@ -5,6 +5,7 @@
 --   read    of what can only be read: function(value, object, kind) that asserts what it must be
 --   fails   kind or class → code of the error that the kernel answers there instead
 --   get_fails, set_fails  the same for one direction only
+--   late    kernels differ in which sockets have it: the code is what asking by number gives
 --   root    setting it takes privileges
 --   once    it cannot be taken back: no further ways of setting it are tried
 --   accepts_false  where setting fails, false is taken all the same
@@ -69,13 +70,10 @@ values.netns_cookie = {
 }
 values.max_pacing_rate = { values = { { 1000000 }, { NONE }, { 1 << 33 } } }
 values.reuseport = { set_fails = { unix = "ENOTSUP EOPNOTSUPP" }, accepts_false = true }
-values.txrehash = {
-  kinds = { "tcp4", "tcp6" },
-  fails = { udp4 = "ENOTSUP EOPNOTSUPP", udp6 = "ENOTSUP EOPNOTSUPP", unix = "ENOTSUP EOPNOTSUPP" },
-}
+values.txrehash = { kinds = { "tcp4", "tcp6" }, late = true }
 values.timestamping = { values = { { 1 << 4 }, { 1 << 3 | 1 << 4 }, { 0 } } }
 values.lock_filter = { values = { { false }, { true } }, once = true }
-values.peek_off = { values = { { 5 }, { 0 }, { -1 } } }
+values.peek_off = { late = true, values = { { 5 }, { 0 }, { -1 } } }
 values.passcred = { kinds = { "unix" } }
 values.passsec = { kinds = { "unix" } }
 values.peer_cred = {
@@ -160,6 +158,7 @@ values.tcp_saved_syn = { read = nothing }
 values.tcp_tx_delay = { values = { { 0.25 }, { 0.001 }, { 0.0 } } }
 values.tcp_ulp = { get_only = nothing }
 values.tcp_is_mptcp = {
+  late = true,
   read = function(value)
     assert(value == false, tostring(value))
   end,
