@@ -3,7 +3,7 @@ local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 
--- timeout(seconds, fn, ...) → results of fn, or nil, err (code TIMEOUT, op "timeout"): in C, but where there is no task.
+-- timeout(seconds, fn, ...) → results of fn, or nil, err (TIMEOUT, op "timeout"): in C, but where there is no task.
 core.private.detour("timeout", outside(core.timeout, "timeout"))
 
 local Interval = {}
