@@ -66,7 +66,7 @@ TN_INLINE int tn_method_check_arguments(lua_State *L, struct tn_runtime *rt,
 }
 
 TN_INLINE int tn_call_try(lua_State *L, struct tn_call *call, const struct tn_method *method) {
-  if (method->kinds & TN_SOURCES) {
+  if ((method->kinds & TN_SOURCES) && call->self) {
     struct tn_source *source = ((struct tn_object *)call->self)->source;
     call->source = source;
     if (!source || source->fd == TN_NO_FD) {
