@@ -588,9 +588,11 @@ static bool is_open(const struct tn_source *source) {
 
 /* Of a call that sends piece by piece. Where the connection ends between two of them, the kernel
  * tells how much went out, and has forgotten the error. */
-static ptrdiff_t note_pieces(struct tn_source *source, ptrdiff_t count, bool was_open) {
+static ptrdiff_t note_pieces(struct tn_source *source, ptrdiff_t count, size_t asked,
+                             bool was_open) {
   struct tn_address peer;
-  if (was_open && count > 0 && !is_open(source) && tn_source_is_stream(source)) {
+  if (was_open && count > 0 && (size_t)count < asked && tn_source_is_stream(source) &&
+      !is_open(source)) {
     peer.length = sizeof peer.storage;
     if (tn_socket_peer(source->fd, &peer.any, &peer.length) < 0) {
       source->loss = UV_ECONNRESET;
@@ -604,7 +606,7 @@ ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t coun
     return TN_EAGAIN;
   }
   bool was_open = is_open(source);
-  return note_pieces(source, tn_splice_move(pipe, source->fd, count), was_open);
+  return note_pieces(source, tn_splice_move(pipe, source->fd, count), count, was_open);
 }
 
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count) {
@@ -613,7 +615,7 @@ ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset
   }
   size_t asked = count < SIZE_MAX ? (size_t)count : SIZE_MAX;
   bool was_open = is_open(source);
-  return note_pieces(source, tn_socket_send_file(source->fd, file, offset, asked), was_open);
+  return note_pieces(source, tn_socket_send_file(source->fd, file, offset, asked), asked, was_open);
 }
 
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {
