@@ -25,10 +25,12 @@ static int end_sending(lua_State *L, const struct tn_call *call, size_t sent, pt
   return status < 0 ? (int)status : 1;
 }
 
-/* `nil, err, sent` */
+/* `nil, err, sent`. Where no attempt was made any more (the stream is closed) it is where the wait
+ * left it. */
 static int extras_sent(lua_State *L, struct tn_call *call) {
-  (void)call;
-  lua_pushinteger(L, (lua_Integer)sent_so_far(L, lua_gettop(L) - 2));
+  int slot = lua_gettop(L) - 2;
+  slot = call->resumed && !has_sent(L, slot) ? call->top : slot;
+  lua_pushinteger(L, (lua_Integer)sent_so_far(L, slot));
   return 1;
 }
 
