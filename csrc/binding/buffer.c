@@ -164,10 +164,10 @@ static int buffer_find(lua_State *L) {
 
 static int buffer_append(lua_State *L) {
   struct tn_buffer *buffer = tn_check_free_buffer(L, 1, NULL);
-  settle(buffer);
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_tostring(L, 2);
   }
+  settle(buffer); /* not before: Lua may have run a finalizer, which may have read into it */
   struct tn_slice bytes = tn_bytes_at(L, 2);
   if (!bytes.base) {
     return luaL_typeerror(L, 2, "string, number or Buffer");

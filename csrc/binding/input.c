@@ -15,11 +15,20 @@
 static const size_t fill_least = 16384;
 static const size_t fill_most = 65536;
 
-/* Gives out the first bytes of the buffer as one result. */
-static int give_buffered(lua_State *L, struct tn_source *source, size_t count) {
+/* Gives out the first bytes of the buffer as one result, and consumes as many or more. A finalizer
+ * that Lua calls behind the copy cannot read them too, but close the stream. */
+static int give_first(lua_State *L, struct tn_source *source, size_t count, size_t consumed) {
+  struct tn_reactor *reactor = source->reactor;
+  bool held = tn_scratch_hold_ahead(source);
   lua_pushlstring(L, count ? tn_bytes_data(&source->input) : "", count);
-  tn_bytes_consume(&source->input, count);
+  if (!held || tn_scratch_take(reactor)) {
+    tn_bytes_consume(&source->input, consumed);
+  }
   return 1;
+}
+
+static int give_buffered(lua_State *L, struct tn_source *source, size_t count) {
+  return give_first(L, source, count, count);
 }
 
 /* --- read --- */
@@ -102,7 +111,7 @@ TN_INLINE int attempt_read_exact(lua_State *L, struct tn_call *call) {
     }
     if ((size_t)count >= want) {
       lua_pushlstring(L, bytes, want);
-      tn_scratch_take_first(source->reactor, want);
+      tn_scratch_take_first(call->rt->reactor, want);
       return 1;
     }
     int status = tn_scratch_rescue(source->reactor);
@@ -226,9 +235,7 @@ TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
   if (length > max) {
     return TN_LIMIT;
   }
-  lua_pushlstring(L, line, length);
-  tn_bytes_consume(&source->input, total);
-  return 1;
+  return give_first(L, source, length, total);
 }
 
 TN_INLINE int prepare_read_until(lua_State *L, struct tn_runtime *rt) {

@@ -56,12 +56,16 @@ int tn_method_closed(lua_State *L, struct tn_call *call) {
   return TN_CLOSED;
 }
 
-int tn_method_put_right(lua_State *L, struct tn_source *source) {
+int tn_method_put_right(lua_State *L, const struct tn_call *call) {
+  struct tn_source *source = call->source;
   int status = source->splice ? tn_splice_end(source) : 0;
-  if (status == 0 && tn_scratch_busy(source->reactor) && lua_gc(L, LUA_GCCOUNT) >= 0) {
-    status = tn_scratch_rescue(source->reactor);
+  if (status < 0 || !tn_scratch_busy(source->reactor)) {
+    return status;
   }
-  return status;
+  if (lua_gc(L, LUA_GCCOUNT) >= 0) {
+    return tn_scratch_rescue(source->reactor);
+  }
+  return (call->method->flags & TN_READS) && tn_scratch_holds(source) ? TN_EAGAIN : 0;
 }
 
 int tn_method_busy(lua_State *L, const struct tn_call *call) {

@@ -41,7 +41,7 @@ static void leave(struct tn_object *object) {
   }
 }
 
-static void close_object(lua_State *L, struct tn_object *object, bool collected) {
+void tn_object_close(lua_State *L, struct tn_object *object, bool collected) {
   struct tn_source *source = object->source;
   if (!source) {
     return;
@@ -66,12 +66,12 @@ static void close_object(lua_State *L, struct tn_object *object, bool collected)
 }
 
 static int object_close(lua_State *L) {
-  close_object(L, check_object(L), false);
+  tn_object_close(L, check_object(L), false);
   return 0;
 }
 
 static int object_gc(lua_State *L) {
-  close_object(L, check_object(L), true);
+  tn_object_close(L, check_object(L), true);
   return 0;
 }
 
@@ -324,11 +324,17 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
     call->message = "bytes already read would be lost; into_fd(true) returns them";
     return TN_EBUSY;
   }
+  if (tn_scratch_holds(source)) {
+    call->message = "a read of it goes on below this finalizer";
+    return TN_EBUSY;
+  }
+  bool held = tn_scratch_hold_ahead(source);
   lua_pushnil(L);
-  if (buffered > 0) {
-    lua_pushlstring(L, tn_bytes_data(&source->input), buffered);
-  } else {
-    lua_pushliteral(L, "");
+  lua_pushlstring(L, buffered ? tn_bytes_data(&source->input) : "", buffered);
+  bool open = !held || tn_scratch_take(call->rt->reactor);
+  if (!open || object->source != source) { /* a finalizer closed it */
+    call->message = tn_object_push_end(L, object);
+    return TN_CLOSED;
   }
   lua_pushinteger(L, tn_source_into_fd(source));
   lua_replace(L, -3);

@@ -9,13 +9,9 @@ static int stream_from_fd(lua_State *L) {
 }
 
 static int attempt_reset(lua_State *L, struct tn_call *call) {
-  struct tn_object *object = call->self;
-  struct tn_source *source = call->source;
-  int status = tn_socket_reset(source->fd);
-  object->source = NULL;
+  int status = tn_socket_reset(call->source->fd);
   call->source = NULL;
-  tn_source_close(source);
-  tn_source_release(source);
+  tn_object_close(L, call->self, false);
   if (status < 0) {
     return status;
   }

@@ -48,8 +48,8 @@ struct tn_reactor {
   struct tn_source *free_sources;
   struct tn_source *graveyard; /* released by finalizers */
   size_t free_count;
-  struct tn_source *unclaimed; /* whose bytes lie in `scratch`, not yet Lua's */
-  size_t unclaimed_length;
+  struct tn_source *unclaimed; /* whose bytes are on their way into Lua */
+  size_t unclaimed_length;     /* so many of them lie in `scratch` */
   char *scratch;
   struct tn_loan *loan; /* of `scratch`, or NULL */
   char *batch;          /* NULL until it is asked for */

@@ -636,6 +636,10 @@ bool tn_scratch_busy(const struct tn_reactor *reactor) {
   return reactor->unclaimed != NULL;
 }
 
+bool tn_scratch_holds(const struct tn_source *source) {
+  return source->reactor->unclaimed == source;
+}
+
 /* The memory, free for whoever asks. */
 static char *scratch_of(struct tn_reactor *reactor) {
   if (reactor->loan) {
@@ -685,12 +689,24 @@ void tn_scratch_hold(struct tn_source *source, const char *bytes, size_t count) 
   }
 }
 
-void tn_scratch_take(struct tn_reactor *reactor) {
+bool tn_scratch_hold_ahead(struct tn_source *source) {
+  struct tn_reactor *reactor = source->reactor;
+  if (reactor->unclaimed) {
+    return false;
+  }
+  reactor->unclaimed = source;
+  reactor->unclaimed_length = 0;
+  return true;
+}
+
+bool tn_scratch_take(struct tn_reactor *reactor) {
+  bool held = reactor->unclaimed != NULL;
   reactor->unclaimed = NULL;
+  return held;
 }
 
 void tn_scratch_take_first(struct tn_reactor *reactor, size_t count) {
-  size_t rest = reactor->unclaimed_length - count;
+  size_t rest = reactor->unclaimed ? reactor->unclaimed_length - count : 0;
   if (rest == 0) {
     reactor->unclaimed = NULL;
   } else { /* ahead of its reader; without memory for it, it waits here for the next call */
@@ -703,7 +719,8 @@ void tn_scratch_take_first(struct tn_reactor *reactor, size_t count) {
 int tn_scratch_rescue(struct tn_reactor *reactor) {
   struct tn_source *source = reactor->unclaimed;
   if (source) {
-    if (!tn_bytes_append(&source->input, reactor->scratch, reactor->unclaimed_length)) {
+    if (reactor->unclaimed_length > 0 &&
+        !tn_bytes_append(&source->input, reactor->scratch, reactor->unclaimed_length)) {
       return TN_ENOMEM;
     }
     reactor->unclaimed = NULL;

@@ -156,15 +156,20 @@ enum {
 };
 char *tn_reactor_batch(struct tn_reactor *reactor, int count);
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
-void tn_scratch_take(struct tn_reactor *reactor);
+/* false: the source was closed meanwhile, by a finalizer. */
+bool tn_scratch_take(struct tn_reactor *reactor);
 /* The first `count` bytes of them alone; the others are the source's again. */
 void tn_scratch_take_first(struct tn_reactor *reactor, size_t count);
 /* The same for bytes of a stream that were received there by other means; nothing where `bytes` are
  * elsewhere. */
 void tn_scratch_hold(struct tn_source *source, const char *bytes, size_t count);
+/* The same for bytes that stay in the source's buffer until they are taken; false: nothing to be
+ * taken, for it is a finalizer that reads, which no other can interrupt. */
+bool tn_scratch_hold_ahead(struct tn_source *source);
 int tn_scratch_rescue(struct tn_reactor *reactor);
 /* Is a read on its way into Lua this moment? A finalizer that reads must not use the scratch memory
- * then. */
+ * then, nor read from that source. */
 bool tn_scratch_busy(const struct tn_reactor *reactor);
+bool tn_scratch_holds(const struct tn_source *source);
 
 #endif
