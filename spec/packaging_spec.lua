@@ -74,6 +74,9 @@ describe("the rock", function()
   end
 
   it("builds, and tcpnet loads from it alone", function()
+    if (os.getenv "TCPNET_BUILD" or ""):find "cross" then
+      return pending "LuaRocks builds for the machine that it runs on"
+    end
     -- LuaRocks leaves object files beside the sources, so it gets a copy.
     assert(os.execute(("cp -R csrc lua tcpnet-scm-1.rockspec LICENSE '%s'"):format(folder)))
     shell "luarocks --lua-version 5.4 make --tree tree --deps-mode=none tcpnet-scm-1.rockspec"

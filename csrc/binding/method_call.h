@@ -22,7 +22,8 @@ int tn_method_closed(lua_State *L, struct tn_call *call);
 int tn_method_busy(lua_State *L, const struct tn_call *call);
 /* Bytes that a copy left in its pipe, or that Lua had no memory for, come first: 0, or a failure.
  * In a finalizer there is nothing to read while another read of the same source gives out its
- * bytes. */
+ * bytes.
+ */
 int tn_method_put_right(lua_State *L, const struct tn_call *call);
 /* Why the wait ended, where that ends the operation; 0: it goes on. */
 int tn_method_reason(lua_State *L, struct tn_call *call);
@@ -67,7 +68,7 @@ TN_INLINE int tn_method_check_arguments(lua_State *L, struct tn_runtime *rt,
 }
 
 TN_INLINE int tn_call_try(lua_State *L, struct tn_call *call, const struct tn_method *method) {
-  if (method->kinds & TN_SOURCES) {
+  if ((method->kinds & TN_SOURCES) && call->self) {
     struct tn_source *source = ((struct tn_object *)call->self)->source;
     call->source = source;
     if (!source || source->fd == TN_NO_FD) {

@@ -17,20 +17,21 @@ static size_t sent_so_far(lua_State *L, int slot) {
 }
 
 /* Everything has gone out, or what kept it from that. */
-static int end_sending(lua_State *L, const struct tn_call *call, size_t sent, ptrdiff_t status) {
+static int end_sending(lua_State *L, struct tn_call *call, size_t sent, ptrdiff_t status) {
   if (call->resumed && has_sent(L, call->top)) {
     lua_settop(L, call->top - 1);
   }
   lua_pushinteger(L, (lua_Integer)sent);
-  return status < 0 ? (int)status : 1;
+  if (status >= 0) {
+    return 1;
+  }
+  call->top = lua_gettop(L);
+  return (int)status;
 }
 
-/* `nil, err, sent`. Where no attempt was made any more (the stream is closed) it is where the wait
- * left it. */
+/* `nil, err, sent` */
 static int extras_sent(lua_State *L, struct tn_call *call) {
-  int slot = lua_gettop(L) - 2;
-  slot = call->resumed && !has_sent(L, slot) ? call->top : slot;
-  lua_pushinteger(L, (lua_Integer)sent_so_far(L, slot));
+  lua_pushinteger(L, call->top ? (lua_Integer)sent_so_far(L, call->top) : 0);
   return 1;
 }
 

@@ -581,11 +581,32 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
   return received;
 }
 
+/* Has the peer not ended its side? What it sent may be on its way then. */
+static bool is_open(const struct tn_source *source) {
+  return tn_socket_poll(source->fd, TN_READ_CLOSED) == 0;
+}
+
+/* Of a call that sends piece by piece. Where the connection ends between two of them, the kernel
+ * tells how much went out, and has forgotten the error. */
+static ptrdiff_t note_pieces(struct tn_source *source, ptrdiff_t count, size_t asked,
+                             bool was_open) {
+  struct tn_address peer;
+  if (was_open && count > 0 && (size_t)count < asked && tn_source_is_stream(source) &&
+      !is_open(source)) {
+    peer.length = sizeof peer.storage;
+    if (tn_socket_peer(source->fd, &peer.any, &peer.length) < 0) {
+      source->loss = UV_ECONNRESET;
+    }
+  }
+  return note_sent(source, count, 0);
+}
+
 ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t count) {
   if (is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
-  return note_sent(source, tn_splice_move(pipe, source->fd, count), 0);
+  bool was_open = is_open(source);
+  return note_pieces(source, tn_splice_move(pipe, source->fd, count), count, was_open);
 }
 
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count) {
@@ -593,7 +614,8 @@ ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset
     return TN_EAGAIN;
   }
   size_t asked = count < SIZE_MAX ? (size_t)count : SIZE_MAX;
-  return note_sent(source, tn_socket_send_file(source->fd, file, offset, asked), 0);
+  bool was_open = is_open(source);
+  return note_pieces(source, tn_socket_send_file(source->fd, file, offset, asked), asked, was_open);
 }
 
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {

@@ -213,8 +213,8 @@ static struct msghdr header_of(const struct tn_message *message) {
   header.msg_iov = (struct iovec *)message->slices;
   header.msg_iovlen = (size_t)(message->count < TN_SLICES_MAX ? message->count : TN_SLICES_MAX);
   if (message->count == 0) { /* BSD refuses a message without a place for bytes */
-    static struct iovec nothing;
-    header.msg_iov = &nothing;
+    static const struct iovec nothing;
+    header.msg_iov = (struct iovec *)&nothing;
     header.msg_iovlen = 1;
   }
   header.msg_control = message->control_length > 0 ? message->control : NULL;

@@ -1,6 +1,5 @@
--- An empty message went to the system with no place for bytes at all. Linux sends that; BSD refuses it
--- (EMSGSIZE), and qemu says
--- that 0 bytes were sent and sends nothing.
+-- An empty message went to the system with no place for bytes at all. Linux sends that; BSD refuses it (EMSGSIZE), and
+-- qemu says that 0 bytes were sent and sends nothing.
 local tcp = require "spec.support.tcp"
 
 describe("a message without bytes", function()

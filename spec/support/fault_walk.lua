@@ -76,6 +76,7 @@ for name in ([[
   into_tcp_stream getpeername, into_unix_stream getpeername
   listen getsockopt, datagram getsockopt
   copy fcntl, copy pipe2, copy_bidirectional fcntl, copy_bidirectional pipe2
+  sendfile poll, copy poll, copy_bidirectional poll
 ]]):gmatch "%s*([^,\n]+)" do
   optional[name] = true
 end
