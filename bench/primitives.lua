@@ -194,8 +194,8 @@ function plain.channel(n)
   end
 end
 
-function tasks.channel(n, capacity)
-  local sender, receiver = tcpnet.sync.channel(capacity or 64)
+local function through_channel(n, capacity)
+  local sender, receiver = tcpnet.sync.channel(capacity)
   local task = tcpnet.spawn(function()
     for i = 1, n do
       sender:send(i)
@@ -207,11 +207,15 @@ function tasks.channel(n, capacity)
   assert(task:join())
 end
 
+function tasks.channel(n)
+  through_channel(n, 64)
+end
+
 plain.channel_1 = plain.channel
 
 -- With room for one message only: each has to wait for the other.
 function tasks.channel_1(n)
-  tasks.channel(n, 1)
+  through_channel(n, 1)
 end
 
 local function nanoseconds_each(fn, n)

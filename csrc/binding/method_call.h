@@ -20,8 +20,9 @@ void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method);
 int tn_method_closed(lua_State *L, struct tn_call *call);
 /* Another task reads: raises. */
 int tn_method_busy(lua_State *L, const struct tn_call *call);
-/* Bytes that a copy left in its pipe, or that Lua had no memory for, come first: 0, or a failure. In
- * a finalizer there is nothing to read while another read of the same source gives out its bytes.
+/* Bytes that a copy left in its pipe, or that Lua had no memory for, come first: 0, or a failure.
+ * In a finalizer there is nothing to read while another read of the same source gives out its
+ * bytes.
  */
 int tn_method_put_right(lua_State *L, const struct tn_call *call);
 /* Why the wait ended, where that ends the operation; 0: it goes on. */

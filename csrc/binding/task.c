@@ -576,10 +576,11 @@ bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   return true;
 }
 
-int tn_task_take_arguments(struct tn_task *task, const lua_State *thread) {
+int tn_task_take_arguments(struct tn_task *task, lua_State *thread) {
   int arguments = thread == tn_task_innermost(task) ? task->wake_arguments : 0;
   task->wake_arguments -= arguments;
-  return arguments;
+  int top = arguments > 0 ? lua_gettop(thread) : 0; /* a stranger may have closed it since */
+  return arguments < top ? arguments : top;
 }
 
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {

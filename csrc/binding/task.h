@@ -111,7 +111,7 @@ struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments
 /* Lets a ready task run until it waits or ends. */
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
 /* How many values `unpark` left on that thread, if it is the one that waits. */
-int tn_task_take_arguments(struct tn_task *task, const lua_State *thread);
+int tn_task_take_arguments(struct tn_task *task, lua_State *thread);
 /* Was it still alive? */
 bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
 /* Cancels that could not be done where they were asked for. */

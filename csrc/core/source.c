@@ -591,8 +591,8 @@ static bool is_open(const struct tn_source *source) {
 static ptrdiff_t note_pieces(struct tn_source *source, ptrdiff_t count, size_t asked,
                              bool was_open) {
   struct tn_address peer;
-  if (was_open && count > 0 && (size_t)count < asked && tn_source_is_stream(source) &&
-      !is_open(source)) {
+  if (was_open && count > 0 && (size_t)count < asked && !is_open(source) &&
+      tn_source_is_stream(source)) {
     peer.length = sizeof peer.storage;
     if (tn_socket_peer(source->fd, &peer.any, &peer.length) < 0) {
       source->loss = UV_ECONNRESET;

@@ -1,7 +1,7 @@
 -- Lua may call a finalizer as soon as the bytes that a call gives out are a string. Where it read from the same stream
 -- it got them again, and the call then took more than there was from the buffer; behind read_exact it got later bytes
--- before earlier ones. Where it reset the stream, that was closed under the call, and into_fd gave out a descriptor of a
--- stream that it had closed.
+-- before earlier ones. Where it reset the stream, that was closed under the call, and into_fd gave out a descriptor of
+-- a stream that it had closed.
 local collect = require "spec.support.collect"
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
@@ -68,8 +68,8 @@ describe("a finalizer in the middle of append", function()
   before_each(leaks.note)
   after_each(leaks.check)
 
-  -- The bytes that it read lay in memory of the reactor's, and the number was put elsewhere; reading the Buffer went past
-  -- the end of that memory.
+  -- The bytes that it read lay in memory of the reactor's, and the number was put elsewhere; reading the Buffer went
+  -- past the end of that memory.
   it("may read into the Buffer", tcp.in_task(function()
     local client, server, _guard <close> = tcp.pair()
     local buffer = tcpnet.Buffer.new(65536)

@@ -1,6 +1,5 @@
 -- The collector at a chosen moment.
 local collect = {}
-local garbage = {}
 
 -- call(...), in the middle of which a finalizer calls fn: where the call first makes a value for Lua.
 function collect.during(fn, call, ...)
@@ -11,8 +10,7 @@ function collect.during(fn, call, ...)
     return ...
   end
   collectgarbage()
-  garbage[1] = setmetatable({}, { __gc = fn })
-  garbage[1] = nil
+  setmetatable({}, { __gc = fn })
   return restore(call(...))
 end
 
