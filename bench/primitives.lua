@@ -240,7 +240,7 @@ end
 
 if plain[arg[2]] then
   local side = assert(({ plain = plain, tasks = tasks })[arg[1]])
-  tcpnet.run(side[arg[2]], tonumber(arg[3]), pcall)
+  tcpnet.run(side[arg[2]], tonumber(arg[3]), prepared[arg[2]] and pcall)
   return
 end
 
