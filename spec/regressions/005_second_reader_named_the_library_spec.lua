@@ -3,7 +3,7 @@ local tcpnet = require "tcpnet"
 
 describe("finish beside a task that reads", function()
   it("raises at the user's line", function()
-    local here = tcpnet.duplex(10)
+    local here, there = tcpnet.duplex(10)
     local message
     tcpnet.run(function()
       local reading = tcpnet.spawn(here.read, here)
@@ -16,5 +16,6 @@ describe("finish beside a task that reads", function()
       reading:cancel()
     end)
     assert.matches("^[^:]*%d+_second_reader[^:]*:12: read: another task is reading from this DuplexStream$", message)
+    assert.is_table(there) -- held until here: a reader whose peer was collected is at the end
   end)
 end)
