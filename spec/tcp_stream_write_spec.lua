@@ -197,27 +197,6 @@ describe("TcpStream writing:", function()
       assert.is_true(sent >= 1000000 and sent < 64 << 20)
     end))
 
-    for _, name in ipairs { "write", "write_from" } do
-      it("by " .. name .. " says how much went out before a close ended it", in_task(function()
-        local client, server, _guard <close> = tcp.pair()
-        local all = tcp.bytes(16 << 20)
-        local function bytes()
-          return name == "write" and all or tcpnet.Buffer.new(#all):append(all)
-        end
-        local first = tcpnet.spawn(client[name], client, bytes())
-        local second = tcpnet.spawn(client[name], client, bytes())
-        assert(server:read_exact(1000000))
-        tcpnet.sleep(0.02)
-        client:close()
-        local _, total, err, sent = first:join(5)
-        fails("CLOSED", total, err)
-        assert.equal(sent - 1000000, #assert(server:read_to_end()))
-        _, total, err, sent = second:join(5)
-        fails("CLOSED", total, err)
-        assert.equal(0, sent)
-      end))
-    end
-
     it("to a peer that is gone is ECONNRESET or EPIPE, never an end, and no SIGPIPE (F38, B131)", in_task(function()
       local client, server, _guard <close> = tcp.pair()
       server:close()

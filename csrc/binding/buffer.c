@@ -23,13 +23,6 @@ static void end_loan(struct tn_loan *loan) {
   buffer->start = 0;
 }
 
-static void settle(struct tn_buffer *buffer) {
-  if (buffer->loan.reactor) {
-    end_loan(&buffer->loan);
-    tn_scratch_return(&buffer->loan);
-  }
-}
-
 ptrdiff_t tn_buffer_recv(struct tn_buffer *buffer, struct tn_source *source, size_t max) {
   ptrdiff_t count;
   size_t want = buffer->capacity < max ? buffer->capacity : max;
@@ -38,17 +31,16 @@ ptrdiff_t tn_buffer_recv(struct tn_buffer *buffer, struct tn_source *source, siz
     struct tn_slice room = tn_buffer_room(buffer);
     count = tn_source_recv(source, room.base, room.length < max ? room.length : max);
   } else {
-    count = tn_scratch_borrow(source, want, &buffer->loan);
-    if (count > 0) {
-      buffer->place = tn_scratch_lent(&buffer->loan);
-    }
+    char *bytes;
+    count = tn_scratch_borrow(source, want, &buffer->loan, &bytes);
+    buffer->place = count > 0 ? bytes : buffer->memory;
   }
   buffer->length += count > 0 ? (size_t)count : 0;
   return count;
 }
 
 struct tn_slice tn_buffer_room(struct tn_buffer *buffer) {
-  settle(buffer);
+  tn_loan_end(&buffer->loan);
   if (buffer->start > 0 && buffer->start + buffer->length == buffer->capacity) {
     memmove(buffer->memory, buffer->memory + buffer->start, buffer->length);
     buffer->start = 0;
@@ -61,7 +53,7 @@ void tn_buffer_consume(struct tn_buffer *buffer, size_t count) {
   buffer->start += count;
   buffer->length -= count;
   if (buffer->length == 0) {
-    settle(buffer);
+    tn_loan_end(&buffer->loan);
     buffer->start = 0;
   }
 }
@@ -167,7 +159,8 @@ static int buffer_append(lua_State *L) {
   if (lua_type(L, 2) == LUA_TNUMBER) {
     lua_tostring(L, 2);
   }
-  settle(buffer); /* not before: Lua may have run a finalizer, which may have read into it */
+  tn_loan_end(
+      &buffer->loan); /* not before: Lua may have run a finalizer, which may have read into it */
   struct tn_slice bytes = tn_bytes_at(L, 2);
   if (!bytes.base) {
     return luaL_typeerror(L, 2, "string, number or Buffer");
@@ -218,7 +211,7 @@ static int meta_tostring(lua_State *L) {
 static int meta_gc(lua_State *L) {
   struct tn_buffer *buffer = check_buffer(L, 1);
   tn_claim_drop(&buffer->writing);
-  settle(buffer);
+  tn_loan_end(&buffer->loan);
   buffer->finalized = true;
   return 0;
 }

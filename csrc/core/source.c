@@ -640,29 +640,27 @@ bool tn_scratch_holds(const struct tn_source *source) {
   return source->reactor->unclaimed == source;
 }
 
-/* The memory, free for whoever asks. */
-static char *scratch_of(struct tn_reactor *reactor) {
-  if (reactor->loan) {
-    reactor->loan->end(reactor->loan);
-    tn_scratch_return(reactor->loan);
-  }
-  return reactor->scratch;
-}
-
-void tn_scratch_return(struct tn_loan *loan) {
+void tn_loan_end(struct tn_loan *loan) {
   if (loan->reactor) {
+    loan->end(loan);
     loan->reactor->loan = NULL;
     loan->reactor = NULL;
   }
 }
 
-char *tn_scratch_lent(const struct tn_loan *loan) {
-  return loan->reactor->scratch;
+/* The memory, free for whoever asks. */
+static char *scratch_of(struct tn_reactor *reactor) {
+  if (reactor->loan) {
+    tn_loan_end(reactor->loan);
+  }
+  return reactor->scratch;
 }
 
-ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan) {
+ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan,
+                            char **bytes) {
   struct tn_reactor *reactor = source->reactor;
-  ptrdiff_t count = tn_source_recv(source, scratch_of(reactor), want);
+  *bytes = scratch_of(reactor);
+  ptrdiff_t count = tn_source_recv(source, *bytes, want);
   if (count > 0) {
     reactor->loan = loan;
     loan->reactor = reactor;

@@ -145,10 +145,11 @@ struct tn_loan {
   void (*end)(struct tn_loan *loan);
   struct tn_reactor *reactor; /* NULL: it is over */
 };
-/* One read for the borrower: the bytes begin at tn_scratch_lent. */
-ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan);
-char *tn_scratch_lent(const struct tn_loan *loan);
-void tn_scratch_return(struct tn_loan *loan);
+/* One read for the borrower; a loan only where there are bytes. */
+ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan,
+                            char **bytes);
+/* Nothing where it is over. */
+void tn_loan_end(struct tn_loan *loan);
 /* Memory for `count` messages of TN_SCRATCH_SIZE bytes; the first one's place, the others follow
  * every TN_BATCH_STRIDE bytes. NULL without memory. */
 enum {
