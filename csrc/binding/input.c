@@ -21,7 +21,7 @@ static int give_first(lua_State *L, struct tn_source *source, size_t count, size
   struct tn_reactor *reactor = source->reactor;
   bool held = tn_scratch_hold_ahead(source);
   lua_pushlstring(L, count ? tn_bytes_data(&source->input) : "", count);
-  if (!held || tn_scratch_take(reactor)) {
+  if (!held || tn_scratch_take(reactor, source)) {
     tn_bytes_consume(&source->input, consumed);
   }
   return 1;
@@ -62,7 +62,7 @@ TN_INLINE int attempt_read(lua_State *L, struct tn_call *call) {
   ptrdiff_t count = tn_scratch_recv(source, max, &bytes);
   if (count > 0) {
     lua_pushlstring(L, bytes, (size_t)count);
-    tn_scratch_take(call->rt->reactor);
+    tn_scratch_take(call->rt->reactor, source);
     return 1;
   }
   if (count == 0) {

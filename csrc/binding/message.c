@@ -340,7 +340,7 @@ TN_INLINE int receive_data(lua_State *L, struct tn_call *call, int flags, bool w
   size_t given = (size_t)count < max ? (size_t)count : max;
   hold(source, slice.base, given, flags);
   lua_pushlstring(L, slice.base, given); /* before anything else of Lua's: the memory is shared */
-  tn_scratch_take(call->rt->reactor);
+  tn_scratch_take(call->rt->reactor, source);
   if (with_address) {
     push_sender(L, call, &address, message.address_length);
   }
@@ -538,7 +538,6 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   size_t given = (size_t)count < max ? (size_t)count : max;
   hold(source, slice.base, given, flags);
   lua_pushlstring(L, slice.base, given);
-  tn_scratch_take(call->rt->reactor);
   lua_createtable(L, 0, 5);
   lua_insert(L, -2);
   set_value(L, "data");
@@ -552,6 +551,7 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   set_value(L, "control");
   lua_setiuservalue(L, result_at, 1);
   lua_pushvalue(L, result_at);
+  tn_scratch_take(call->rt->reactor, source); /* not before the last that needs memory */
   return 1;
 }
 
@@ -663,7 +663,16 @@ static int attempt_send_to_vectored(lua_State *L, struct tn_call *call) {
 static int take_message(lua_State *L, const struct tn_object *object, struct tn_slice *slices,
                         struct tn_message *message, struct tn_control *control,
                         const char **problem) {
-  int type = tn_raw_field(L, 2, "data");
+  int status = 0;
+  int type = tn_raw_field(L, 2, "control"); /* may run anybody's code: before there are slices */
+  if (type != LUA_TNIL) {
+    luaL_argcheck(L, type == LUA_TTABLE, 2, "control: list of tables with a type expected");
+    tn_fd fd = object->source ? object->source->fd : TN_NO_FD;
+    status = tn_control_take(L, lua_gettop(L), 2, fd, control, problem);
+    message->control = control->bytes;
+    message->control_length = control->length;
+  }
+  type = tn_raw_field(L, 2, "data");
   if (type == LUA_TTABLE) {
     int list = lua_gettop(L);
     luaL_argcheck(L, lua_rawlen(L, list) > 0 && lua_rawlen(L, list) <= TN_SLICES_MAX, 2,
@@ -681,15 +690,6 @@ static int take_message(lua_State *L, const struct tn_object *object, struct tn_
     message->count = 1;
   }
   message->slices = slices;
-  type = tn_raw_field(L, 2, "control");
-  if (type == LUA_TNIL) {
-    return 0;
-  }
-  luaL_argcheck(L, type == LUA_TTABLE, 2, "control: list of tables with a type expected");
-  tn_fd fd = object->source ? object->source->fd : TN_NO_FD;
-  int status = tn_control_take(L, lua_gettop(L), 2, fd, control, problem);
-  message->control = control->bytes;
-  message->control_length = control->length;
   return status;
 }
 

@@ -331,7 +331,7 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   bool held = tn_scratch_hold_ahead(source);
   lua_pushnil(L);
   lua_pushlstring(L, buffered ? tn_bytes_data(&source->input) : "", buffered);
-  bool open = !held || tn_scratch_take(call->rt->reactor);
+  bool open = !held || tn_scratch_take(call->rt->reactor, source);
   if (!open || object->source != source) { /* a finalizer closed it */
     call->message = tn_object_push_end(L, object);
     return TN_CLOSED;

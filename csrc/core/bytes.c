@@ -43,13 +43,17 @@ void tn_bytes_commit(struct tn_bytes *bytes, size_t count) {
   bytes->length += count;
 }
 
-bool tn_bytes_append(struct tn_bytes *bytes, const void *data, size_t length) {
-  char *room = tn_bytes_reserve(bytes, length);
-  if (!room) {
+bool tn_bytes_put_back(struct tn_bytes *bytes, const void *data, size_t length) {
+  if (bytes->start >= length) {
+    bytes->start -= length;
+  } else if (tn_bytes_reserve(bytes, length)) {
+    char *first = bytes->memory + bytes->start;
+    memmove(first + length, first, bytes->length);
+  } else {
     return false;
   }
-  memcpy(room, data, length);
-  tn_bytes_commit(bytes, length);
+  memcpy(bytes->memory + bytes->start, data, length);
+  bytes->length += length;
   return true;
 }
 

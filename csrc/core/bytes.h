@@ -21,7 +21,8 @@ static inline const char *tn_bytes_data(const struct tn_bytes *bytes) {
 char *tn_bytes_reserve(struct tn_bytes *bytes, size_t want);
 /* So many of the reserved bytes hold data now. */
 void tn_bytes_commit(struct tn_bytes *bytes, size_t count);
-bool tn_bytes_append(struct tn_bytes *bytes, const void *data, size_t length);
+/* Before the first byte again; false without memory. */
+bool tn_bytes_put_back(struct tn_bytes *bytes, const void *data, size_t length);
 /* Gives out the first `count`. */
 void tn_bytes_consume(struct tn_bytes *bytes, size_t count);
 void tn_bytes_free(struct tn_bytes *bytes);

@@ -697,10 +697,12 @@ bool tn_scratch_hold_ahead(struct tn_source *source) {
   return true;
 }
 
-bool tn_scratch_take(struct tn_reactor *reactor) {
-  bool held = reactor->unclaimed != NULL;
+bool tn_scratch_take(struct tn_reactor *reactor, const struct tn_source *source) {
+  if (reactor->unclaimed != source) { /* a finalizer's, in the middle of another's read */
+    return false;
+  }
   reactor->unclaimed = NULL;
-  return held;
+  return true;
 }
 
 void tn_scratch_take_first(struct tn_reactor *reactor, size_t count) {
@@ -718,7 +720,7 @@ int tn_scratch_rescue(struct tn_reactor *reactor) {
   struct tn_source *source = reactor->unclaimed;
   if (source) {
     if (reactor->unclaimed_length > 0 &&
-        !tn_bytes_append(&source->input, reactor->scratch, reactor->unclaimed_length)) {
+        !tn_bytes_put_back(&source->input, reactor->scratch, reactor->unclaimed_length)) {
       return TN_ENOMEM;
     }
     reactor->unclaimed = NULL;

@@ -157,8 +157,8 @@ enum {
 };
 char *tn_reactor_batch(struct tn_reactor *reactor, int count);
 ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
-/* false: the source was closed meanwhile, by a finalizer. */
-bool tn_scratch_take(struct tn_reactor *reactor);
+/* false: nothing of that source's was held, or a finalizer has closed it meanwhile. */
+bool tn_scratch_take(struct tn_reactor *reactor, const struct tn_source *source);
 /* The first `count` bytes of them alone; the others are the source's again. */
 void tn_scratch_take_first(struct tn_reactor *reactor, size_t count);
 /* The same for bytes of a stream that were received there by other means; nothing where `bytes` are
