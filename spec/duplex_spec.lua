@@ -369,7 +369,7 @@ describe("duplex", function()
   end))
 
   it("gives CLOSED to every write that waits when it is closed, the queue included", in_task(function()
-    local a = tcpnet.duplex(1)
+    local a, b = tcpnet.duplex(1)
     local tasks = {}
     for i = 1, 3 do
       tasks[i] = tcpnet.spawn(a.write, a, "xyz")
@@ -382,6 +382,7 @@ describe("duplex", function()
       assert.matches("the DuplexStream is closed", fails("CLOSED", value, err).message)
       assert.equal(i == 1 and 1 or 0, sent)
     end
+    assert.equal("x", b:read_to_end())
   end))
 
   it("passes the turn on when a queued write is cancelled", in_task(function()

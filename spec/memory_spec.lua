@@ -2,42 +2,25 @@
 -- F1, F2, F15, F17, F18, F19, F20, F23, F24, F26.
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
+local program = require "spec.support.program"
 
 local folder, host
 
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
 local function shell(command)
-  local pipe = assert(io.popen(command .. " 2>&1; echo status $?"))
-  local output = pipe:read "a"
-  pipe:close()
+  local _, output = program.shell(command .. "; echo status $?")
   return output
 end
 
 setup(function()
-  local pipe = assert(io.popen "mktemp -d")
-  folder = pipe:read "l"
-  pipe:close()
-  host = folder .. "/host"
-  local compile = "LD_PRELOAD= cc -D_GNU_SOURCE -o '%s' spec/support/host.c "
-    .. "$(pkg-config --cflags --libs lua5.4) -Wl,-E -lpthread"
-  local output = shell(compile:format(host))
-  if not output:find "status 0" then
-    host = nil
-  end
+  folder = program.folder()
+  host = program.host(folder)
 end)
-teardown(function()
-  os.execute("rm -rf '" .. folder .. "'")
-end)
+teardown(function() getmetatable(folder).__close() end)
 
 -- What the host prints for a script, with its exit status; less what a report says that found no memory.
 local function run_host(mode, script, more)
-  write(folder .. "/script.lua", script)
-  local output = shell(("timeout -k 1 1500 '%s' %s '%s/script.lua' %s"):format(host, mode, folder, more or ""))
+  local path = program.write(folder.path .. "/script.lua", script)
+  local output = shell(("timeout -k 1 1500 %s %s %s %s"):format(host, mode, program.quote(path), more or ""))
   return (output:gsub("tcpnet: [^\n]*not enough memory\n", ""))
 end
 
@@ -79,7 +62,7 @@ local echo = [[
 
 -- What a walk says for itself, with its exit status; the reports of tasks that found no memory go nowhere.
 local function torture(environment, how, distance)
-  return shell(("{ %s timeout -k 1 600 '%s' run spec/support/torture_walk.lua %s %d 2>/dev/null; }"):format(environment,
+  return shell(("{ %s timeout -k 1 600 %s run spec/support/torture_walk.lua %s %d 2>/dev/null; }"):format(environment,
     host, how, distance))
 end
 
@@ -118,9 +101,8 @@ describe("allocations that fail", function()
     if not host then
       return pending "no C compiler or no lua5.4 for it"
     end
-    assert(os.execute "./dev build --faults")
     -- the C path of this run is that of another build
-    local path = (os.getenv "LUA_CPATH_5_4"):gsub("build[%w-]*/%?%.so", "build-faults/?.so", 1)
+    local path = (os.getenv "LUA_CPATH_5_4"):gsub("^[^;]*/%?%.so", program.faults_build() .. "/?.so", 1)
     local output = torture(("LD_PRELOAD= LUA_CPATH_5_4='%s'"):format(path), "core", 1)
     local attempts = tonumber(output:match "^fine, (%d+) attempts\nstatus 0\n$")
     assert(attempts and attempts > 200, output)

@@ -3,13 +3,8 @@
 local program = require "spec.support.program"
 
 describe("a descriptor that comes while memory is short", function()
-  setup(function()
-    assert(os.execute "./dev build --faults")
-  end)
-
   it("is told as lost, or still comes, whichever allocation fails", function()
-    local folder <close> = program.folder()
-    local script = program.write(folder.path .. "/script.lua", [[
+    local _, output = program.faults [[
       local tcpnet = require "tcpnet"
       local fault = tcpnet.private.fault
       local struck, nth = 1, 0
@@ -31,8 +26,7 @@ describe("a descriptor that comes while memory is short", function()
         assert(b:read_to_end() == "rest")
         b:close()
       end
-      print(nth > 2) ]])
-    local _, output = program.shell("TCPNET_BUILD=build-faults ./dev lua " .. script)
+      print(nth > 2) ]]
     assert.equal("true\n", output)
   end)
 end)

@@ -52,6 +52,22 @@ function program.command(path)
   return ("timeout -k 1 10 %s %s"):format(quote(interpreter), quote(path))
 end
 
+-- The directory of a build for the same machine whose system calls fail on command, made where it is not there yet.
+function program.faults_build()
+  local own = os.getenv "TCPNET_BUILD" or ""
+  local build = own:find "faults[^/]*$" and own or "build-faults" .. (own:match "%-cross%-[^/]*$" or "")
+  assert(os.execute(("TCPNET_BUILD=%s ./dev build"):format(quote(build))))
+  return build
+end
+
+-- faults(text, arguments) → exit code, output of a script of that text, or of that file, with such a build.
+function program.faults(text, arguments)
+  local folder <close> = program.folder()
+  local path = text:find "^spec/" and text or program.write(folder.path .. "/script.lua", text)
+  return program.shell(("TCPNET_BUILD=%s timeout 200 ./dev lua %s %s"):format(quote(program.faults_build()),
+    quote(path), arguments or ""))
+end
+
 -- lua(text) → exit code, output of a script of that text.
 function program.lua(text)
   local folder <close> = program.folder()
@@ -89,6 +105,12 @@ function program.c(folder, name, text, flags)
     return nil, output
   end
   return folder.path .. "/" .. name
+end
+
+-- The program of host.c, which has Lua's allocations fail, and more; nil as with c.
+function program.host(folder)
+  local file <close> = assert(io.open "spec/support/host.c")
+  return program.c(folder, "host", file:read "a", "-D_GNU_SOURCE -Wl,-E -lpthread")
 end
 
 return program
