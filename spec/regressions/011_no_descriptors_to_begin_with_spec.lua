@@ -44,7 +44,7 @@ describe("a process that may have few descriptors", function()
     local path = program.write(folder.path .. "/script.lua", script)
     local refused, most = 0, 0
     for limit = 4, 20 do
-      local code, output = program.shell(("ulimit -n %d; exec timeout -k 1 20 %s %s"):format(limit,
+      local code, output = program.shell(([[timeout -k 1 20 sh -c 'ulimit -n %d; exec "$@"' - %s %s]]):format(limit,
         program.quote(tcp.interpreter()), path))
       local text = ("with %d descriptors: %s"):format(limit, output)
       if output:find "^refused\n$" then
