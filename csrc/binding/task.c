@@ -158,11 +158,19 @@ int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
   return 0;
 }
 
+/* For tests: something has to hold whatever a waiting operation needs. */
+static void collect_while_waiting(lua_State *L) {
+#ifdef TCPNET_COLLECT
+  if (lua_gc(L, LUA_GCISRUNNING)) {
+    lua_gc(L, LUA_GCCOLLECT);
+  }
+#else
+  (void)L;
+#endif
+}
+
 void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter,
                      lua_KContext context, lua_KFunction continuation) {
-#ifdef TCPNET_COLLECT /* for tests: something has to hold whatever a waiting operation needs */
-  lua_gc(L, LUA_GCCOLLECT);
-#endif
   struct tn_task *task = waiter->owner;
   if (task) {
     task->waits = true;
@@ -171,6 +179,7 @@ void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *wait
     }
     suspend(L, 0, context, continuation);
   } else {
+    collect_while_waiting(L);
     tn_drive_until_woken(L, rt, waiter);
   }
 }
@@ -614,6 +623,7 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     if (task->cancel_pending) {
       tn_task_cancel(L, rt, task);
     }
+    collect_while_waiting(L);
   } else if (status == LUA_YIELD) {
     lua_pushliteral(L, "coroutine.yield in the body of a task: nobody gets what it yields "
                        "(tcpnet.yield gives way)");
