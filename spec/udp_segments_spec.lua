@@ -130,7 +130,7 @@ describe("send_many", function()
         end
         assert(not b:try_recv())
       end
-    ]] .. script, ([[strace -o "$SCRIPT.calls" -e trace=sendmmsg %s "$LUA" "$SCRIPT"
+    ]] .. script, ([[strace -o "$SCRIPT.calls" -e trace=sendmmsg,sendmsg %s "$LUA" "$SCRIPT"
       grep -c cmsg_level=SOL_UDP "$SCRIPT.calls"
       rm -f "$SCRIPT.calls"]]):format(options or ""))
   end
@@ -157,7 +157,7 @@ describe("send_many", function()
         assert(a:send_many(list) == 64)
         check()
         a:set_ttl(64) -- what is known of options is asked again, this is not
-      end]], "-e inject=sendmmsg:error=" .. code .. ":when=1")
+      end]], "-e inject=sendmmsg,sendmsg:error=" .. code .. ":when=1")
   end
 
   cuts("takes another failure for what it is, with nothing sent", 2, [[
@@ -165,7 +165,7 @@ describe("send_many", function()
     assert(count == nil and err.code == "ENOBUFS" and sent == 0)
     assert(not b:try_recv())
     assert(a:send_many(list) == 64)
-    check()]], "-e inject=sendmmsg:error=ENOBUFS:when=1")
+    check()]], "-e inject=sendmmsg,sendmsg:error=ENOBUFS:when=1")
 
   cuts("leaves it to the options, where they cut or join", 1, [[
     a:set_udp_segment(1)

@@ -10,8 +10,10 @@ local function quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
--- The build under test has a sanitizer in it: memory is kept once it is freed, valgrind cannot run it, …
 local flavour = (os.getenv "TCPNET_BUILD" or ""):match "[^/]*$"
+-- The interpreter is made for another machine, or another C library.
+program.foreign = flavour:find "cross" ~= nil
+-- The build under test has a sanitizer in it: memory is kept once it is freed, valgrind cannot run it, …
 program.sanitized = (flavour:find "sanitize" or flavour:find "checked" or flavour:find "threads") ~= nil
 
 program.quote = quote
