@@ -285,7 +285,7 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
     return receive_joined(L, call, wanted, max);
   }
   struct list list = begin_list(L);
-  if (lua_gc(L, LUA_GCCOUNT) < 0) { /* a finalizer: others' datagrams may be on their way to Lua */
+  if (tn_in_finalizer(L)) { /* others' datagrams may be on their way to Lua */
     own = lua_newuserdatauv(L, (size_t)(wanted < CHUNK ? wanted : CHUNK) * TN_BATCH_STRIDE, 0);
   }
   for (int came = CHUNK; came == CHUNK && total < wanted; total += came) {

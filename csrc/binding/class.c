@@ -56,13 +56,8 @@ void *tn_new(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, in
   return tn_new_with(L, rt, kind, size, 0, user_values);
 }
 
-struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, uint64_t kind,
-                                struct tn_source *source) {
-  struct tn_object *object = tn_new(L, rt, kind, sizeof *object, 0);
-  if (source) {
-    tn_object_own(object, source);
-  }
-  return object;
+struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, uint64_t kind) {
+  return tn_new(L, rt, kind, sizeof(struct tn_object), 0);
 }
 
 void tn_object_own(struct tn_object *object, struct tn_source *source) {
@@ -73,12 +68,10 @@ void tn_object_own(struct tn_object *object, struct tn_source *source) {
   source->uncertain |= source->is_pipe; /* one of packets gives one at a time */
 }
 
-struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, uint64_t kind,
-                                 struct tn_object *from, const char *by) {
-  struct tn_object *object = tn_object_new(L, rt, kind, from->source);
+void tn_object_move(struct tn_object *object, struct tn_object *from, const char *by) {
+  tn_object_own(object, from->source);
   from->source = NULL;
   from->consumed_by = by;
-  return object;
 }
 
 const char *tn_object_push_end(lua_State *L, const struct tn_object *object) {

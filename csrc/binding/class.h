@@ -120,14 +120,12 @@ void *tn_new(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, in
 /* The same with `more` bytes behind it, which stay as they are. */
 void *tn_new_with(lua_State *L, struct tn_runtime *rt, uint64_t kind, size_t size, size_t more,
                   int user_values);
-/* A new object that takes over one reference to the source. */
-struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, uint64_t kind,
-                                struct tn_source *source);
-/* Gives an object that was made without a source one reference to it. */
+/* A new object without a source: what may run a finalizer, or find no memory, comes first. */
+struct tn_object *tn_object_new(lua_State *L, struct tn_runtime *rt, uint64_t kind);
+/* Gives it one reference to the source. */
 void tn_object_own(struct tn_object *object, struct tn_source *source);
-/* Moves the source to a new object of another kind; `by`: the method that consumes the old one. */
-struct tn_object *tn_object_move(lua_State *L, struct tn_runtime *rt, uint64_t kind,
-                                 struct tn_object *from, const char *by);
+/* Moves the source to a new object; `by`: the method that consumes the old one. */
+void tn_object_move(struct tn_object *object, struct tn_object *from, const char *by);
 
 /* "the TcpStream is closed", or what consumed it; the text is left on the stack. */
 const char *tn_object_push_end(lua_State *L, const struct tn_object *object);

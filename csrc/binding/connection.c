@@ -2,6 +2,7 @@
 #include "binding/connection.h"
 
 #include "binding/address.h"
+#include "binding/method_call.h"
 #include "binding/object.h"
 
 #include <limits.h>
@@ -43,11 +44,10 @@ static size_t row_of(const struct tn_call *call) {
 
 /* Leaves what the socket is from now on. */
 static int become(lua_State *L, struct tn_call *call, uint64_t kind) {
-  if (kind == kind_of(call)) {
-    lua_settop(L, 1);
-  } else {
-    tn_object_move(L, call->rt, kind, call->self, call->method->name);
+  if (kind != kind_of(call)) {
+    return tn_object_become(L, call, kind);
   }
+  lua_settop(L, 1);
   return 1;
 }
 
@@ -172,9 +172,17 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
     }
     return status;
   }
-  struct tn_object *accepted = tn_object_new(L, call->rt, rows[row_of(call)].accepted, NULL);
+  tn_fd fd = listener->stash;
+  struct tn_object *accepted = tn_object_new(L, call->rt, rows[row_of(call)].accepted);
   tn_address_push(L, call->rt, &peer);
-  struct tn_source *source = tn_source_new(listener->reactor, listener->stash);
+  if (((const struct tn_object *)call->self)->source != listener) { /* a finalizer closed it */
+    return tn_method_closed(L, call);
+  }
+  if (listener->stash != fd) { /* a finalizer accepted it */
+    lua_settop(L, 1);
+    return attempt_accept(L, call);
+  }
+  struct tn_source *source = tn_source_new(listener->reactor, fd);
   if (!source) {
     return TN_ENOMEM;
   }
@@ -194,7 +202,7 @@ const struct tn_method tn_connection_methods[] = {
    .address_at = 2, .prepare = prepare_address, .attempt = attempt_bind},
   {.name = "connect", .kinds = BINDING, .interest = TN_WRITABLE, .slots = 3, .seconds_at = 3,
    .address_at = 2, .flags = TN_PRIVATE, .prepare = prepare_address, .attempt = attempt_connect},
-  {.name = "listen", .kinds = LISTENING, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "listen", .kinds = LISTENING, .slots = 2, .flags = TN_NEVER_WAITS | TN_CONSUMES,
    .prepare = prepare_listen, .attempt = attempt_listen},
   {.name = "accept", .kinds = TN_LISTENERS | TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
    .flags = TN_HAS_TRY, .attempt = attempt_accept},

@@ -62,7 +62,7 @@ int tn_method_put_right(lua_State *L, const struct tn_call *call) {
   if (status < 0 || !tn_scratch_busy(source->reactor)) {
     return status;
   }
-  if (lua_gc(L, LUA_GCCOUNT) >= 0) {
+  if (!tn_in_finalizer(L)) {
     return tn_scratch_rescue(source->reactor);
   }
   return (call->method->flags & TN_READS) && tn_scratch_holds(source) ? TN_EAGAIN : 0;
@@ -136,6 +136,7 @@ static int wait_for(lua_State *L, struct tn_call *call, lua_KFunction continuati
     }
   }
   call->top = waiter->top = lua_gettop(L);
+  waiter->subject = call->self;
   tn_task_suspend(L, rt, waiter, (lua_KContext)call->bound, continuation);
   return 0;
 }

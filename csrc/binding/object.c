@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "binding/error.h"
+#include "binding/method_call.h"
 #include "core/datagrams.h"
 
 #include <limits.h>
@@ -26,6 +27,10 @@ bool tn_object_is_last(const struct tn_object *object) {
   return is_last(object->source);
 }
 
+void tn_object_end_waits(const struct tn_object *half) {
+  tn_source_wake(half->source, side_of(half), TN_CLOSED);
+}
+
 /* An owned half leaves: its own waits end, the writing one says so to the peer; the other half
  * keeps the descriptor. */
 static void leave(struct tn_object *object) {
@@ -33,7 +38,7 @@ static void leave(struct tn_object *object) {
   if (source->fd == TN_NO_FD || is_last(source)) {
     return;
   }
-  tn_source_wake(source, side_of(object), TN_CLOSED);
+  tn_object_end_waits(object);
   if ((object->header.kind & TN_OWNED_WRITE_HALF) && !source->write_shut &&
       !tn_reactor_forked(source->reactor)) {
     source->write_shut = true;
@@ -54,8 +59,11 @@ void tn_object_close(lua_State *L, struct tn_object *object, bool collected) {
   }
   bool owned_half = object->header.kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF);
   bool whole = owned_half ? is_last(source) : !object->view;
+  if (object->view) {
+    tn_source_end_waits_of(source, object);
+  }
   source->views -= object->view;
-  if (collected || lua_gc(L, LUA_GCCOUNT) < 0) {
+  if (collected || tn_in_finalizer(L)) {
     tn_source_release_later(source, whole && !collected);
     return;
   }
@@ -203,7 +211,7 @@ int tn_object_open(lua_State *L, uint64_t kind, int domain, int type, int protoc
                    const char *op) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_runtime_check(L, rt, op);
-  struct tn_object *object = tn_object_new(L, rt, kind, NULL);
+  struct tn_object *object = tn_object_new(L, rt, kind);
   int fd = tn_socket_open(domain, type, protocol);
   if (fd < 0) {
     return tn_fail(L, rt, fd, op, NULL);
@@ -235,8 +243,8 @@ int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t
 int tn_object_open_pair(lua_State *L, uint64_t kind, int type) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_runtime_check(L, rt, "pair");
-  tn_object_new(L, rt, kind, NULL);
-  tn_object_new(L, rt, kind, NULL);
+  tn_object_new(L, rt, kind);
+  tn_object_new(L, rt, kind);
   tn_fd fds[2];
   int status = tn_socket_pair(AF_UNIX, type, 0, fds);
   return status < 0 ? tn_fail(L, rt, status, "pair", NULL) : tn_object_pair(L, rt, kind, kind, fds);
@@ -247,6 +255,7 @@ int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const 
   tn_fd fd = (tn_fd)tn_check_integer(L, 1, "fd", 0, INT_MAX);
   const char *message = NULL;
   tn_runtime_check(L, rt, "from_fd");
+  struct tn_object *object = tn_object_new(L, rt, kind);
   int status = 0;
   if (tn_source_owns(rt->reactor, fd)) {
     status = TN_EBUSY;
@@ -257,13 +266,21 @@ int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const 
   if (status < 0) {
     return tn_fail(L, rt, status, "from_fd", message);
   }
-  /* the object first: nothing may fail between taking the descriptor and owning it */
-  struct tn_object *object = tn_object_new(L, rt, kind, NULL);
   struct tn_source *source = tn_source_new(rt->reactor, fd);
   if (!source) {
     return luaL_error(L, "not enough memory");
   }
   tn_object_own(object, source);
+  return 1;
+}
+
+int tn_object_become(lua_State *L, struct tn_call *call, uint64_t kind) {
+  struct tn_object *object = tn_object_new(L, call->rt, kind);
+  struct tn_object *from = call->self;
+  if (from->source != call->source) {
+    return tn_method_closed(L, call);
+  }
+  tn_object_move(object, from, call->method->name);
   return 1;
 }
 
@@ -324,17 +341,12 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
     call->message = "bytes already read would be lost; into_fd(true) returns them";
     return TN_EBUSY;
   }
-  if (tn_scratch_holds(source)) {
-    call->message = "a read of it goes on below this finalizer";
-    return TN_EBUSY;
-  }
   bool held = tn_scratch_hold_ahead(source);
   lua_pushnil(L);
   lua_pushlstring(L, buffered ? tn_bytes_data(&source->input) : "", buffered);
   bool open = !held || tn_scratch_take(call->rt->reactor, source);
   if (!open || object->source != source) { /* a finalizer closed it */
-    call->message = tn_object_push_end(L, object);
-    return TN_CLOSED;
+    return tn_method_closed(L, call);
   }
   lua_pushinteger(L, tn_source_into_fd(source));
   lua_replace(L, -3);
@@ -408,7 +420,7 @@ const struct tn_method tn_object_methods[] = {
   {.name = "peer_addr",  .kinds = (TN_STREAMS & ~TN_PIPES) | TN_MESSAGERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
   {.name = "take_error", .kinds = TN_ON_ANY,  .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_take_error},
   {.name = "fd",         .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_fd},
-  {.name = "into_fd",    .kinds = TN_SOURCES & ~TN_HALVES & ~TN_POLL,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
+  {.name = "into_fd",    .kinds = TN_SOURCES & ~TN_HALVES & ~TN_POLL,  .slots = 2, .flags = TN_NEVER_WAITS | TN_CONSUMES, .attempt = attempt_into_fd},
   {.name = "set_timeout", .kinds = TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_timeout},
   {.name = "set_read_timeout",  .kinds = READ_TIMED, .slots = 2, .flags = TN_NEVER_WAITS,

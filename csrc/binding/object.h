@@ -32,8 +32,13 @@ int tn_object_open_pair(lua_State *L, uint64_t kind, int type);
 /* Two objects on top of the stack around a pair of descriptors, or an error without memory. */
 int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t second,
                    const tn_fd fds[2]);
+/* The receiver's descriptor goes on in a new object of that kind, which is on top: 1, or a failure
+ * where a finalizer has closed it meanwhile. */
+int tn_object_become(lua_State *L, struct tn_call *call, uint64_t kind);
 /* Closes it; what a finalizer closes may be in use, and ends later. `collected`: by its own. */
 void tn_object_close(lua_State *L, struct tn_object *object, bool collected);
+/* What waits on a half's side of the stream ends. */
+void tn_object_end_waits(const struct tn_object *half);
 /* Is no other object an owner of its source? */
 bool tn_object_is_last(const struct tn_object *object);
 /* A new source for the descriptor, which is closed where there is no memory: raises then. */

@@ -223,12 +223,12 @@ static int check_object(lua_State *L, const struct tn_object *object, const char
     *message = "as_socket() gave a view; the object that it is of owns the descriptor";
     return TN_EINVAL;
   }
-  int status = source->splice ? tn_splice_end(source) : 0;
-  if (status < 0 || !tn_scratch_busy(source->reactor)) {
-    return status;
+  *message = tn_finalizer_refusal(L);
+  if (*message) {
+    return TN_EBUSY;
   }
-  /* in a finalizer: in the middle of somebody's read */
-  return lua_gc(L, LUA_GCCOUNT) < 0 ? TN_EBUSY : tn_scratch_rescue(source->reactor);
+  int status = source->splice ? tn_splice_end(source) : 0;
+  return status < 0 ? status : tn_scratch_rescue(source->reactor);
 }
 
 static bool is_twice(const struct tn_post *post, uint32_t at) {
@@ -308,7 +308,7 @@ static void get_object(struct reader *reader) {
   uint32_t index;
   get(reader, &index, sizeof index);
   struct tn_goods *goods = &reader->post->goods[index];
-  goods->owner = tn_object_new(reader->L, reader->rt, goods->kind, NULL);
+  goods->owner = tn_object_new(reader->L, reader->rt, goods->kind);
 }
 
 static void get_value(struct reader *reader, enum tag tag) {

@@ -10,8 +10,8 @@
 int tn_pipe_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_runtime_check(L, rt, "pipe");
-  tn_object_new(L, rt, TN_PIPE_SENDER, NULL);
-  tn_object_new(L, rt, TN_PIPE_RECEIVER, NULL);
+  tn_object_new(L, rt, TN_PIPE_SENDER);
+  tn_object_new(L, rt, TN_PIPE_RECEIVER);
   tn_fd ends[2];
   int status = tn_pipe_open(ends);
   return status < 0 ? tn_fail(L, rt, status, "pipe", NULL)
@@ -31,7 +31,7 @@ int tn_pipe_open_fifo(lua_State *L) {
              : sends             ? TN_PIPE_WRITE
                                  : TN_PIPE_READ;
   tn_runtime_check(L, rt, op);
-  struct tn_object *object = tn_object_new(L, rt, sends ? TN_PIPE_SENDER : TN_PIPE_RECEIVER, NULL);
+  struct tn_object *object = tn_object_new(L, rt, sends ? TN_PIPE_SENDER : TN_PIPE_RECEIVER);
   int fd = tn_fifo_open(path, ends, lua_toboolean(L, 4));
   if (fd < 0) {
     lua_pushnil(L);

@@ -156,7 +156,7 @@ const struct tn_class tn_event_class = {"Event", TN_EVENT, event_functions, even
 static int poll_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_runtime_check(L, rt, "new");
-  struct tn_object *poll = tn_object_new(L, rt, TN_POLL, NULL);
+  struct tn_object *poll = tn_object_new(L, rt, TN_POLL);
   int fd = tn_selector_open();
   if (fd < 0) {
     return tn_fail(L, rt, fd, "new", NULL);

@@ -11,6 +11,17 @@
 
 struct tn_task;
 
+/* Lua calls a finalizer wherever it makes a value: in the middle of any call. */
+static inline bool tn_in_finalizer(lua_State *L) {
+  return lua_gc(L, LUA_GCCOUNT) < 0;
+}
+
+/* Why a descriptor cannot be taken from its object now, or NULL. */
+static inline const char *tn_finalizer_refusal(lua_State *L) {
+  return tn_in_finalizer(L) ? "not in a finalizer, which may run in the middle of another call"
+                            : NULL;
+}
+
 enum {
   TN_BUDGET = 128,           /* operations in a row before a task gives way */
   TN_OPERATION_BYTES = 4096, /* so many bytes count as one operation more */

@@ -67,7 +67,7 @@ static int socket_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   struct kinds kinds = take_kinds(L);
   tn_runtime_check(L, rt, "new");
-  struct tn_object *object = tn_object_new(L, rt, TN_SOCKET, NULL);
+  struct tn_object *object = tn_object_new(L, rt, TN_SOCKET);
   int fd = is_absent(&kinds) ? -ENOTSUP : tn_socket_open(kinds.domain, kinds.type, kinds.protocol);
   if (fd < 0) {
     return fail_kind(L, fd, "new");
@@ -80,8 +80,8 @@ static int socket_pair(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   struct kinds kinds = take_kinds(L);
   tn_runtime_check(L, rt, "pair");
-  tn_object_new(L, rt, TN_SOCKET, NULL);
-  tn_object_new(L, rt, TN_SOCKET, NULL);
+  tn_object_new(L, rt, TN_SOCKET);
+  tn_object_new(L, rt, TN_SOCKET);
   tn_fd fds[2];
   int status =
       is_absent(&kinds) ? -ENOTSUP : tn_socket_pair(kinds.domain, kinds.type, kinds.protocol, fds);
@@ -104,7 +104,7 @@ static int socket_from_fd(lua_State *L) {
 /* --- other objects of the same socket --- */
 
 static int attempt_try_clone(lua_State *L, struct tn_call *call) {
-  struct tn_object *clone = tn_object_new(L, call->rt, TN_SOCKET, NULL);
+  struct tn_object *clone = tn_object_new(L, call->rt, TN_SOCKET);
   int fd = tn_fd_clone(call->source->fd);
   if (fd < 0) {
     return fd;
@@ -114,7 +114,7 @@ static int attempt_try_clone(lua_State *L, struct tn_call *call) {
 }
 
 static int attempt_as_socket(lua_State *L, struct tn_call *call) {
-  struct tn_object *view = tn_object_new(L, call->rt, TN_SOCKET, NULL);
+  struct tn_object *view = tn_object_new(L, call->rt, TN_SOCKET);
   view->view = true;
   call->source->views++;
   view->source = tn_source_retain(call->source);
@@ -138,8 +138,7 @@ static int convert(lua_State *L, struct tn_call *call, uint64_t kind,
   if ((kind & TN_STREAMS) && tn_socket_peer(call->source->fd, &peer.any, &peer.length) == 0) {
     tn_source_set_peer(call->source, &peer);
   }
-  tn_object_move(L, call->rt, kind, object, call->method->name);
-  return 1;
+  return tn_object_become(L, call, kind);
 }
 
 static int attempt_into_tcp_socket(lua_State *L, struct tn_call *call) {
@@ -286,7 +285,7 @@ static const luaL_Reg functions[] = {
 const struct tn_class tn_socket_class = {"Socket", TN_SOCKET, functions, tn_object_metamethods};
 
 /* clang-format off */
-#define INTO(kind) {.name = "into_" #kind, .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, \
+#define INTO(kind) {.name = "into_" #kind, .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS | TN_CONSUMES, \
                     .attempt = attempt_into_##kind}
 const struct tn_method tn_socket_methods[] = {
   {.name = "try_clone", .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_try_clone},

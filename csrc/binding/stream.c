@@ -2,6 +2,7 @@
 #include "binding/stream.h"
 
 #include "binding/error.h"
+#include "binding/method_call.h"
 #include "binding/object.h"
 
 /* --- ends --- */
@@ -36,7 +37,7 @@ static int attempt_shutdown(lua_State *L, struct tn_call *call) {
 /* --- halves --- */
 
 static struct tn_object *push_half(lua_State *L, struct tn_call *call, uint64_t kind) {
-  struct tn_object *half = tn_object_new(L, call->rt, kind, NULL);
+  struct tn_object *half = tn_object_new(L, call->rt, kind);
   half->source = tn_source_retain(call->source);
   half->half_of = ((const struct tn_object *)call->self)->header.kind;
   half->view = !(kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF));
@@ -55,6 +56,9 @@ static int attempt_into_split(lua_State *L, struct tn_call *call) {
   push_half(L, call, TN_OWNED_READ_HALF);
   push_half(L, call, TN_OWNED_WRITE_HALF);
   struct tn_object *stream = call->self;
+  if (stream->source != call->source) { /* a finalizer closed it */
+    return tn_method_closed(L, call);
+  }
   stream->source = NULL;
   stream->consumed_by = "into_split";
   tn_source_release(call->source);
@@ -85,7 +89,13 @@ static int attempt_reunite(lua_State *L, struct tn_call *call) {
     call->message = "the halves are not of one stream";
     return TN_EINVAL;
   }
-  tn_object_move(L, call->rt, read_half->half_of, read_half, "reunite");
+  struct tn_object *stream = tn_object_new(L, call->rt, read_half->half_of);
+  if (read_half->source != call->source || write_half->source != call->source) {
+    call->message = "a finalizer has closed a half";
+    return TN_CLOSED;
+  }
+  tn_source_end_waits(call->source);
+  tn_object_move(stream, read_half, "reunite");
   give_up(write_half, "reunite");
   return 1;
 }
@@ -94,6 +104,8 @@ static int attempt_forget(lua_State *L, struct tn_call *call) {
   (void)L;
   if (tn_object_is_last(call->self)) { /* a borrowed half may still be there */
     tn_source_close(call->source);
+  } else {
+    tn_object_end_waits(call->self);
   }
   give_up(call->self, "forget");
   return 0;
@@ -111,10 +123,10 @@ const struct tn_method tn_stream_methods[] = {
   {.name = "shutdown",   .kinds = (TN_WRITERS & ~TN_PIPES) | TN_MESSAGERS, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_shutdown, .attempt = attempt_shutdown},
   {.name = "split",      .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_split},
-  {.name = "into_split", .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_into_split},
-  {.name = "reunite",    .kinds = TN_OWNED_READ_HALF, .slots = 2, .flags = TN_NEVER_WAITS,
+  {.name = "into_split", .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS | TN_CONSUMES, .attempt = attempt_into_split},
+  {.name = "reunite",    .kinds = TN_OWNED_READ_HALF, .slots = 2, .flags = TN_NEVER_WAITS | TN_CONSUMES,
    .prepare = prepare_reunite, .attempt = attempt_reunite},
-  {.name = "forget",     .kinds = TN_OWNED_WRITE_HALF, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_forget},
+  {.name = "forget",     .kinds = TN_OWNED_WRITE_HALF, .slots = 1, .flags = TN_NEVER_WAITS | TN_CONSUMES, .attempt = attempt_forget},
   {0},
 };
 /* clang-format on */

@@ -87,10 +87,6 @@ void tn_thread_unmark(lua_State *thread) {
 
 /* --- waiting --- */
 
-static bool in_finalizer(lua_State *L) {
-  return lua_gc(L, LUA_GCCOUNT) < 0;
-}
-
 void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation) {
   if (!rt->reactor) {
     tn_call_error(L, operation, "the Lua state is closing");
@@ -106,7 +102,7 @@ static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char 
   const char *why =
       "inside a task, but below a C function that cannot yield (a callback of string.gsub or "
       "table.sort, say); wait before that call, in a coroutine of tcpnet.coroutine if need be";
-  if (in_finalizer(L)) {
+  if (tn_in_finalizer(L)) {
     why = "in a finalizer; nothing can wait there";
   } else if (rt->current && tn_task_innermost(rt->current) != L) {
     why = "in a coroutine that the task made with Lua's own coroutine library; make it with "
@@ -128,7 +124,7 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
     }
     return refuse(L, rt, operation);
   }
-  return rt->driving || in_finalizer(L) ? refuse(L, rt, operation) : &rt->blocking;
+  return rt->driving || tn_in_finalizer(L) ? refuse(L, rt, operation) : &rt->blocking;
 }
 
 struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
@@ -572,7 +568,7 @@ bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   } else if (is_run_by_stranger(task)) {
     task->cancel_pending = true;
     tn_wake(rt->reactor, &task->waiter, 0);
-  } else if (rt->kill_depth >= KILL_DEPTH_MAX || in_finalizer(L)) {
+  } else if (rt->kill_depth >= KILL_DEPTH_MAX || tn_in_finalizer(L)) {
     task->dying = true;
     tn_forget(rt->reactor, &task->waiter);
     tn_queue_push(&rt->doomed, &task->waiter);

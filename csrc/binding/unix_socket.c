@@ -20,8 +20,7 @@ static int attempt_datagram(lua_State *L, struct tn_call *call) {
     call->message = "cannot be called on a stream socket";
     return TN_EINVAL;
   }
-  tn_object_move(L, call->rt, TN_UNIX_DATAGRAM, call->self, "datagram");
-  return 1;
+  return tn_object_become(L, call, TN_UNIX_DATAGRAM);
 }
 
 static const luaL_Reg functions[] = {{"new_stream", socket_new_stream},
@@ -35,7 +34,7 @@ const struct tn_method tn_unix_socket_methods[] = {
     {.name = "datagram",
      .kinds = TN_UNIX_SOCKET,
      .slots = 1,
-     .flags = TN_NEVER_WAITS,
+     .flags = TN_NEVER_WAITS | TN_CONSUMES,
      .attempt = attempt_datagram},
     {0},
 };

@@ -294,6 +294,26 @@ void tn_source_end_waits(struct tn_source *source) {
   tn_wake_all(source->reactor, &source->writing.queue, TN_CLOSED);
 }
 
+static void end_of(struct tn_reactor *reactor, struct tn_queue *queue, const void *subject) {
+  for (struct tn_waiter *waiter = queue->head, *next; waiter; waiter = next) {
+    next = waiter->next;
+    if (waiter->subject == subject) {
+      tn_wake(reactor, waiter, TN_CLOSED);
+    }
+  }
+}
+
+void tn_source_end_waits_of(struct tn_source *source, const void *subject) {
+  struct tn_claim *claims[] = {&source->reading, &source->writing};
+  for (int i = 0; i < 2; i++) {
+    if (claims[i]->holder && claims[i]->holder->subject == subject) {
+      end_claim(source->reactor, claims[i]);
+    }
+  }
+  end_of(source->reactor, &source->waiters, subject);
+  end_of(source->reactor, &source->writing.queue, subject);
+}
+
 void tn_source_wake(struct tn_source *source, int interest, int reason) {
   wake_matching(source, interest, reason, true);
 }

@@ -89,6 +89,8 @@ void tn_sources_free(struct tn_reactor *reactor);
 int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int interest);
 /* Ends every wait: the source goes on under another object. */
 void tn_source_end_waits(struct tn_source *source);
+/* Ends those of one object that shares it, which closes. */
+void tn_source_end_waits_of(struct tn_source *source, const void *subject);
 /* Ends the waits for any of `interest`. */
 void tn_source_wake(struct tn_source *source, int interest, int reason);
 /* Listens for `interest` although nobody waits, so that the next event clears `drained`. */

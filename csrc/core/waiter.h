@@ -48,6 +48,7 @@ struct tn_waiter {
   uint64_t deadline_ns;    /* when the wait ends at the latest; 0: never */
   uint64_t operation_ns;   /* the same for the whole operation, which may wait several times */
   uint32_t timer;          /* its place in the reactor's heap, from 1; 0: none */
+  const void *subject;     /* whose operation it is, of those that share a source */
   int reason;              /* 0, or the status that ended the wait */
   int top;                 /* of the operation's Lua stack; nothing of core's */
   uint8_t interest;        /* what of a source it waits for, bits of enum tn_ready */
