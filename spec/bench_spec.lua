@@ -25,7 +25,7 @@ local function numbers_of(output, label)
 end
 
 -- A server of the bench is no child of the spec, so that a sanitizer would not be loaded into it.
-(program.sanitized and pending or describe)("the bench", function()
+((program.sanitized or program.foreign) and pending or describe)("the bench", function()
   local folder, samples
   setup(function()
     folder = program.folder()

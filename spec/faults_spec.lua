@@ -95,7 +95,7 @@ local function called_by(layer)
 end
 
 -- Cannot fail, or answer what nobody needs: dlopen and madvise are tried, a fork that goes unseen is Linux's own. With
--- musl htons and its like are functions, and `syscall` stands for its sendmsg.
+-- musl htons and its like are functions, and `syscall` stands for its sendmsg; 32 bits divide by functions.
 local HARMLESS = {}
 for name in ([[
   malloc_usable_size memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul strtoull free
@@ -103,7 +103,7 @@ for name in ([[
   sigfillset sigismember sigpending sigwait pthread_sigmask pthread_attr_init pthread_attr_destroy
   pthread_attr_setdetachstate _exit luaopen_tcpnet_core pthread_attr_getstacksize pthread_attr_setstacksize stdout
   strncat ceil fmin nearbyint fprintf fflush fileno stderr __errno_location htonl htons ntohl ntohs syscall
-  _GLOBAL_OFFSET_TABLE_
+  __divdi3 __udivdi3 __divmoddi4 __udivmoddi4   _GLOBAL_OFFSET_TABLE_
 ]]):gmatch "%S+" do
   HARMLESS[name] = true
 end

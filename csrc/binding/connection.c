@@ -202,7 +202,7 @@ const struct tn_method tn_connection_methods[] = {
    .address_at = 2, .prepare = prepare_address, .attempt = attempt_bind},
   {.name = "connect", .kinds = BINDING, .interest = TN_WRITABLE, .slots = 3, .seconds_at = 3,
    .address_at = 2, .flags = TN_PRIVATE, .prepare = prepare_address, .attempt = attempt_connect},
-  {.name = "listen", .kinds = LISTENING, .slots = 2, .flags = TN_NEVER_WAITS | TN_CONSUMES,
+  {.name = "listen", .kinds = LISTENING, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_listen, .attempt = attempt_listen},
   {.name = "accept", .kinds = TN_LISTENERS | TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
    .flags = TN_HAS_TRY, .attempt = attempt_accept},

@@ -24,8 +24,7 @@ enum tn_method_flags {
   TN_PRIVATE = 64,       /* not in the class: for the library's Lua files */
   TN_YIELDS = 512,       /* gives way, and does nothing else */
   TN_NEEDS_BYTES = 1024, /* can do nothing while there are none */
-  TN_WHOLE = 128,     /* of many system calls: nothing may come in between, on any kind of socket */
-  TN_CONSUMES = 4096, /* takes the descriptor from its object */
+  TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
   TN_ALWAYS_WAITS = 2048, /* at once: to give way before would be another wait, which nobody ends */
 };
 

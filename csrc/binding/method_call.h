@@ -74,9 +74,6 @@ TN_INLINE int tn_call_try(lua_State *L, struct tn_call *call, const struct tn_me
     if (!source || source->fd == TN_NO_FD) {
       return tn_method_closed(L, call);
     }
-    if ((method->flags & TN_CONSUMES) && (call->message = tn_finalizer_refusal(L))) {
-      return TN_EBUSY;
-    }
     if (source->splice || tn_scratch_busy(source->reactor)) {
       int status = tn_method_put_right(L, call);
       if (status < 0) {

@@ -23,43 +23,31 @@ static bool is_last(const struct tn_source *source) {
   return source->references - source->views == 1;
 }
 
-bool tn_object_is_last(const struct tn_object *object) {
-  return is_last(object->source);
-}
-
-void tn_object_end_waits(const struct tn_object *half) {
-  tn_source_wake(half->source, side_of(half), TN_CLOSED);
-}
-
-/* An owned half leaves: its own waits end, the writing one says so to the peer; the other half
- * keeps the descriptor. */
-static void leave(struct tn_object *object) {
-  struct tn_source *source = object->source;
+/* An owned half leaves: its own waits end, the writing one says so to the peer, unless it is to be
+ * forgotten; the other half keeps the descriptor. */
+static void leave(struct tn_source *source, const struct tn_object *half, bool forgotten) {
   if (source->fd == TN_NO_FD || is_last(source)) {
     return;
   }
-  tn_object_end_waits(object);
-  if ((object->header.kind & TN_OWNED_WRITE_HALF) && !source->write_shut &&
+  tn_source_wake(source, side_of(half), TN_CLOSED);
+  if (!forgotten && half->header.kind == TN_OWNED_WRITE_HALF && !source->write_shut &&
       !tn_reactor_forked(source->reactor)) {
     source->write_shut = true;
     tn_socket_shutdown(source->fd, TN_SHUT_WRITE);
   }
 }
 
-void tn_object_close(lua_State *L, struct tn_object *object, bool collected) {
+static void drop(lua_State *L, struct tn_object *object, bool collected, bool forgotten) {
   struct tn_source *source = object->source;
   if (!source) {
     return;
   }
   object->source = NULL;
-  if (object->header.kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF)) {
-    object->source = source;
-    leave(object);
-    object->source = NULL;
-  }
   bool owned_half = object->header.kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF);
   bool whole = owned_half ? is_last(source) : !object->view;
-  if (object->view) {
+  if (owned_half) {
+    leave(source, object, forgotten);
+  } else if (object->view) {
     tn_source_end_waits_of(source, object);
   }
   source->views -= object->view;
@@ -71,6 +59,15 @@ void tn_object_close(lua_State *L, struct tn_object *object, bool collected) {
     tn_source_close(source);
   }
   tn_source_release(source);
+}
+
+void tn_object_close(lua_State *L, struct tn_object *object, bool collected) {
+  drop(L, object, collected, false);
+}
+
+void tn_object_forget(lua_State *L, struct tn_object *half) {
+  half->consumed_by = "forget";
+  drop(L, half, false, true);
 }
 
 static int object_close(lua_State *L) {
@@ -325,6 +322,10 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_object *object = call->self;
   size_t buffered = source->input.length;
+  call->message = tn_finalizer_refusal(L);
+  if (call->message) {
+    return TN_EBUSY;
+  }
   if (object->view) {
     call->message = "as_socket() gave a view; the object that it is of owns the descriptor";
     return TN_EINVAL;
@@ -420,7 +421,7 @@ const struct tn_method tn_object_methods[] = {
   {.name = "peer_addr",  .kinds = (TN_STREAMS & ~TN_PIPES) | TN_MESSAGERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_peer_addr},
   {.name = "take_error", .kinds = TN_ON_ANY,  .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_take_error},
   {.name = "fd",         .kinds = TN_SOURCES, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_fd},
-  {.name = "into_fd",    .kinds = TN_SOURCES & ~TN_HALVES & ~TN_POLL,  .slots = 2, .flags = TN_NEVER_WAITS | TN_CONSUMES, .attempt = attempt_into_fd},
+  {.name = "into_fd",    .kinds = TN_SOURCES & ~TN_HALVES & ~TN_POLL,  .slots = 2, .flags = TN_NEVER_WAITS, .attempt = attempt_into_fd},
   {.name = "set_timeout", .kinds = TIMED, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_seconds, .attempt = attempt_set_timeout},
   {.name = "set_read_timeout",  .kinds = READ_TIMED, .slots = 2, .flags = TN_NEVER_WAITS,

@@ -37,10 +37,8 @@ int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t
 int tn_object_become(lua_State *L, struct tn_call *call, uint64_t kind);
 /* Closes it; what a finalizer closes may be in use, and ends later. `collected`: by its own. */
 void tn_object_close(lua_State *L, struct tn_object *object, bool collected);
-/* What waits on a half's side of the stream ends. */
-void tn_object_end_waits(const struct tn_object *half);
-/* Is no other object an owner of its source? */
-bool tn_object_is_last(const struct tn_object *object);
+/* The same for a writing half, without a word to the peer. */
+void tn_object_forget(lua_State *L, struct tn_object *half);
 /* A new source for the descriptor, which is closed where there is no memory: raises then. */
 struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd);
 

@@ -16,7 +16,7 @@ static inline bool tn_in_finalizer(lua_State *L) {
   return lua_gc(L, LUA_GCCOUNT) < 0;
 }
 
-/* Why a descriptor cannot be taken from its object now, or NULL. */
+/* Why a descriptor cannot leave the library now, or NULL. */
 static inline const char *tn_finalizer_refusal(lua_State *L) {
   return tn_in_finalizer(L) ? "not in a finalizer, which may run in the middle of another call"
                             : NULL;

@@ -285,7 +285,7 @@ static const luaL_Reg functions[] = {
 const struct tn_class tn_socket_class = {"Socket", TN_SOCKET, functions, tn_object_metamethods};
 
 /* clang-format off */
-#define INTO(kind) {.name = "into_" #kind, .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS | TN_CONSUMES, \
+#define INTO(kind) {.name = "into_" #kind, .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, \
                     .attempt = attempt_into_##kind}
 const struct tn_method tn_socket_methods[] = {
   {.name = "try_clone", .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_try_clone},

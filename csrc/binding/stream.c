@@ -65,13 +65,6 @@ static int attempt_into_split(lua_State *L, struct tn_call *call) {
   return 2;
 }
 
-static void give_up(struct tn_object *half, const char *by) {
-  struct tn_source *source = half->source;
-  half->source = NULL;
-  half->consumed_by = by;
-  tn_source_release(source);
-}
-
 static int prepare_reunite(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
   tn_check(L, 2, TN_OWNED_WRITE_HALF, "OwnedWriteHalf");
@@ -90,24 +83,23 @@ static int attempt_reunite(lua_State *L, struct tn_call *call) {
     return TN_EINVAL;
   }
   struct tn_object *stream = tn_object_new(L, call->rt, read_half->half_of);
-  if (read_half->source != call->source || write_half->source != call->source) {
-    call->message = "a finalizer has closed a half";
+  if (read_half->source != call->source) { /* a finalizer closed it, or the other */
+    return tn_method_closed(L, call);
+  }
+  if (write_half->source != call->source) {
+    call->message = tn_object_push_end(L, write_half);
     return TN_CLOSED;
   }
   tn_source_end_waits(call->source);
   tn_object_move(stream, read_half, "reunite");
-  give_up(write_half, "reunite");
+  write_half->source = NULL;
+  write_half->consumed_by = "reunite";
+  tn_source_release(call->source);
   return 1;
 }
 
 static int attempt_forget(lua_State *L, struct tn_call *call) {
-  (void)L;
-  if (tn_object_is_last(call->self)) { /* a borrowed half may still be there */
-    tn_source_close(call->source);
-  } else {
-    tn_object_end_waits(call->self);
-  }
-  give_up(call->self, "forget");
+  tn_object_forget(L, call->self);
   return 0;
 }
 
@@ -123,10 +115,10 @@ const struct tn_method tn_stream_methods[] = {
   {.name = "shutdown",   .kinds = (TN_WRITERS & ~TN_PIPES) | TN_MESSAGERS, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_shutdown, .attempt = attempt_shutdown},
   {.name = "split",      .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_split},
-  {.name = "into_split", .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS | TN_CONSUMES, .attempt = attempt_into_split},
-  {.name = "reunite",    .kinds = TN_OWNED_READ_HALF, .slots = 2, .flags = TN_NEVER_WAITS | TN_CONSUMES,
+  {.name = "into_split", .kinds = TN_WHOLE_STREAMS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_into_split},
+  {.name = "reunite",    .kinds = TN_OWNED_READ_HALF, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_reunite, .attempt = attempt_reunite},
-  {.name = "forget",     .kinds = TN_OWNED_WRITE_HALF, .slots = 1, .flags = TN_NEVER_WAITS | TN_CONSUMES, .attempt = attempt_forget},
+  {.name = "forget",     .kinds = TN_OWNED_WRITE_HALF, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_forget},
   {0},
 };
 /* clang-format on */

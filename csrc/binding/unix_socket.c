@@ -34,7 +34,7 @@ const struct tn_method tn_unix_socket_methods[] = {
     {.name = "datagram",
      .kinds = TN_UNIX_SOCKET,
      .slots = 1,
-     .flags = TN_NEVER_WAITS | TN_CONSUMES,
+     .flags = TN_NEVER_WAITS,
      .attempt = attempt_datagram},
     {0},
 };
