@@ -151,13 +151,27 @@ static int pass_on(lua_State *L, struct tn_runtime *rt, struct tn_task *task, in
   return tn_task_yield(L, 0, context_of(index, mode), after_wait);
 }
 
+/* A wait would have to pass L on its way down: where L cannot yield, the coroutine may have yields
+ * of its own alone, and so may whatever it resumes. */
+static int resume(lua_State *L, struct tn_task *task, lua_State *thread, int arguments,
+                  int *results) {
+  if (!task) {
+    return tn_thread_resume(thread, L, arguments, results);
+  }
+  bool stuck = task->stuck;
+  task->stuck = stuck || !lua_isyieldable(L);
+  int status = tn_thread_resume(thread, L, arguments, results);
+  task->stuck = stuck;
+  return status;
+}
+
 /* Resumes the coroutine, which stands in the nest at `index` if there is a task, with the arguments
  * on its stack. */
 static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
                    enum mode mode, int arguments) {
   struct tn_thread thread = {coroutine_of(L), 0};
   int results = 0;
-  int status = tn_thread_resume(thread.state, L, arguments, &results);
+  int status = resume(L, task, thread.state, arguments, &results);
   if (status == LUA_YIELD && task && task->waits) {
     return pass_on(L, rt, task, index, mode);
   }

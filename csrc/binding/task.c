@@ -123,7 +123,8 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
   tn_runtime_check(L, rt, operation);
   struct tn_task *task = rt->current;
   if (task) {
-    if (tn_task_innermost(task) == L && (lua_isyieldable(L) || task->closing)) {
+    bool may_yield = !task->stuck && lua_isyieldable(L);
+    if (tn_task_innermost(task) == L && (may_yield || task->closing)) {
       return &task->waiter;
     }
     return refuse(L, rt, operation);
