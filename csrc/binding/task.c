@@ -386,7 +386,7 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     lua_setiuservalue(L, self, ARGUMENTS + i);
   }
   lua_pop(L, 1);
-  if (!sure) {
+  if (!sure && !task->dying) { /* a finalizer may have cancelled it: its place is then elsewhere */
     tn_forget(rt->reactor, &task->waiter);
   }
 }
@@ -596,6 +596,9 @@ int tn_task_take_arguments(struct tn_task *task, lua_State *thread) {
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   if (!task->thread) {
     start(L, rt, task);
+    if (task->dying) {
+      return;
+    }
   }
   lua_State *thread = task->thread;
   bool intact = !task->started || lua_status(thread) == LUA_YIELD;
