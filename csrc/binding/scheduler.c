@@ -340,6 +340,7 @@ int tn_step(lua_State *L) {
   if (rt->driving || rt->current) {
     return luaL_error(L, "step: the reactor runs already");
   }
+  tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct step step = {.rt = rt, .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
   if (drive_protected(L, rt, step_once, &step) != LUA_OK) {
     return lua_error(L);
