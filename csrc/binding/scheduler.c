@@ -280,6 +280,7 @@ int tn_run(lua_State *L) {
   if (rt->driving || rt->current) {
     return luaL_error(L, "run: the reactor runs already; use spawn, or call the function");
   }
+  tn_finalizer_check(L, "run");
   forget_failures(L, rt);
   tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 1);
@@ -340,6 +341,7 @@ int tn_step(lua_State *L) {
   if (rt->driving || rt->current) {
     return luaL_error(L, "step: the reactor runs already");
   }
+  tn_finalizer_check(L, "step");
   tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct step step = {.rt = rt, .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
   if (drive_protected(L, rt, step_once, &step) != LUA_OK) {

@@ -102,12 +102,24 @@ void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *ope
   }
 }
 
+static const char in_a_finalizer[] = "in a finalizer; nothing can wait there";
+
+static int cannot_wait(lua_State *L, const char *operation, const char *why) {
+  return tn_call_error(L, operation, lua_pushfstring(L, "cannot wait here: %s", why));
+}
+
+void tn_finalizer_check(lua_State *L, const char *operation) {
+  if (in_finalizer(L)) {
+    cannot_wait(L, operation, in_a_finalizer);
+  }
+}
+
 static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char *operation) {
   const char *why =
       "inside a task, but below a C function that cannot yield (a callback of string.gsub or "
       "table.sort, say); wait before that call, in a coroutine of tcpnet.coroutine if need be";
   if (in_finalizer(L)) {
-    why = "in a finalizer; nothing can wait there";
+    why = in_a_finalizer;
   } else if (rt->current && tn_task_innermost(rt->current) != L) {
     why = "in a coroutine that the task made with Lua's own coroutine library; make it with "
           "tcpnet.coroutine";
@@ -115,7 +127,7 @@ static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char 
     why = "while the reactor runs, outside every task (in an on_task_error handler?); spawn a task "
           "for it";
   }
-  tn_call_error(L, operation, lua_pushfstring(L, "cannot wait here: %s", why));
+  cannot_wait(L, operation, why);
   return NULL;
 }
 

@@ -69,6 +69,8 @@ static inline bool tn_runtime_gone(const struct tn_runtime *rt) {
 }
 /* Raises where that is so. */
 void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation);
+/* Raises in a finalizer: below it may stand a call that counts on the reactor not to turn. */
+void tn_finalizer_check(lua_State *L, const char *operation);
 
 /* --- waiting: what method.c is made of --- */
 
