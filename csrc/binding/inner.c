@@ -15,7 +15,8 @@
 
 enum mode { RESUME, WRAP, TIMEOUT };
 
-/* In every frame here index 1 is the coroutine, and under `timeout` index 2 its deadline. */
+/* In every frame here index 1 is the coroutine, and under `timeout` index 2 its deadline, or the
+ * guard that has it. */
 static lua_State *coroutine_of(lua_State *L) {
   return lua_tothread(L, 1);
 }
@@ -55,6 +56,68 @@ static void nest_reserve(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
 static void nest_push(struct tn_task *task, struct tn_thread thread, uint64_t deadline_ns) {
   task->nest[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
 }
+
+/* Closes what is pending in a coroutine of L's, where nothing may wait meanwhile. The status, with
+ * the error on the coroutine's stack. */
+static int close_thread(lua_State *L, struct tn_runtime *rt, lua_State *thread) {
+  struct tn_task *task = task_on(L, rt);
+  if (!task) {
+    return tn_thread_close(thread, L);
+  }
+  bool closing = task->closing;
+  nest_reserve(L, rt, task);
+  nest_push(task, (struct tn_thread){thread, 0}, 0);
+  task->closing = true;
+  int status = tn_thread_close(thread, L);
+  task->closing = closing;
+  tn_thread_drop(L, rt, tn_nest_pop(task));
+  return status;
+}
+
+/* --- generators that yield through `timeout` --- */
+
+/* To be closed, in the frame of `timeout`: whoever closes the generator does not know of the
+ * coroutine inside. Its user value, until that has ended. Only what yields of its own needs one: a
+ * coroutine that waits is in the nest. */
+struct guard {
+  struct tn_header header;
+  uint64_t deadline_ns;
+};
+
+static void set_guard(lua_State *L, struct tn_runtime *rt) {
+  if (lua_isuserdata(L, 2)) {
+    return;
+  }
+  struct guard *guard = tn_new(L, rt, TN_GUARD, sizeof *guard, 1);
+  guard->deadline_ns = (uint64_t)lua_tointeger(L, 2);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  lua_replace(L, 2);
+  lua_toclose(L, 2);
+}
+
+/* The coroutine has ended, and its thread may be somebody else's from now on. */
+static void dismiss_guard(lua_State *L) {
+  if (lua_isuserdata(L, 2)) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, 2, 1);
+  }
+}
+
+static int guard_close(lua_State *L) {
+  tn_check(L, 1, TN_GUARD, "guard");
+  lua_getiuservalue(L, 1, 1);
+  lua_State *thread = lua_tothread(L, -1);
+  if (thread && lua_status(thread) == LUA_YIELD &&
+      close_thread(L, tn_runtime_of(L), thread) != LUA_OK) {
+    lua_xmove(thread, L, 1);
+    return lua_error(L);
+  }
+  return 0;
+}
+
+static const luaL_Reg guard_metamethods[] = {{"__close", guard_close}, {NULL, NULL}};
+const struct tn_class tn_guard_class = {"guard", TN_GUARD, NULL, guard_metamethods};
 
 /* --- resuming --- */
 
@@ -113,6 +176,13 @@ static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enu
 /* The coroutine has `count` values for its resumer: it ended, or yielded of its own. */
 static int give(lua_State *L, struct tn_runtime *rt, enum mode mode, struct tn_thread thread,
                 int count, bool ended) {
+  if (mode == TIMEOUT && ended) {
+    dismiss_guard(L);
+  } else if (mode == TIMEOUT) {
+    tn_thread_drop(L, rt, thread); /* before the guard, for which there may be no memory */
+    thread.anchor = 0;
+    set_guard(L, rt);
+  }
   if (!lua_checkstack(L, count + 4)) {
     lua_pop(thread.state, count);
     tn_thread_drop(L, rt, thread);
@@ -220,7 +290,8 @@ static int after_yield(lua_State *L, int status, lua_KContext context) {
     return luaL_error(L, "too many arguments");
   }
   nest_reserve(L, rt, task);
-  nest_push(task, (struct tn_thread){thread, 0}, (uint64_t)lua_tointeger(L, 2));
+  const struct guard *guard = lua_touserdata(L, 2);
+  nest_push(task, (struct tn_thread){thread, 0}, guard->deadline_ns);
   lua_xmove(L, thread, arguments);
   return proceed(L, rt, task, task->depth - 1, TIMEOUT, arguments);
 }
@@ -356,18 +427,7 @@ static int coroutine_close(lua_State *L) {
   if (status[0] == 'n' || status[0] == 'r') {
     return luaL_error(L, "cannot close a %s coroutine", status);
   }
-  struct tn_task *task = task_on(L, rt);
-  bool closing = task && task->closing;
-  if (task) {
-    nest_reserve(L, rt, task);
-    nest_push(task, (struct tn_thread){thread, 0}, 0);
-    task->closing = true;
-  }
-  int result = tn_thread_close(thread, L);
-  if (task) {
-    task->closing = closing;
-    tn_thread_drop(L, rt, tn_nest_pop(task));
-  }
+  int result = close_thread(L, rt, thread);
   lua_pushboolean(L, result == LUA_OK);
   if (result != LUA_OK) {
     lua_xmove(thread, L, 1);
