@@ -145,7 +145,12 @@ static void close_failed(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   }
 }
 
-static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode) {
+static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
+                  enum mode mode) {
+  if (task && task->depth > index + 1) { /* a stranger closed it under what waited inside */
+    tn_task_close_inner(L, rt, task, index + 1);
+    task->wake_arguments = 0;
+  }
   if (mode == RESUME) {
     lua_pushboolean(L, 0);
     lua_xmove(coroutine_of(L), L, 1);
@@ -246,7 +251,7 @@ static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, in
     return pass_on(L, rt, task, index, mode);
   }
   if (status != LUA_OK && status != LUA_YIELD) {
-    return failed(L, rt, task, mode);
+    return failed(L, rt, task, index, mode);
   }
   if (task) {
     thread = tn_nest_pop(task);
