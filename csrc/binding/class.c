@@ -25,7 +25,8 @@ const char *tn_kind_name(uint64_t kind) {
       "UnixListener",  "UnixDatagram",   "PipeSender",      "PipeReceiver", "Poll",
       "Signal",        "Child",          [32] = "Interest", "Registry",     "Events",
       "Event",         "Waker",          "SourceFd",        "Sender",       "Sender",
-      "Receiver",      "ChannelPermit",  "Worker",          "Parent",       "outcome"};
+      "Receiver",      "ChannelPermit",  "Worker",          "Parent",       "outcome",
+      "guard"};
   return names[kind_index(kind)];
 }
 

@@ -15,7 +15,8 @@
 
 enum mode { RESUME, WRAP, TIMEOUT };
 
-/* In every frame here index 1 is the coroutine, and under `timeout` index 2 its deadline. */
+/* In every frame here index 1 is the coroutine, and under `timeout` index 2 its deadline, or the
+ * guard that has it. */
 static lua_State *coroutine_of(lua_State *L) {
   return lua_tothread(L, 1);
 }
@@ -56,6 +57,68 @@ static void nest_push(struct tn_task *task, struct tn_thread thread, uint64_t de
   task->nest[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
 }
 
+/* Closes what is pending in a coroutine of L's, where nothing may wait meanwhile. The status, with
+ * the error on the coroutine's stack. */
+static int close_thread(lua_State *L, struct tn_runtime *rt, lua_State *thread) {
+  struct tn_task *task = task_on(L, rt);
+  if (!task) {
+    return tn_thread_close(thread, L);
+  }
+  bool closing = task->closing;
+  nest_reserve(L, rt, task);
+  nest_push(task, (struct tn_thread){thread, 0}, 0);
+  task->closing = true;
+  int status = tn_thread_close(thread, L);
+  task->closing = closing;
+  tn_thread_drop(L, rt, tn_nest_pop(task));
+  return status;
+}
+
+/* --- generators that yield through `timeout` --- */
+
+/* To be closed, in the frame of `timeout`: whoever closes the generator does not know of the
+ * coroutine inside. Its user value, until that has ended. Only what yields of its own needs one: a
+ * coroutine that waits is in the nest. */
+struct guard {
+  struct tn_header header;
+  uint64_t deadline_ns;
+};
+
+static void set_guard(lua_State *L, struct tn_runtime *rt) {
+  if (lua_isuserdata(L, 2)) {
+    return;
+  }
+  struct guard *guard = tn_new(L, rt, TN_GUARD, sizeof *guard, 1);
+  guard->deadline_ns = (uint64_t)lua_tointeger(L, 2);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  lua_replace(L, 2);
+  lua_toclose(L, 2);
+}
+
+/* The coroutine has ended, and its thread may be somebody else's from now on. */
+static void dismiss_guard(lua_State *L) {
+  if (lua_isuserdata(L, 2)) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, 2, 1);
+  }
+}
+
+static int guard_close(lua_State *L) {
+  tn_check(L, 1, TN_GUARD, "guard");
+  lua_getiuservalue(L, 1, 1);
+  lua_State *thread = lua_tothread(L, -1);
+  if (thread && lua_status(thread) == LUA_YIELD &&
+      close_thread(L, tn_runtime_of(L), thread) != LUA_OK) {
+    lua_xmove(thread, L, 1);
+    return lua_error(L);
+  }
+  return 0;
+}
+
+static const luaL_Reg guard_metamethods[] = {{"__close", guard_close}, {NULL, NULL}};
+const struct tn_class tn_guard_class = {"guard", TN_GUARD, NULL, guard_metamethods};
+
 /* --- resuming --- */
 
 static int after_wait(lua_State *L, int status, lua_KContext context);
@@ -82,7 +145,12 @@ static void close_failed(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   }
 }
 
-static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enum mode mode) {
+static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
+                  enum mode mode) {
+  if (task && task->depth > index + 1) { /* a stranger closed it under what waited inside */
+    tn_task_close_inner(L, rt, task, index + 1);
+    task->wake_arguments = 0;
+  }
   if (mode == RESUME) {
     lua_pushboolean(L, 0);
     lua_xmove(coroutine_of(L), L, 1);
@@ -113,6 +181,13 @@ static int failed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, enu
 /* The coroutine has `count` values for its resumer: it ended, or yielded of its own. */
 static int give(lua_State *L, struct tn_runtime *rt, enum mode mode, struct tn_thread thread,
                 int count, bool ended) {
+  if (mode == TIMEOUT && ended) {
+    dismiss_guard(L);
+  } else if (mode == TIMEOUT) {
+    tn_thread_drop(L, rt, thread); /* before the guard, for which there may be no memory */
+    thread.anchor = 0;
+    set_guard(L, rt);
+  }
   if (!lua_checkstack(L, count + 4)) {
     lua_pop(thread.state, count);
     tn_thread_drop(L, rt, thread);
@@ -151,18 +226,32 @@ static int pass_on(lua_State *L, struct tn_runtime *rt, struct tn_task *task, in
   return tn_task_yield(L, 0, context_of(index, mode), after_wait);
 }
 
+/* A wait would have to pass L on its way down: where L cannot yield, the coroutine may have yields
+ * of its own alone, and so may whatever it resumes. */
+static int resume(lua_State *L, struct tn_task *task, lua_State *thread, int arguments,
+                  int *results) {
+  if (!task) {
+    return tn_thread_resume(thread, L, arguments, results);
+  }
+  bool stuck = task->stuck;
+  task->stuck = stuck || !lua_isyieldable(L);
+  int status = tn_thread_resume(thread, L, arguments, results);
+  task->stuck = stuck;
+  return status;
+}
+
 /* Resumes the coroutine, which stands in the nest at `index` if there is a task, with the arguments
  * on its stack. */
 static int proceed(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
                    enum mode mode, int arguments) {
   struct tn_thread thread = {coroutine_of(L), 0};
   int results = 0;
-  int status = tn_thread_resume(thread.state, L, arguments, &results);
+  int status = resume(L, task, thread.state, arguments, &results);
   if (status == LUA_YIELD && task && task->waits) {
     return pass_on(L, rt, task, index, mode);
   }
   if (status != LUA_OK && status != LUA_YIELD) {
-    return failed(L, rt, task, mode);
+    return failed(L, rt, task, index, mode);
   }
   if (task) {
     thread = tn_nest_pop(task);
@@ -206,7 +295,8 @@ static int after_yield(lua_State *L, int status, lua_KContext context) {
     return luaL_error(L, "too many arguments");
   }
   nest_reserve(L, rt, task);
-  nest_push(task, (struct tn_thread){thread, 0}, (uint64_t)lua_tointeger(L, 2));
+  const struct guard *guard = lua_touserdata(L, 2);
+  nest_push(task, (struct tn_thread){thread, 0}, guard->deadline_ns);
   lua_xmove(L, thread, arguments);
   return proceed(L, rt, task, task->depth - 1, TIMEOUT, arguments);
 }
@@ -342,18 +432,7 @@ static int coroutine_close(lua_State *L) {
   if (status[0] == 'n' || status[0] == 'r') {
     return luaL_error(L, "cannot close a %s coroutine", status);
   }
-  struct tn_task *task = task_on(L, rt);
-  bool closing = task && task->closing;
-  if (task) {
-    nest_reserve(L, rt, task);
-    nest_push(task, (struct tn_thread){thread, 0}, 0);
-    task->closing = true;
-  }
-  int result = tn_thread_close(thread, L);
-  if (task) {
-    task->closing = closing;
-    tn_thread_drop(L, rt, tn_nest_pop(task));
-  }
+  int result = close_thread(L, rt, thread);
   lua_pushboolean(L, result == LUA_OK);
   if (result != LUA_OK) {
     lua_xmove(thread, L, 1);

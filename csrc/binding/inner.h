@@ -9,4 +9,6 @@
 void tn_coroutine_push(lua_State *L, struct tn_runtime *rt);
 int tn_timeout(lua_State *L);
 
+extern const struct tn_class tn_guard_class;
+
 #endif

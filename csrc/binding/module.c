@@ -92,7 +92,7 @@ static const struct tn_class *const classes[] = {
     &tn_sender_class,        &tn_unbounded_sender_class,
     &tn_receiver_class,      &tn_channel_permit_class,
     &tn_worker_class,        &tn_parent_class,
-    &tn_outcome_class,
+    &tn_outcome_class,       &tn_guard_class,
 };
 
 static int runtime_gc(lua_State *L) {
@@ -319,6 +319,8 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
   lua_setfield(L, -2, tn_lookup_class.name);
   lua_pushnil(L);
   lua_setfield(L, -2, tn_outcome_class.name);
+  lua_pushnil(L);
+  lua_setfield(L, -2, tn_guard_class.name);
 }
 
 static void open_functions(lua_State *L, struct tn_runtime *rt) {

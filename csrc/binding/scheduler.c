@@ -164,13 +164,18 @@ static uint64_t idle_limit(lua_State *L, struct tn_runtime *rt, bool *idle) {
   return rt->idle_due_ns;
 }
 
+/* Nothing is ready, and will not ever be: what the collector closes wakes nobody either. */
+static bool is_stuck(lua_State *L, struct tn_runtime *rt) {
+  if (!tn_reactor_expects(rt->reactor) && collector_runs(L)) {
+    lua_gc(L, LUA_GCCOLLECT);
+  }
+  return is_quiet(rt) && !tn_reactor_expects(rt->reactor);
+}
+
 /* Nothing is ready: waits until something is, or it is time to look around. */
 static void wait_for_event(lua_State *L, struct tn_runtime *rt, bool *idle) {
   if (!tn_reactor_expects(rt->reactor)) {
-    if (collector_runs(L)) {
-      lua_gc(L, LUA_GCCOLLECT);
-    }
-    if (is_quiet(rt) && !tn_reactor_expects(rt->reactor)) {
+    if (is_stuck(L, rt)) {
       raise_deadlock(L, rt);
     }
     return;
@@ -280,6 +285,7 @@ int tn_run(lua_State *L) {
   if (rt->driving || rt->current) {
     return luaL_error(L, "run: the reactor runs already; use spawn, or call the function");
   }
+  tn_finalizer_check(L, "run");
   forget_failures(L, rt);
   tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 1);
@@ -311,26 +317,52 @@ int tn_run(lua_State *L) {
 /* --- one turn, for a foreign loop --- */
 
 struct step {
-  struct tn_runtime *rt;
-  uint64_t limit_ns;
+  struct drive drive;
+  uint64_t limit_ns; /* 0: none */
   bool block;
+  bool slept;
   bool ran;
 };
 
+/* Sleeps until something happens or the step is over. SIGINT is listened for once that takes long:
+ * short steps, of which a loop takes many, come back in time for the interpreter. */
+static void sleep_in_step(lua_State *L, struct step *step) {
+  struct tn_runtime *rt = step->drive.rt;
+  uint64_t limit_ns = step->limit_ns;
+  if (step->slept) {
+    tn_reactor_watch_interrupt(rt->reactor);
+    check_interrupt(L, rt, &step->drive); /* one that came just before */
+  } else {
+    uint64_t soon_ns = tn_now_ns() + IDLE_NS;
+    limit_ns = limit_ns != 0 && limit_ns < soon_ns ? limit_ns : soon_ns;
+  }
+  step->slept = true;
+  tn_reactor_turn(rt->reactor, TN_TURN_BLOCK, limit_ns);
+  if (tn_reactor_unwatch_interrupt(rt->reactor)) {
+    luaL_error(L, "interrupted!");
+  }
+  check_interrupt(L, rt, &step->drive);
+}
+
 static int step_once(lua_State *L) {
   struct step *step = lua_touserdata(L, 1);
-  struct tn_reactor *reactor = step->rt->reactor;
+  struct tn_runtime *rt = step->drive.rt;
   bool over = !step->block;
-  while (!step->ran) {
-    bool wait = !over && is_quiet(step->rt);
-    tn_reactor_turn(reactor, wait ? TN_TURN_BLOCK : TN_TURN_POLL, step->limit_ns);
-    step->ran = drain(L, step->rt, NULL);
-    if (over || (step->limit_ns == 0 && !tn_reactor_expects(reactor))) {
-      break;
+  for (;;) {
+    if (!over && step->limit_ns == 0 && is_quiet(rt)) {
+      over = is_stuck(L, rt);
+    }
+    if (!over && is_quiet(rt)) {
+      sleep_in_step(L, step);
+    } else {
+      tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
+    }
+    step->ran = drain(L, rt, NULL);
+    if (step->ran || over) {
+      return 0;
     }
     over = step->limit_ns != 0 && tn_now_ns() >= step->limit_ns;
   }
-  return 0;
 }
 
 int tn_step(lua_State *L) {
@@ -340,7 +372,10 @@ int tn_step(lua_State *L) {
   if (rt->driving || rt->current) {
     return luaL_error(L, "step: the reactor runs already");
   }
-  struct step step = {.rt = rt, .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
+  tn_finalizer_check(L, "step");
+  tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
+  struct step step = {
+      .drive = begin_drive(rt), .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
   if (drive_protected(L, rt, step_once, &step) != LUA_OK) {
     return lua_error(L);
   }

@@ -98,12 +98,24 @@ void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *ope
   }
 }
 
+static const char in_a_finalizer[] = "in a finalizer; nothing can wait there";
+
+static int cannot_wait(lua_State *L, const char *operation, const char *why) {
+  return tn_call_error(L, operation, lua_pushfstring(L, "cannot wait here: %s", why));
+}
+
+void tn_finalizer_check(lua_State *L, const char *operation) {
+  if (tn_in_finalizer(L)) {
+    cannot_wait(L, operation, in_a_finalizer);
+  }
+}
+
 static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char *operation) {
   const char *why =
       "inside a task, but below a C function that cannot yield (a callback of string.gsub or "
       "table.sort, say); wait before that call, in a coroutine of tcpnet.coroutine if need be";
   if (tn_in_finalizer(L)) {
-    why = "in a finalizer; nothing can wait there";
+    why = in_a_finalizer;
   } else if (rt->current && tn_task_innermost(rt->current) != L) {
     why = "in a coroutine that the task made with Lua's own coroutine library; make it with "
           "tcpnet.coroutine";
@@ -111,7 +123,7 @@ static struct tn_waiter *refuse(lua_State *L, struct tn_runtime *rt, const char 
     why = "while the reactor runs, outside every task (in an on_task_error handler?); spawn a task "
           "for it";
   }
-  tn_call_error(L, operation, lua_pushfstring(L, "cannot wait here: %s", why));
+  cannot_wait(L, operation, why);
   return NULL;
 }
 
@@ -119,7 +131,8 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
   tn_runtime_check(L, rt, operation);
   struct tn_task *task = rt->current;
   if (task) {
-    if (tn_task_innermost(task) == L && (lua_isyieldable(L) || task->closing)) {
+    bool may_yield = !task->stuck && lua_isyieldable(L);
+    if (tn_task_innermost(task) == L && (may_yield || task->closing)) {
       return &task->waiter;
     }
     return refuse(L, rt, operation);
@@ -381,7 +394,7 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     lua_setiuservalue(L, self, ARGUMENTS + i);
   }
   lua_pop(L, 1);
-  if (!sure) {
+  if (!sure && !task->dying) { /* a finalizer may have cancelled it: its place is then elsewhere */
     tn_forget(rt->reactor, &task->waiter);
   }
 }
@@ -591,6 +604,9 @@ int tn_task_take_arguments(struct tn_task *task, lua_State *thread) {
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   if (!task->thread) {
     start(L, rt, task);
+    if (task->dying) {
+      return;
+    }
   }
   lua_State *thread = task->thread;
   bool intact = !task->started || lua_status(thread) == LUA_YIELD;

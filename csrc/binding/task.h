@@ -36,6 +36,7 @@ struct tn_task {
   bool failed : 1;
   bool dying : 1;   /* a cancel closes it */
   bool closing : 1; /* nothing may wait: variables are being closed by a cancel or a timeout */
+  bool stuck : 1;   /* nothing may wait: below an inner coroutine stands what cannot yield */
   bool cancel_pending : 1;
   bool in_run : 1; /* spawned during `run`: ends with it */
   bool joined : 1; /* somebody has seen how it ended */
@@ -68,6 +69,8 @@ static inline bool tn_runtime_gone(const struct tn_runtime *rt) {
 }
 /* Raises where that is so. */
 void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation);
+/* Raises in a finalizer: below it may stand a call that counts on the reactor not to turn. */
+void tn_finalizer_check(lua_State *L, const char *operation);
 
 /* --- waiting: what method.c is made of --- */
 
@@ -77,7 +80,8 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
 static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt,
                                               const char *operation) {
   struct tn_task *task = rt->current;
-  return task && !tn_runtime_gone(rt) && tn_task_innermost(task) == L && lua_isyieldable(L)
+  return task && !tn_runtime_gone(rt) && tn_task_innermost(task) == L && !task->stuck &&
+                 lua_isyieldable(L)
              ? &task->waiter
              : tn_task_enter_slowly(L, rt, operation);
 }

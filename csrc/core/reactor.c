@@ -338,7 +338,7 @@ int tn_reactor_backend_fd(const struct tn_reactor *reactor) {
 }
 
 double tn_reactor_backend_timeout(struct tn_reactor *reactor) {
-  if (reactor->ready.head) {
+  if (reactor->ready.head || reactor->graveyard) {
     return 0;
   }
   heap_settle(reactor);

@@ -5,6 +5,7 @@ local check = require "tcpnet.check"
 local generic = require "tcpnet.copy"
 local outside = require "tcpnet.outside"
 local reader = require "tcpnet.reader"
+local waiting = require "tcpnet.waiting"
 
 require "tcpnet.duplex"
 
@@ -171,7 +172,9 @@ local function both_ways(a, b)
   local a_to_b, b_to_a
   for _ = 1, 2 do
     local task, ok, copied, err = set:join_next()
-    if not ok then
+    if not task then
+      return waiting.named("copy_bidirectional", nil, ok)
+    elseif not ok then
       error(copied, 0)
     elseif not copied then
       return nil, core.private.locate(err)

@@ -2,6 +2,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
+local waiting = require "tcpnet.waiting"
 
 local JoinSet = core.JoinSet
 
@@ -46,8 +47,8 @@ local function first_of(branches)
       return winner(set:join_next())
     end
     set:abort_all()
-    if not task then -- a __close run by a cancel may not wait
-      return nil, (...)
+    if not task then
+      return waiting.named("select", nil, (...))
     end
     return keys[task], results(...)
   end
@@ -92,7 +93,9 @@ local function supervise(scope, main)
   local failed, failure, main_cancelled
   while true do
     local task, ok, err = scope.set:join_next()
-    if not task then
+    if not task and ok then
+      return waiting.named("scope", nil, ok)
+    elseif not task then
       break
     end
     if not ok and not core.is_error(err, "CANCELED") or task:status() == "failed" then
@@ -146,6 +149,9 @@ local run_each = outside(function(items, limit, fn)
   local next_item = supplier(items)
   local index_of, outcomes, count, more = {}, {}, 0, true
   local function keep(task, ...)
+    if not task then
+      return (...)
+    end
     outcomes[index_of[task]] = { ... }
     index_of[task] = nil
   end
@@ -161,7 +167,10 @@ local run_each = outside(function(items, limit, fn)
     if #set == 0 then
       return outcomes
     end
-    keep(set:join_next())
+    local err = keep(set:join_next())
+    if err then
+      return waiting.named("each", nil, err)
+    end
   end
 end, "each")
 

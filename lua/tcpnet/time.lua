@@ -2,6 +2,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
+local waiting = require "tcpnet.waiting"
 
 -- timeout(seconds, fn, ...) → results of fn, or nil, err (TIMEOUT, op "timeout"): in C, but where there is no task.
 core.private.detour("timeout", outside(core.timeout, "timeout"))
@@ -27,12 +28,15 @@ function Interval:set_missed_tick_behavior(behavior)
   return self
 end
 
--- tick() → how many periods have passed since the last tick: 1 when in time. Cancel safe.
+-- tick() ⏳ → how many periods have passed since the last tick: 1 when in time | nil, err. Cancel safe.
 function Interval:tick()
   core.private.enter "tick"
   local now = core.now()
   if now < self.due then
-    core.sleep(self.due - now)
+    local _, err = core.sleep(self.due - now)
+    if err then
+      return waiting.named("tick", nil, err)
+    end
     now = core.now()
   end
   local missed = math.max(0, math.floor((now - self.due) / self.period))

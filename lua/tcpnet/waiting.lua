@@ -43,7 +43,7 @@ local function limited(op, deadline, fn, ...)
 end
 
 -- A wait inside a __close that a cancel runs is refused; the error bears the name of the call.
-local function named(op, ok, err)
+function waiting.named(op, ok, err)
   if not ok and err.code == "CANCELED" then
     return nil, waiting.failure("CANCELED", op)
   end
@@ -63,7 +63,7 @@ end
 -- Waits in line ⏳ until condition(subject) → true | nil, err. It is looked at again by the task that waits: between
 -- a look from outside every task and the wait others run.
 function waiting.until_true(line, subject, condition, op, deadline)
-  return named(op, limited(op, deadline, until_true, line, subject, condition))
+  return waiting.named(op, limited(op, deadline, until_true, line, subject, condition))
 end
 
 local function take(semaphore)
@@ -75,7 +75,7 @@ function waiting.permit(semaphore, op, deadline)
   if semaphore:available_permits() > 0 then
     return semaphore:take(1)
   end
-  return named(op, limited(op, deadline, take, semaphore))
+  return waiting.named(op, limited(op, deadline, take, semaphore))
 end
 
 -- Seconds as a timeout is kept: math.huge and its like are none.
