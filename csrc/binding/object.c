@@ -358,7 +358,7 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
 }
 
 static uint64_t to_ns(double seconds) {
-  return seconds < 3.2e9 ? (uint64_t)(seconds * 1e9) + 1 : 0;
+  return seconds < 3.2e9 ? (uint64_t)(seconds * 1e9 + 0.5) + 1 : 0;
 }
 
 static void push_timeout(lua_State *L, uint64_t timeout_ns) {
