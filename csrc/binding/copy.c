@@ -115,7 +115,8 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
   if (!from || !to) {
     return TN_CLOSED;
   }
-  int status = claim(L, call, from, to);
+  int status = tn_scratch_rescue(from->reactor);
+  status = status < 0 ? status : claim(L, call, from, to);
   for (int turns = 0; status == 0 && copied < max; turns++) {
     int direction;                /* of what comes next; one stream may be both */
     if (turns == TN_BUDGET / 2) { /* a fast pair must not starve the others */
