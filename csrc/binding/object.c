@@ -33,7 +33,7 @@ static void leave(struct tn_object *object) {
   if (source->fd == TN_NO_FD || is_last(source)) {
     return;
   }
-  tn_source_wake(source, side_of(object), TN_CLOSED);
+  tn_source_end_side(source, side_of(object));
   if ((object->header.kind & TN_OWNED_WRITE_HALF) && !source->write_shut &&
       !tn_reactor_forked(source->reactor)) {
     source->write_shut = true;

@@ -89,6 +89,8 @@ void tn_sources_free(struct tn_reactor *reactor);
 int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int interest);
 /* Ends every wait: the source goes on under another object. */
 void tn_source_end_waits(struct tn_source *source);
+/* The same for those of `interest`, and for what has claimed that side and waits elsewhere. */
+void tn_source_end_side(struct tn_source *source, int interest);
 /* Ends the waits for any of `interest`. */
 void tn_source_wake(struct tn_source *source, int interest, int reason);
 /* Listens for `interest` although nobody waits, so that the next event clears `drained`. */
