@@ -157,11 +157,23 @@ static int extras_copy(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+/* Nothing but a close ends it: for a copy in Lua, which waits for the other party meanwhile. */
+static int attempt_await_close(lua_State *L, struct tn_call *call) {
+  (void)L;
+  (void)call;
+  return TN_EAGAIN;
+}
+
 const struct tn_method tn_copy_methods[] = {
     {.name = "copy",
      .slots = 4,
      .prepare = prepare_copy,
      .attempt = attempt_copy,
      .extras = extras_copy},
+    {.name = "await_close",
+     .kinds = TN_READERS | TN_WRITERS,
+     .slots = 1,
+     .flags = TN_PRIVATE,
+     .attempt = attempt_await_close},
     {0},
 };

@@ -126,6 +126,15 @@ function sink.room(self, op, deadline)
   return self.to.capacity - self.to.bytes.length
 end
 
+local function is_done(self)
+  return self.done
+end
+
+function sink.await_close(self)
+  local _, err = waiting.until_true(self.closing, self, is_done, "copy")
+  return nil, err or closed(self, "copy")
+end
+
 reader.extend(DuplexStream, source)
 writer.extend(DuplexStream, sink)
 
@@ -181,6 +190,7 @@ function DuplexStream:close()
   self.from.bytes, self.input = nothing, no_input
   wake_both(self.to)
   wake_both(self.from)
+  wake(self.closing)
   self.turn:close()
 end
 
@@ -298,7 +308,8 @@ function DuplexStream:split()
 end
 
 local function new_stream(from, to)
-  return setmetatable(writer.init(reader.init { from = from, to = to, done = false }), DuplexStream)
+  local self = { from = from, to = to, done = false, closing = Waiters.new() }
+  return setmetatable(writer.init(reader.init(self)), DuplexStream)
 end
 
 -- duplex(capacity) → two streams
