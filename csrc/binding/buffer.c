@@ -1,6 +1,8 @@
 /* Buffer: see buffer.h. */
 #include "binding/buffer.h"
 
+#include "core/status.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,12 +10,98 @@ static struct tn_buffer *check_buffer(lua_State *L, int index) {
   return tn_check(L, index, TN_BUFFER, "Buffer");
 }
 
+/* --- writes that wait --- */
+
+bool tn_buffer_is_claimed(const struct tn_buffer *buffer, const struct tn_waiter *waiter) {
+  bool claimed = tn_claim_taken(&buffer->emptying, waiter);
+  for (const struct tn_share *share = buffer->shares; share && !claimed; share = share->next) {
+    claimed = tn_claim_taken(&share->claim, waiter);
+  }
+  return claimed;
+}
+
 struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_waiter *waiter) {
   struct tn_buffer *buffer = check_buffer(L, index);
-  luaL_argcheck(L, !tn_claim_taken(&buffer->writing, waiter), index,
+  luaL_argcheck(L, !tn_buffer_is_claimed(buffer, waiter), index,
                 "a write of this Buffer is waiting");
   return buffer;
 }
+
+static int take_share(struct tn_buffer *buffer, struct tn_waiter *waiter) {
+  struct tn_share *idle = NULL;
+  for (struct tn_share *share = buffer->shares; share; share = share->next) {
+    if (share->claim.holder == waiter) {
+      return 0;
+    }
+    idle = share->claim.holder ? idle : share;
+  }
+  if (!idle) {
+    idle = calloc(1, sizeof *idle);
+    if (!idle) {
+      return TN_ENOMEM;
+    }
+    idle->next = buffer->shares;
+    buffer->shares = idle;
+  }
+  tn_claim_take(&idle->claim, waiter);
+  return 0;
+}
+
+static int claim_buffer(struct tn_buffer *buffer, struct tn_waiter *waiter, bool empties) {
+  if (buffer->finalized) { /* nobody would see to it that its claims end */
+    return 0;
+  }
+  if (tn_claim_taken(&buffer->emptying, waiter)) {
+    return TN_EBUSY;
+  }
+  if (empties) {
+    tn_claim_take(&buffer->emptying, waiter);
+    return 0;
+  }
+  return take_share(buffer, waiter);
+}
+
+/* Allocates nothing of Lua's: no finalizer may run between an attempt and its wait. */
+static int claim_value(lua_State *L, int index, struct tn_waiter *waiter, bool empties, int depth) {
+  int status = 0;
+  if (!lua_istable(L, index)) {
+    struct tn_buffer *buffer = tn_cast(L, index, TN_BUFFER);
+    return buffer ? claim_buffer(buffer, waiter, empties) : 0;
+  }
+  if (depth == 0) {
+    return 0;
+  }
+  lua_pushnil(L);
+  while (status == 0 && lua_next(L, index)) {
+    status = claim_value(L, lua_gettop(L), waiter, empties, depth - 1);
+    lua_pop(L, 1);
+  }
+  return status;
+}
+
+int tn_buffers_claim(lua_State *L, struct tn_waiter *waiter, bool empties) {
+  enum { DEPTH = 2 }; /* an item of a list */
+  int top = lua_gettop(L);
+  int status = lua_checkstack(L, 2 * DEPTH) ? 0 : TN_ENOMEM;
+  for (int i = 2; i <= top && status == 0; i++) {
+    status = claim_value(L, i, waiter, empties, DEPTH);
+  }
+  lua_settop(L, top);
+  return status;
+}
+
+/* The Buffer goes. */
+static void end_claims(struct tn_buffer *buffer) {
+  tn_claim_drop(&buffer->emptying);
+  while (buffer->shares) {
+    struct tn_share *share = buffer->shares;
+    buffer->shares = share->next;
+    tn_claim_drop(&share->claim);
+    free(share);
+  }
+}
+
+/* --- bytes --- */
 
 /* The bytes move into memory of the Buffer's own. */
 static void end_loan(struct tn_loan *loan) {
@@ -210,7 +298,7 @@ static int meta_tostring(lua_State *L) {
 
 static int meta_gc(lua_State *L) {
   struct tn_buffer *buffer = check_buffer(L, 1);
-  tn_claim_drop(&buffer->writing);
+  end_claims(buffer);
   tn_loan_end(&buffer->loan);
   buffer->finalized = true;
   return 0;

@@ -5,9 +5,16 @@
 #include "binding/runtime.h"
 #include "core/source.h"
 
+/* The claim of one of several writes, which the Buffer keeps for the next. */
+struct tn_share {
+  struct tn_claim claim;
+  struct tn_share *next;
+};
+
 struct tn_buffer {
   struct tn_header header;
-  struct tn_claim writing; /* a write that waits needs the bytes as they are */
+  struct tn_claim emptying; /* by a write_from that waits, which shares it with nobody */
+  struct tn_share *shares;  /* writes that wait need the bytes as they are */
   size_t capacity;
   size_t start;
   size_t length;
@@ -17,6 +24,12 @@ struct tn_buffer {
   char memory[];
 };
 
+/* Does a write of it wait, other than this one? */
+bool tn_buffer_is_claimed(const struct tn_buffer *buffer, const struct tn_waiter *waiter);
+/* Of a write that is about to wait: the Buffers among its arguments, in lists and items of lists
+ * too, stay as they are until it ends. `empties`: it is a write_from. 0, TN_ENOMEM, or TN_EBUSY: a
+ * write_from of one of them waits. */
+int tn_buffers_claim(lua_State *L, struct tn_waiter *waiter, bool empties);
 /* A Buffer that may be changed now; raises while a write of it waits. */
 struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_waiter *waiter);
 static inline char *tn_buffer_bytes(const struct tn_buffer *buffer) {

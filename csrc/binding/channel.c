@@ -287,11 +287,11 @@ static int permit_release(lua_State *L) {
 static int sender_clone(lua_State *L) {
   struct end *sender = check_end(L, TN_SENDERS);
   struct tn_runtime *rt = tn_runtime_of(L);
-  if (sender->done) {
-    return tn_fail(L, rt, TN_CLOSED, "clone", "the sender is closed");
-  }
   lua_settop(L, 1);
   struct end *clone = new_end(L, rt, sender->header.kind, sender);
+  if (sender->done) { /* not before: a finalizer may just have closed it */
+    return tn_fail(L, rt, TN_CLOSED, "clone", "the sender is closed");
+  }
   sender->channel->senders++;
   clone->done = false;
   return 1;

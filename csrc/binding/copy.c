@@ -115,7 +115,8 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
   if (!from || !to) {
     return TN_CLOSED;
   }
-  int status = claim(L, call, from, to);
+  int status = tn_scratch_rescue(from->reactor);
+  status = status < 0 ? status : claim(L, call, from, to);
   for (int turns = 0; status == 0 && copied < max; turns++) {
     int direction;                /* of what comes next; one stream may be both */
     if (turns == TN_BUDGET / 2) { /* a fast pair must not starve the others */
@@ -156,11 +157,23 @@ static int extras_copy(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+/* Nothing but a close ends it: for a copy in Lua, which waits for the other party meanwhile. */
+static int attempt_await_close(lua_State *L, struct tn_call *call) {
+  (void)L;
+  (void)call;
+  return TN_EAGAIN;
+}
+
 const struct tn_method tn_copy_methods[] = {
     {.name = "copy",
      .slots = 4,
      .prepare = prepare_copy,
      .attempt = attempt_copy,
      .extras = extras_copy},
+    {.name = "await_close",
+     .kinds = TN_READERS | TN_WRITERS,
+     .slots = 1,
+     .flags = TN_PRIVATE,
+     .attempt = attempt_await_close},
     {0},
 };

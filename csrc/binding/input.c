@@ -293,7 +293,7 @@ TN_INLINE int prepare_read_into(lua_State *L, struct tn_runtime *rt) {
 TN_INLINE int attempt_read_into(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_buffer *buffer = lua_touserdata(L, 2);
-  if (tn_claim_taken(&buffer->writing, call->waiter)) {
+  if (tn_buffer_is_claimed(buffer, call->waiter)) {
     tn_check_free_buffer(L, 2, call->waiter);
   }
   size_t max = lua_type(L, 3) == LUA_TNUMBER ? tn_size_at(L, 3) : SIZE_MAX;

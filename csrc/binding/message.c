@@ -285,18 +285,64 @@ static bool is_end(struct tn_source *source, ptrdiff_t count, const struct tn_me
          (message->control_length == 0 && tn_source_has_end(source));
 }
 
-/* Memory for `size` bytes: the reactor's, or a value on the stack. */
-static char *memory_for(lua_State *L, const struct tn_call *call, size_t size) {
-  if (size <= TN_SCRATCH_SIZE && !tn_scratch_busy(call->rt->reactor)) {
-    return tn_reactor_scratch(call->rt->reactor);
+/* Where a message is received. Bytes of a stream that Lua has no memory for stay readable, so no
+ * more than fit into the reactor's memory come at once; a datagram is lost then. */
+struct place {
+  char *bytes; /* NULL: no memory */
+  size_t size;
+  bool kept;  /* bytes of a stream, on their way out of it */
+  bool ahead; /* in the source's own buffer, for a finalizer in the middle of another read */
+};
+
+static struct place place_for(lua_State *L, const struct tn_call *call, size_t max, int flags) {
+  struct tn_source *source = call->source;
+  struct tn_reactor *reactor = call->rt->reactor;
+  bool is_stream = tn_source_is_stream(source);
+  struct place place = {.size = max};
+  if (is_stream && max > TN_SCRATCH_SIZE) {
+    place.size = TN_SCRATCH_SIZE;
   }
-  return lua_newuserdatauv(L, size, 0);
+  place.kept = is_stream && !(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
+  place.ahead = place.kept && tn_scratch_busy(reactor);
+  if (place.ahead) {
+    place.bytes = tn_bytes_reserve(&source->input, place.size + 1);
+  } else if (place.size <= TN_SCRATCH_SIZE && !tn_scratch_busy(reactor)) {
+    place.bytes = tn_reactor_scratch(reactor);
+  } else {
+    place.bytes = lua_newuserdatauv(L, place.size, 0);
+  }
+  return place;
 }
 
-/* Bytes of a stream that Lua has no memory for stay readable; a datagram is lost then. */
-static void hold(struct tn_source *source, const char *bytes, size_t count, int flags) {
-  if (!(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE)) && tn_source_is_stream(source)) {
-    tn_scratch_hold(source, bytes, count);
+static ptrdiff_t receive_at(struct tn_source *source, const struct place *place,
+                            struct tn_message *message, int flags) {
+  struct tn_bytes *input = &source->input;
+  if (!place->ahead) {
+    return receive(source, message, flags);
+  }
+  bool is_there = input->length > 0;
+  ptrdiff_t count = receive(source, message, is_there ? flags | MSG_PEEK : flags);
+  if (count > 0 && !is_there) {
+    tn_bytes_commit(input, (size_t)count);
+  } else if (input->length == 0) {
+    tn_bytes_free(input);
+  }
+  return count;
+}
+
+static void hold(struct tn_source *source, const struct place *place, size_t count) {
+  if (place->kept && !place->ahead) {
+    tn_scratch_hold(source, place->bytes, count);
+  }
+}
+
+/* Lua has them. */
+static void take(struct tn_source *source, const struct tn_call *call, const struct place *place,
+                 size_t count) {
+  if (!place->ahead) {
+    tn_scratch_take(call->rt->reactor, source);
+  } else if (count > 0) {
+    tn_bytes_consume(&source->input, count);
   }
 }
 
@@ -323,13 +369,17 @@ TN_INLINE int receive_data(lua_State *L, struct tn_call *call, int flags, bool w
     max = lua_type(L, 2) == LUA_TNUMBER ? (size_t)lua_tointeger(L, 2) : max;
     flags |= flags_at(L, 3);
   }
-  struct tn_slice slice = {memory_for(L, call, max), max};
+  struct place place = place_for(L, call, max, flags);
+  struct tn_slice slice = {place.bytes, place.size};
   struct tn_message message = {.slices = &slice, .count = 1, .plain = true};
+  if (!place.bytes) {
+    return TN_ENOMEM;
+  }
   if (with_address) {
     message.address = &address.any;
     message.address_length = sizeof address.storage;
   }
-  ptrdiff_t count = receive(source, &message, flags);
+  ptrdiff_t count = receive_at(source, &place, &message, flags);
   if (count < 0) {
     return count == TN_EAGAIN ? would_block(L, call, flags) : (int)count;
   }
@@ -338,9 +388,9 @@ TN_INLINE int receive_data(lua_State *L, struct tn_call *call, int flags, bool w
     return 1;
   }
   size_t given = (size_t)count < max ? (size_t)count : max;
-  hold(source, slice.base, given, flags);
+  hold(source, &place, given);
   lua_pushlstring(L, slice.base, given); /* before anything else of Lua's: the memory is shared */
-  tn_scratch_take(call->rt->reactor, source);
+  take(source, call, &place, given);
   if (with_address) {
     push_sender(L, call, &address, message.address_length);
   }
@@ -518,14 +568,18 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   struct message *result =
       tn_new_with(L, call->rt, TN_MESSAGE, sizeof *result, (size_t)room * sizeof(tn_fd), 1);
   int result_at = lua_gettop(L);
-  struct tn_slice slice = {memory_for(L, call, max), max};
+  struct place place = place_for(L, call, max, flags);
+  struct tn_slice slice = {place.bytes, place.size};
   struct tn_message message = {.slices = &slice,
                                .count = 1,
                                .address = &address.any,
                                .address_length = sizeof address.storage,
                                .control = control.bytes,
                                .control_length = control_max};
-  ptrdiff_t count = receive(source, &message, flags);
+  if (!place.bytes) {
+    return TN_ENOMEM;
+  }
+  ptrdiff_t count = receive_at(source, &place, &message, flags);
   if (count < 0) {
     return count == TN_EAGAIN ? would_block(L, call, flags) : (int)count;
   }
@@ -536,7 +590,7 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
     return 1;
   }
   size_t given = (size_t)count < max ? (size_t)count : max;
-  hold(source, slice.base, given, flags);
+  hold(source, &place, given);
   lua_pushlstring(L, slice.base, given);
   lua_createtable(L, 0, 5);
   lua_insert(L, -2);
@@ -551,7 +605,7 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   set_value(L, "control");
   lua_setiuservalue(L, result_at, 1);
   lua_pushvalue(L, result_at);
-  tn_scratch_take(call->rt->reactor, source); /* not before the last that needs memory */
+  take(source, call, &place, given); /* not before the last that needs memory */
   return 1;
 }
 

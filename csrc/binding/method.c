@@ -2,6 +2,7 @@
 #include "binding/method_call.h"
 
 #include "binding/address.h"
+#include "binding/buffer.h"
 #include "binding/error.h"
 #include "core/splice.h"
 
@@ -94,6 +95,16 @@ static bool claims(const struct tn_call *call) {
          (call->method->flags & TN_WHOLE);
 }
 
+/* What a write that waits will send must stay as it is: 0, or a failure. */
+static int claim_buffers(lua_State *L, const struct tn_method *method, struct tn_waiter *waiter) {
+  bool empties = method->flags & TN_EMPTIES;
+  int status = method->flags & TN_WRITES ? tn_buffers_claim(L, waiter, empties) : 0;
+  if (status == TN_EBUSY) {
+    return tn_call_error(L, method->name, "a write_from of this Buffer is waiting");
+  }
+  return status;
+}
+
 /* Who only gives way does not wait for a deadline, but must not miss it either. */
 static bool is_late(const struct tn_waiter *waiter) {
   return waiter->deadline_ns != 0 && waiter->deadline_ns <= tn_now_ns();
@@ -112,6 +123,7 @@ static int wait_for(lua_State *L, struct tn_call *call, lua_KFunction continuati
     call->until_ns = tn_source_noisy_until(source);
   }
   int status = tn_task_limit(waiter, call->until_ns);
+  status = status < 0 ? status : claim_buffers(L, method, waiter);
   if (status < 0) {
     return status;
   }
@@ -207,6 +219,7 @@ static int gave_way(lua_State *L, int status, lua_KContext context) {
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
   int status = tn_task_limit(waiter, 0);
+  status = status < 0 ? status : claim_buffers(L, bound->method, waiter);
   tn_budget_renew(rt);
   if (status == 0) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);

@@ -26,6 +26,7 @@ enum tn_method_flags {
   TN_NEEDS_BYTES = 1024, /* can do nothing while there are none */
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
   TN_ALWAYS_WAITS = 2048, /* at once: to give way before would be another wait, which nobody ends */
+  TN_EMPTIES = 4096,      /* the Buffer that it writes from */
 };
 
 /* In a waiter's interest: it waits in `park`. */

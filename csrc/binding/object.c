@@ -29,7 +29,7 @@ static void leave(struct tn_source *source, const struct tn_object *half, bool f
   if (source->fd == TN_NO_FD || is_last(source)) {
     return;
   }
-  tn_source_wake(source, side_of(half), TN_CLOSED);
+  tn_source_end_side(source, side_of(half));
   if (!forgotten && half->header.kind == TN_OWNED_WRITE_HALF && !source->write_shut &&
       !tn_reactor_forked(source->reactor)) {
     source->write_shut = true;

@@ -35,16 +35,6 @@ static int extras_sent(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
-/* Buffers whose write waits must stay as they are. */
-static void claim_buffers(lua_State *L, struct tn_call *call, int first, int last) {
-  for (int i = first; i <= last && call->waiter; i++) {
-    struct tn_buffer *buffer = tn_cast(L, i, TN_BUFFER);
-    if (buffer && !buffer->writing.holder) {
-      tn_claim_take(&buffer->writing, call->waiter);
-    }
-  }
-}
-
 /* --- write: all of it --- */
 
 /* Is it one string? */
@@ -82,9 +72,6 @@ static int send_all(lua_State *L, struct tn_call *call, size_t sent) {
       count = tn_call_give_way(call);
       break;
     }
-  }
-  if (count == TN_EAGAIN) {
-    claim_buffers(L, call, 2, last);
   }
   return end_sending(L, call, sent, count);
 }
@@ -125,7 +112,6 @@ static int push_sent(lua_State *L, ptrdiff_t count) {
 static int attempt_write_some(lua_State *L, struct tn_call *call) {
   struct tn_slice bytes = tn_bytes_at(L, 2);
   size_t from = (size_t)lua_tointeger(L, 3) - 1;
-  claim_buffers(L, call, 2, 2);
   if (from >= bytes.length) {
     return push_sent(L, 0);
   }
@@ -160,7 +146,7 @@ TN_INLINE int attempt_write_from(lua_State *L, struct tn_call *call) {
   struct tn_buffer *buffer = lua_touserdata(L, 2);
   size_t sent = call->resumed ? sent_so_far(L, call->top) : 0;
   ptrdiff_t count = 0;
-  if (tn_claim_taken(&buffer->writing, call->waiter)) {
+  if (tn_buffer_is_claimed(buffer, call->waiter)) {
     tn_check_free_buffer(L, 2, call->waiter);
   }
   for (int calls = 0; buffer->length > 0; calls++) {
@@ -168,7 +154,6 @@ TN_INLINE int attempt_write_from(lua_State *L, struct tn_call *call) {
                 ? tn_source_send(call->source, tn_buffer_bytes(buffer), buffer->length)
                 : tn_call_give_way(call);
     if (count < 0) {
-      claim_buffers(L, call, 2, 2);
       break;
     }
     sent += (size_t)count;
@@ -189,7 +174,7 @@ const struct tn_method tn_output_methods[] = {
    .prepare = prepare_write, .attempt = attempt_write, .extras = extras_sent,
    .function = call_write, .continuation = resume_write},
   [WRITE_FROM] =
-  {.name = "write_from",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 2, .flags = TN_WRITES,
+  {.name = "write_from",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 2, .flags = TN_WRITES | TN_EMPTIES,
    .prepare = prepare_write_from, .attempt = attempt_write_from, .extras = extras_sent,
    .function = call_write_from, .continuation = resume_write_from},
   {.name = "write_some",     .kinds = TN_WRITERS, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES,

@@ -4,6 +4,7 @@
 #include "binding/parcel.h"
 
 #include "binding/address.h"
+#include "core/datagrams.h"
 #include "core/splice.h"
 #include "core/status.h"
 
@@ -222,6 +223,10 @@ static int check_object(lua_State *L, const struct tn_object *object, const char
   if (object->view) {
     *message = "as_socket() gave a view; the object that it is of owns the descriptor";
     return TN_EINVAL;
+  }
+  if (tn_datagrams_kept(source)) {
+    *message = "datagrams already received would be lost; receive them first";
+    return TN_EBUSY;
   }
   *message = tn_finalizer_refusal(L);
   if (*message) {

@@ -58,7 +58,7 @@ int tn_slices_of_list(lua_State *L, int index, struct tn_slice *slices) {
 static struct tn_buffer *room_at(lua_State *L, int index, lua_Integer position) {
   lua_rawgeti(L, index, position);
   struct tn_buffer *buffer = tn_cast(L, -1, TN_BUFFER);
-  luaL_argcheck(L, buffer && !buffer->writing.holder, index,
+  luaL_argcheck(L, buffer && !tn_buffer_is_claimed(buffer, NULL), index,
                 "a list of Buffers expected, none with a write waiting");
   lua_pop(L, 1);
   return buffer;

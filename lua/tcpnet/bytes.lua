@@ -1,5 +1,7 @@
 -- Bytes: what was read and not yet given out, as the pieces in which it came, small ones joined. The rest is joined
 -- only for a result that spans several, so that neither many small pieces nor a long line cost more than their length.
+-- Whatever makes a value for Lua may run a finalizer, or fail: what changes these bytes makes none on the way. So more
+-- may be appended at any time, but only one at a time may take.
 local SMALL = 4096
 
 local Bytes = {}
@@ -9,16 +11,28 @@ function Bytes.new()
   return setmetatable({ first = 1, last = 0, skip = 0, length = 0 }, Bytes)
 end
 
+-- The last piece, and the one that it becomes with these bytes; nil where they become one of their own. For `put`.
+function Bytes:seam(bytes)
+  local last = self[self.last]
+  if last and self.last > self.first and #last + #bytes <= SMALL then
+    return last, last .. bytes
+  end
+end
+
+-- Appends. The last piece may be another by now.
+function Bytes:put(bytes, last, joined)
+  if joined and self.last > self.first and self[self.last] == last then
+    self[self.last] = joined
+  else
+    self[self.last + 1] = bytes
+    self.last = self.last + 1
+  end
+  self.length = self.length + #bytes
+end
+
 function Bytes:append(bytes)
   if #bytes > 0 then
-    local last = self[self.last]
-    if last and self.last > self.first and #last + #bytes <= SMALL then
-      self[self.last] = last .. bytes
-    else
-      self.last = self.last + 1
-      self[self.last] = bytes
-    end
-    self.length = self.length + #bytes
+    self:put(bytes, self:seam(bytes))
   end
 end
 

@@ -103,33 +103,68 @@ local function step_by_room(from, to, most)
   end
 end
 
--- copy(reader, writer, max) ⏳ → bytes | nil, err, bytes
-function generic.copy(from, to, max)
-  from, to, max = whole(from), whole(to), max or math.maxinteger
-  waiting.begin("copy")
+local function failure(err)
+  return private.new_error(err.code, "copy", err.address, err.message)
+end
+
+-- → true | nil, err; what has been copied is in `progress` at any time.
+local function move_all(from, to, max, progress)
   local step, turn = step_by_peek, nil
   if is_own(to, "sink") then
     local err
     turn, err = writer.hold(to, "copy", waiting.deadline(to.write_seconds))
     if not turn then
-      return nil, err, 0
+      return nil, err
     end
     step = step_by_room
   end
   local _turn <close> = turn
   local _held <close> = is_own(from, "source") and reader.hold(from) or nil
-  local copied = 0
-  while copied < max do
-    local count, err = step(from, to, math.min(max - copied, CHUNK))
+  while progress.copied < max do
+    local count, err = step(from, to, math.min(max - progress.copied, CHUNK))
     if count then
-      copied = copied + count
+      progress.copied = progress.copied + count
     elseif err then
-      return nil, private.new_error(err.code, "copy", err.address, err.message), copied
+      return nil, failure(err)
     else
       break
     end
   end
-  return copied
+  return true
+end
+
+-- A branch that ends with the error of a party that is closed; nil where nothing tells.
+local function closing_of(party)
+  local await_close = private.kind(party) and private.await_close
+  if is_own(party, "sink") then
+    await_close = party.sink.await_close
+  end
+  return await_close and function()
+    local _, err = await_close(party)
+    return nil, failure(err)
+  end
+end
+
+-- copy(reader, writer, max) ⏳ → bytes | nil, err, bytes. While it waits for the one, nothing there tells that the other
+-- is closed, so other tasks wait for that.
+function generic.copy(from, to, max)
+  from, to = whole(from), whole(to)
+  waiting.begin("copy")
+  if private.kind(from) and adapters.can(from, "try_peek") then
+    from:try_peek(1) -- where another task reads, that is raised where the caller is
+  end
+  local progress = { copied = 0 }
+  local branches = { reader = closing_of(from), writer = closing_of(to) }
+  function branches.moved()
+    return move_all(from, to, max or math.maxinteger, progress)
+  end
+  local key, ok, err = core.select(branches)
+  if not key then -- it was refused the wait
+    return nil, failure(ok), progress.copied
+  elseif not ok then
+    return nil, err, progress.copied
+  end
+  return progress.copied
 end
 
 return generic

@@ -52,13 +52,16 @@ function source.look(self, max)
 end
 
 function source.try_fill(self, max)
-  local pipe = self.from
-  if pipe.bytes.length > 0 then
-    self.input:append(pipe.bytes:take(max))
+  local pipe, input = self.from, self.input
+  local bytes = pipe.bytes
+  if bytes.length > 0 then
+    local piece = bytes:sub(1, math.min(max, bytes.length))
+    input:append(piece)
+    bytes:consume(#piece)
     wake(pipe.writers)
     return true
   elseif pipe.ended or pipe.broken then
-    return nil
+    return nil, closed(self, "read")
   end
   return nil, waiting.again
 end
@@ -91,16 +94,17 @@ end
 
 function sink.push(self, bytes, from, op)
   local pipe = self.to
-  local err = refusal(self, op)
+  local into = pipe.bytes
+  local room = pipe.capacity - into.length
+  local piece = bytes:sub(from, from + room - 1)
+  local last, joined = into:seam(piece)
+  local err = refusal(self, op) -- not before: a finalizer may just have closed either stream
   if err then
     return nil, err
-  end
-  local room = pipe.capacity - pipe.bytes.length
-  if room == 0 then
+  elseif room == 0 then
     return nil, waiting.again
   end
-  local piece = bytes:sub(from, from + room - 1)
-  pipe.bytes:append(piece)
+  into:put(piece, last, joined)
   wake(pipe.readers)
   return #piece
 end
@@ -120,6 +124,15 @@ function sink.room(self, op, deadline)
     return nil, err
   end
   return self.to.capacity - self.to.bytes.length
+end
+
+local function is_done(self)
+  return self.done
+end
+
+function sink.await_close(self)
+  local _, err = waiting.until_true(self.closing, self, is_done, "copy")
+  return nil, err or closed(self, "copy")
 end
 
 reader.extend(DuplexStream, source)
@@ -171,12 +184,13 @@ function DuplexStream:close()
   if self.done then
     return
   end
+  local nothing, no_input = Bytes.new(), Bytes.new() -- a read that this is in the middle of keeps what it had
   self.done = true
   self.to.ended, self.from.broken = true, true
-  self.from.bytes:clear()
-  self.input:clear()
+  self.from.bytes, self.input = nothing, no_input
   wake_both(self.to)
   wake_both(self.from)
+  wake(self.closing)
   self.turn:close()
 end
 
@@ -294,7 +308,8 @@ function DuplexStream:split()
 end
 
 local function new_stream(from, to)
-  return setmetatable(writer.init(reader.init { from = from, to = to, done = false }), DuplexStream)
+  local self = { from = from, to = to, done = false, closing = Waiters.new() }
+  return setmetatable(writer.init(reader.init(self)), DuplexStream)
 end
 
 -- duplex(capacity) → two streams

@@ -39,10 +39,19 @@ function reader.hold(self)
   return self.claim
 end
 
+-- One call at a time looks at `input` and changes it: Lua may run a finalizer in the middle, and what that would read
+-- is on its way to another. It may close the reader, which has another `input` then.
+local Inside = {}
+
+function Inside.__close(inside)
+  inside.busy = false
+end
+
 -- Gives a new object what every reader has.
 function reader.init(self)
   self.input = Bytes.new()
   self.claim = setmetatable({}, Claim)
+  self.inside = setmetatable({ busy = false }, Inside)
   return self
 end
 
@@ -53,15 +62,21 @@ local function refuse_second(self, op)
   end
 end
 
-local function begin(self, op)
-  waiting.begin(op)
-  refuse_second(self, op)
-  return self.source.ended and self.source.ended(self, op)
-end
-
+-- What the call keeps in a to-be-closed variable until its end | nil, err
 local function begin_try(self, op)
   refuse_second(self, op)
-  return self.source.ended and self.source.ended(self, op)
+  local err = self.source.ended and self.source.ended(self, op)
+  local inside = self.inside
+  if err or inside.busy then
+    return nil, err or waiting.again
+  end
+  inside.busy = true
+  return inside
+end
+
+local function begin(self, op)
+  waiting.begin(op)
+  return begin_try(self, op)
 end
 
 local function fill(self, max, op, deadline)
@@ -77,9 +92,9 @@ local function fill(self, max, op, deadline)
 end
 
 -- Reads until `want` bytes are there → true | nil at the end | nil, err
-local function fill_to(self, want, op, deadline)
-  while self.input.length < want do
-    local missing = want - self.input.length
+local function fill_to(self, input, want, op, deadline)
+  while input.length < want do
+    local missing = want - input.length
     local ok, err = fill(self, math.min(math.max(missing, self.source.least), MAX), op, deadline)
     if not ok then
       return nil, err
@@ -119,59 +134,62 @@ reader.methods = methods
 function methods:read(max)
   check_reader(self, "read")
   max = size_or(max, nil, 1, "read") or default_max()
-  local err = begin(self, "read")
-  if err then
+  local inside <close>, err = begin(self, "read")
+  if not inside then
     return nil, err
   end
-  if self.input.length == 0 then
+  local input = self.input
+  if input.length == 0 then
     local ok
     ok, err = fill(self, max, "read", waiting.deadline(self.read_seconds))
     if not ok then
       return nil, err
     end
   end
-  return self.input:take(max)
+  return input:take(max)
 end
 
 -- try_read([max]): the same at once, or EAGAIN.
 function methods:try_read(max)
   check_reader(self, "try_read")
   max = size_or(max, nil, 1, "try_read") or default_max()
-  local err = begin_try(self, "read")
-  if err then
+  local inside <close>, err = begin_try(self, "read")
+  if not inside then
     return nil, err
   end
-  if self.input.length == 0 then
+  local input = self.input
+  if input.length == 0 then
     local ok
     ok, err = self.source.try_fill(self, max)
     if not ok then
       return nil, err
     end
   end
-  return self.input:take(max)
+  return input:take(max)
 end
 
 -- read_exact(n) ⏳ → n bytes | nil, err (EOF), the bytes that did come, which stay readable
 function methods:read_exact(n)
   check_reader(self, "read_exact")
   n = check_size(n, 0, 1 << 40, 1, "read_exact", "n")
-  local err = begin(self, "read_exact")
-  if err then
+  local inside <close>, err = begin(self, "read_exact")
+  if not inside then
     return nil, err
   end
   local ok
-  ok, err = fill_to(self, n, "read_exact", waiting.deadline(self.read_seconds))
+  local input = self.input
+  ok, err = fill_to(self, input, n, "read_exact", waiting.deadline(self.read_seconds))
   if ok then
-    return self.input:take(n)
+    return input:take(n)
   elseif err then
     return nil, err
   end
-  return nil, waiting.failure("EOF", "read_exact"), self.input:sub(1, self.input.length)
+  return nil, waiting.failure("EOF", "read_exact"), input:sub(1, input.length)
 end
 
 -- The length of the prefix that ends with the delimiter; 0: the reader ended without one | nil, err
-local function fill_to_delimiter(self, delimiter, max, op)
-  local input, known = self.input, 0
+local function fill_to_delimiter(self, input, delimiter, max, op)
+  local known = 0
   local deadline = waiting.deadline(self.read_seconds)
   while true do
     local found = input:find(delimiter, #delimiter, known, true)
@@ -195,28 +213,29 @@ end
 function methods:read_line(max)
   check_reader(self, "read_line")
   max = size_or(max, MAX, 1, "read_line")
-  local err = begin(self, "read_line")
-  if err then
+  local inside <close>, err = begin(self, "read_line")
+  if not inside then
     return nil, err
   end
   local found
-  found, err = fill_to_delimiter(self, "\n", max + 2, "read_line")
+  local input = self.input
+  found, err = fill_to_delimiter(self, input, "\n", max + 2, "read_line")
   if not found then
     return nil, err
   end
-  local total = found > 0 and found or self.input.length
+  local total = found > 0 and found or input.length
   if total == 0 then
     return nil
   end
   local length = found > 0 and total - 1 or total
-  if found > 0 and length > 0 and self.input:sub(length, length) == "\r" then
+  if found > 0 and length > 0 and input:sub(length, length) == "\r" then
     length = length - 1
   end
   if length > max then
     return nil, waiting.failure("LIMIT", "read_line")
   end
-  local line = self.input:sub(1, length)
-  self.input:consume(total)
+  local line = input:sub(1, length)
+  input:consume(total)
   return line
 end
 
@@ -226,19 +245,20 @@ function methods:read_until(delimiter, max)
   check.value(delimiter, "string", 1, "read_until")
   check.that(#delimiter > 0, 1, "read_until", "delimiter: at least one byte expected")
   max = size_or(max, MAX, 2, "read_until")
-  local err = begin(self, "read_until")
-  if err then
+  local inside <close>, err = begin(self, "read_until")
+  if not inside then
     return nil, err
   end
   local found
-  found, err = fill_to_delimiter(self, delimiter, max, "read_until")
+  local input = self.input
+  found, err = fill_to_delimiter(self, input, delimiter, max, "read_until")
   if not found then
     return nil, err
   end
   if found == 0 then
-    found = self.input.length
+    found = input.length
   end
-  return found > 0 and self.input:take(found) or nil
+  return found > 0 and input:take(found) or nil
 end
 
 -- read_to_end([max]) ⏳ → all that is left | nil, err (LIMIT)
@@ -247,13 +267,13 @@ function methods:read_to_end(max)
   if max ~= nil then
     max = check_size(max, 0, math.maxinteger, 1, "read_to_end", "max")
   end
-  local err = begin(self, "read_to_end")
-  if err then
+  local inside <close>, err = begin(self, "read_to_end")
+  if not inside then
     return nil, err
   end
-  local deadline = waiting.deadline(self.read_seconds)
+  local input, deadline = self.input, waiting.deadline(self.read_seconds)
   while true do
-    if self.input.length > (max or math.maxinteger) then
+    if input.length > (max or math.maxinteger) then
       return nil, waiting.failure("LIMIT", "read_to_end")
     end
     local ok
@@ -261,7 +281,7 @@ function methods:read_to_end(max)
     if err then
       return nil, err
     elseif not ok then
-      return self.input:take(self.input.length)
+      return input:take(input.length)
     end
   end
 end
@@ -286,9 +306,10 @@ local function max_into(buffer, max, name)
   return max or math.maxinteger
 end
 
-local function give_into(self, buffer, max)
-  local bytes = self.input:take(math.min(max, room_of(buffer)))
-  buffer:append(bytes)
+local function give_into(input, buffer, max)
+  local bytes = input:sub(1, math.min(max, room_of(buffer), input.length))
+  buffer:append(bytes) -- which raises where a finalizer has filled it: nothing is lost then
+  input:consume(#bytes)
   return #bytes
 end
 
@@ -296,11 +317,12 @@ end
 function methods:read_into(buffer, max)
   check_reader(self, "read_into")
   max = max_into(buffer, max, "read_into")
-  local err = begin(self, "read_into")
-  if err then
+  local inside <close>, err = begin(self, "read_into")
+  if not inside then
     return nil, err
   end
-  if self.input.length == 0 then
+  local input = self.input
+  if input.length == 0 then
     local ok
     ok, err = fill(self, math.min(max, room_of(buffer)), "read_into", waiting.deadline(self.read_seconds))
     if not ok then
@@ -308,25 +330,26 @@ function methods:read_into(buffer, max)
     end
     check_buffer(buffer, "read_into") -- it may have been filled meanwhile
   end
-  return give_into(self, buffer, max)
+  return give_into(input, buffer, max)
 end
 
 -- try_read_into(buffer[, max]): the same at once, or EAGAIN.
 function methods:try_read_into(buffer, max)
   check_reader(self, "try_read_into")
   max = max_into(buffer, max, "try_read_into")
-  local err = begin_try(self, "read_into")
-  if err then
+  local inside <close>, err = begin_try(self, "read_into")
+  if not inside then
     return nil, err
   end
-  if self.input.length == 0 then
+  local input = self.input
+  if input.length == 0 then
     local ok
     ok, err = self.source.try_fill(self, math.min(max, room_of(buffer)))
     if not ok then
       return nil, err
     end
   end
-  return give_into(self, buffer, max)
+  return give_into(input, buffer, max)
 end
 
 local function check_buffers(buffers, name)
@@ -349,11 +372,12 @@ end
 function methods:try_read_vectored(buffers)
   check_reader(self, "try_read_vectored")
   local room = check_buffers(buffers, "try_read_vectored")
-  local err = begin_try(self, "read_vectored")
-  if err then
+  local inside <close>, err = begin_try(self, "read_vectored")
+  if not inside then
     return nil, err
   end
-  if self.input.length == 0 then
+  local input = self.input
+  if input.length == 0 then
     local ok
     ok, err = self.source.try_fill(self, room)
     if not ok then
@@ -362,7 +386,7 @@ function methods:try_read_vectored(buffers)
   end
   local total = 0
   for i = 1, rawlen(buffers) do
-    total = total + give_into(self, rawget(buffers, i), math.maxinteger)
+    total = total + give_into(input, rawget(buffers, i), math.maxinteger)
   end
   return total
 end
@@ -381,8 +405,8 @@ end
 function methods:peek(max)
   check_reader(self, "peek")
   max = math.min(size_or(max, MAX, 1, "peek"), MAX)
-  local err = begin(self, "peek")
-  if err then
+  local inside <close>, err = begin(self, "peek")
+  if not inside then
     return nil, err
   end
   local bytes = peeked(self, max)
@@ -406,8 +430,8 @@ end
 function methods:try_peek(max)
   check_reader(self, "try_peek")
   max = math.min(size_or(max, MAX, 1, "try_peek"), MAX)
-  local err = begin_try(self, "peek")
-  if err then
+  local inside <close>, err = begin_try(self, "peek")
+  if not inside then
     return nil, err
   end
   local bytes = peeked(self, max)

@@ -51,17 +51,25 @@ function waiting.named(op, ok, err)
 end
 
 local function until_true(line, subject, condition)
-  while not condition(subject) do
-    local ok, err = line:wait()
+  if condition(subject) then
+    return true
+  end
+  local function look_again()
+    if condition(subject) then
+      line:grant_all(true)
+    end
+  end
+  repeat
+    local ok, err = line:wait(nil, nil, look_again)
     if not ok then
       return nil, err
     end
-  end
+  until condition(subject)
   return true
 end
 
--- Waits in line ⏳ until condition(subject) → true | nil, err. It is looked at again by the task that waits: between
--- a look from outside every task and the wait others run.
+-- Waits in line ⏳ until condition(subject) → true | nil, err. It is looked at again in line, for a finalizer may have
+-- run before, and by the task that waits: between a look from outside every task and the wait others run.
 function waiting.until_true(line, subject, condition, op, deadline)
   return waiting.named(op, limited(op, deadline, until_true, line, subject, condition))
 end

@@ -4,6 +4,7 @@
 --   push(self, bytes, from, op)  → how many bytes from that position on were taken | nil, err (EAGAIN, EPIPE)
 --   room(self, op, deadline) ⏳   → how many bytes would be taken, 1 or more | nil, err
 --   ended(self, op)              the error of a writer that is closed, or nil
+--   await_close(self) ⏳          → nil, err, once it is closed
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local Semaphore = require "tcpnet.sync.semaphore"
