@@ -17,8 +17,9 @@ describe("a wait in a coroutine that was resumed where nothing can yield", funct
   local function in_finalizer(fn)
     local stream, peer = assert(tcpnet.UnixStream.pair())
     local ok, result
-    assert(peer:write "unharmed")
-    assert.equal("unharmed", collect.during(function() ok, result = pcall(fn) end, stream.read, stream))
+    local text = ("unharmed"):rep(10)
+    assert(peer:write(text))
+    assert.equal(text, collect.during(function() ok, result = pcall(fn) end, stream.read, stream))
     stream:close()
     peer:close()
     return ok, result

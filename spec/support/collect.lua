@@ -1,35 +1,46 @@
 -- The collector at a chosen moment.
 local collect = {}
 
--- call(...), in the middle of which a finalizer calls fn: where the call makes a value for Lua for the nth time.
-local function during_nth(n, fn, call, ...)
+local function begin()
   local mode = collectgarbage("incremental", 1, 1000, 20) -- whatever is made next begins and ends a cycle
-  local function restore(...)
+  collectgarbage()
+  return mode
+end
+
+local function restore(mode, ...)
+  collectgarbage("incremental", 200, 100, 13)
+  collectgarbage(mode)
+  return ...
+end
+
+-- call(...), in the middle of which a finalizer calls fn: where the call first makes a value for Lua.
+function collect.during(fn, call, ...)
+  local mode = begin()
+  setmetatable({}, { __gc = fn })
+  return restore(mode, call(...))
+end
+
+-- The same where it does so for the nth time, or not at all.
+function collect.during_nth(n, fn, call, ...)
+  local function arm()
+    setmetatable({}, {
+      __gc = function()
+        n = n - 1
+        if n == 0 then
+          fn()
+        elseif n > 0 then
+          arm()
+        end
+      end,
+    })
+  end
+  local function disarm(...)
     n = 0
-    collectgarbage("incremental", 200, 100, 13)
-    collectgarbage(mode)
     return ...
   end
-  local function arm()
-    setmetatable({}, { __gc = function()
-      n = n - 1
-      if n == 0 then
-        fn()
-      elseif n > 0 then
-        arm()
-      end
-    end })
-  end
-  collectgarbage()
+  local mode = begin()
   arm()
-  return restore(call(...))
+  return restore(mode, disarm(call(...)))
 end
-
--- The same at the first value.
-function collect.during(fn, call, ...)
-  return during_nth(1, fn, call, ...)
-end
-
-collect.during_nth = during_nth
 
 return collect
