@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "binding/buffer.h"
+#include "binding/input.h"
 #include "core/datagrams.h"
 
 #include <string.h>
@@ -275,12 +276,34 @@ static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t
   return 1;
 }
 
+/* Bytes of a stream are one message, and what was read ahead comes first. */
+static int receive_bytes(lua_State *L, struct tn_source *source, size_t max) {
+  ptrdiff_t count = source->input.length > 0 ? 1 : tn_source_fill(source, max);
+  if (count < 0) {
+    return (int)count;
+  }
+  if (count == 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  lua_createtable(L, 1, 0);
+  lua_createtable(L, 0, 1);
+  lua_pushliteral(L, "data");
+  tn_give_ahead(L, source, source->input.length < max ? source->input.length : max);
+  lua_rawset(L, -3);
+  lua_rawseti(L, -2, 1);
+  return 1;
+}
+
 static int attempt_recv_many(lua_State *L, struct tn_call *call) {
   struct arrived arrived;
   int wanted = (int)lua_tointeger(L, 2);
   size_t max = (size_t)lua_tointeger(L, 3);
   int total = 0;
   char *own = NULL;
+  if (tn_source_is_stream(call->source)) {
+    return receive_bytes(L, call->source, max);
+  }
   if (tn_datagrams_joined(call->source)) {
     return receive_joined(L, call, wanted, max);
   }

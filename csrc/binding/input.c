@@ -15,8 +15,7 @@
 static const size_t fill_least = 16384;
 static const size_t fill_most = 65536;
 
-/* Gives out the first bytes of the buffer as one result, and consumes as many or more. A finalizer
- * that Lua calls behind the copy cannot read them too, but close the stream. */
+/* The same, consuming as many or more. */
 static int give_first(lua_State *L, struct tn_source *source, size_t count, size_t consumed) {
   struct tn_reactor *reactor = source->reactor;
   bool held = tn_scratch_hold_ahead(source);
@@ -27,7 +26,7 @@ static int give_first(lua_State *L, struct tn_source *source, size_t count, size
   return 1;
 }
 
-static int give_buffered(lua_State *L, struct tn_source *source, size_t count) {
+int tn_give_ahead(lua_State *L, struct tn_source *source, size_t count) {
   return give_first(L, source, count, count);
 }
 
@@ -56,7 +55,7 @@ TN_INLINE int attempt_read(lua_State *L, struct tn_call *call) {
     }
   }
   if (source->input.length > 0) {
-    return give_buffered(L, source, source->input.length < max ? source->input.length : max);
+    return tn_give_ahead(L, source, source->input.length < max ? source->input.length : max);
   }
   const char *bytes;
   ptrdiff_t count = tn_scratch_recv(source, max, &bytes);
@@ -123,7 +122,7 @@ TN_INLINE int attempt_read_exact(lua_State *L, struct tn_call *call) {
   if (status <= 0) {
     return status == 0 ? TN_EOF : (int)status;
   }
-  return give_buffered(L, call->source, want);
+  return tn_give_ahead(L, call->source, want);
 }
 
 /* `nil, err, partial`: the bytes that did come, which stay readable. */
@@ -153,7 +152,7 @@ static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
     }
     ptrdiff_t count = tn_source_fill(source, fill_most);
     if (count == 0) {
-      return give_buffered(L, source, source->input.length);
+      return tn_give_ahead(L, source, source->input.length);
     }
     if (count < 0) {
       return (int)count;
@@ -257,7 +256,7 @@ TN_INLINE int attempt_read_until(lua_State *L, struct tn_call *call) {
     lua_pushnil(L);
     return 1;
   }
-  return give_buffered(L, source, found > 0 ? (size_t)found : source->input.length);
+  return tn_give_ahead(L, source, found > 0 ? (size_t)found : source->input.length);
 }
 
 /* --- into a Buffer --- */

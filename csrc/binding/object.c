@@ -47,7 +47,8 @@ static void drop(lua_State *L, struct tn_object *object, bool collected, bool fo
   bool whole = owned_half ? is_last(source) : !object->view;
   if (owned_half) {
     leave(source, object, forgotten);
-  } else if (object->view) {
+  }
+  if (!whole) {
     tn_source_end_waits_of(source, object);
   }
   source->views -= object->view;

@@ -71,3 +71,26 @@ describe("a copy that waits for its reader ends when its writer is closed:", fun
     assert.equal("abc", there:read())
   end))
 end)
+
+describe("a copy that waits for the other party ends when a half is closed:", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  for index, name in ipairs { "its reader", "its writer" } do
+    it(name, tcp.in_task(function()
+      local stream, peer = assert(tcpnet.UnixStream.pair())
+      local halves = { stream:into_split() }
+      local memory, other = duplex()
+      local _all <close> = tcp.guard(halves[1], halves[2], peer, memory, other)
+      while memory:try_write(("x"):rep(65536)) do end
+      local parties = index == 1 and { halves[1], memory } or { memory, halves[2] }
+      local copy = tcpnet.spawn(tcpnet.copy, table.unpack(parties))
+      assert(peer:write "abc")
+      tcpnet.sleep(0.01)
+      halves[index]:close()
+      local ok, result, err = copy:join(5)
+      assert.is_true(ok)
+      tcp.fails("CLOSED", result, err)
+    end))
+  end
+end)
