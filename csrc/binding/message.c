@@ -297,12 +297,13 @@ struct place {
 static struct place place_for(lua_State *L, const struct tn_call *call, size_t max, int flags) {
   struct tn_source *source = call->source;
   struct tn_reactor *reactor = call->rt->reactor;
-  bool is_stream = tn_source_is_stream(source);
+  bool leaves = !(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
+  bool is_stream = (leaves || max > TN_SCRATCH_SIZE) && tn_source_is_stream(source);
   struct place place = {.size = max};
   if (is_stream && max > TN_SCRATCH_SIZE) {
     place.size = TN_SCRATCH_SIZE;
   }
-  place.kept = is_stream && !(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
+  place.kept = is_stream && leaves;
   place.ahead = place.kept && tn_scratch_busy(reactor);
   if (place.ahead) {
     place.bytes = tn_bytes_reserve(&source->input, place.size + 1);
