@@ -2,11 +2,11 @@
 -- makes fails once, at each place, in each way that it can. Needs the build with faults; fault_calls.lua says how to
 -- call each method. Prints what went wrong, and last how much was tried.
 local tcpnet = require "tcpnet"
-local calls = require "spec.support.fault_calls"
+local walk = require "spec.support.walk"
 local lfs = require "lfs"
 
-local private = tcpnet.private
-local fault, hold = private.fault, private.fault_hold
+local fault, hold = tcpnet.private.fault, tcpnet.private.fault_hold
+walk.hold = hold
 
 -- What a call may answer. "unnoticed": the script sees no difference at all. "fails": it gets that code.
 local answers = {
@@ -83,169 +83,21 @@ end
 
 -- cases -------------------------------------------------------------------------------------------
 
-local PATIENCE = 10
 local EVERY = 1 << 30
 
-local Case = {}
-Case.__index = Case
-
-function Case.hold()
-  hold(true)
-end
-
-function Case:resume_faults()
-  hold(not self.active)
-end
-
--- One after the other, each once everything else waits; nothing of it fails.
-local function in_turn(case, functions)
-  for _, fn in ipairs(functions) do
-    tcpnet.yield()
-    hold(true)
-    fn()
-    case:resume_faults()
-  end
-end
-
-local function new_case(class, name, fn, entry, later, injection)
-  local case = setmetatable({ class = class, name = name, fn = fn, entry = entry, later = later,
-    injection = injection, kept = {}, others = {}, tasks = {} }, Case)
-  function case.call(what, ...)
-    fault()
-    case.active = true
-    if injection then
-      fault(injection.call, injection.nth, injection.times, injection.answer)
-    end
-    hold(false)
-    case.result = table.pack(pcall(what, ...))
-    hold(true)
-    case.active = false
-    case.struck, case.counts = fault()
-    if case.result[1] then
-      return table.unpack(case.result, 2, case.result.n)
-    end
-  end
-  function case.meanwhile(...)
-    local functions = { ... }
-    case.tasks[#case.tasks + 1] = tcpnet.spawn(in_turn, case, functions)
-  end
-  function case.meanwhile_always(what)
-    case.tasks[#case.tasks + 1] = tcpnet.spawn(function()
-      while not case.stopped do
-        tcpnet.yield()
-        hold(true)
-        what()
-        case:resume_faults()
-      end
-    end)
-  end
-  function case.stop()
-    case.stopped = true
-    for _, task in ipairs(case.tasks) do
-      assert(task:join())
-    end
-    case.tasks = {}
-  end
-  function case.keep(...)
-    for i = 1, select("#", ...) do
-      case.kept[#case.kept + 1] = (select(i, ...))
-    end
-    return ...
-  end
-  function case.release()
-    for _, object in ipairs { case.self, table.unpack(case.others) } do
-      if object.close then
-        object:close()
-      end
-    end
-  end
-  function case.go_on()
-    case:resume_faults()
-  end
-  function case.code()
-    return tcpnet.is_error(case.result[3]) and case.result[3].code or nil
-  end
-  return case
-end
-
-local function close_all(case)
-  hold(true)
-  case.stopped = true
-  for _, task in ipairs(case.tasks) do
-    task:cancel()
-  end
-  local results = case.result and { table.unpack(case.result, 2, case.result.n) } or {}
-  for _, group in ipairs { case.kept, results } do
-    for _, object in ipairs(group) do
-      if private.kind(object) and object.close or io.type(object) == "file" then
-        object:close()
-      end
-    end
-  end
-  for _, object in ipairs { case.self or false, case.peer or false, table.unpack(case.others) } do
-    if object and object.close then
-      object:close()
-    end
-  end
-end
-
-local function run_case(case)
-  local entry = case.entry
-  hold(true)
-  local make = entry.subject or calls.subjects[case.class]
-  if make then
-    local made = table.pack(make())
-    case.self, case.peer = made[1], made[2]
-    case.others = { table.unpack(made, 3, made.n) }
-  end
-  local function run()
-    entry.run(case)
-    return "finished"
-  end
-  local ok, finished, err = xpcall(tcpnet.timeout, debug.traceback, PATIENCE, run)
-  hold(true)
+local function call(case, what, ...)
+  local injection = case.injection
   fault()
-  close_all(case)
-  if not ok then
-    return nil, finished
-  elseif not finished then
-    return nil, "it hangs: " .. tostring(err)
-  elseif not case.result then
-    return nil, "nothing was called"
+  if injection then
+    fault(injection.call, injection.nth, injection.times, injection.answer)
   end
-  return true
+  hold(false)
+  case.result = table.pack(pcall(what, ...))
+  hold(true)
+  case.struck, case.counts = fault()
 end
 
 -- judging -----------------------------------------------------------------------------------------
-
-local function shape(value)
-  local kind = private.kind(value)
-  if kind then
-    return kind
-  elseif type(value) == "table" then
-    local parts = {}
-    for i, item in ipairs(value) do
-      parts[i] = shape(item)
-    end
-    return "{" .. table.concat(parts, ",") .. "}"
-  end
-  return type(value) == "function" and "function" or tostring(value):sub(1, 100)
-end
-
--- → how it ended ("value", "fails", "raises"), what with
-local function outcome(result)
-  if not result[1] then
-    local err = result[2]
-    return "raises", tcpnet.is_error(err) and err.code or tostring(err)
-  elseif result[2] == nil and tcpnet.is_error(result[3]) then
-    return "fails", result[3].code
-  end
-  local parts = {}
-  for i = 2, result.n do
-    parts[#parts + 1] = shape(result[i])
-  end
-  return "value", table.concat(parts, " ")
-end
 
 local function is_right(case, plain, kind, how, what)
   local injection, entry = case.injection, case.entry
@@ -292,18 +144,19 @@ local function settle()
 end
 
 local function attempt(class, name, fn, entry, later, injection, kind, plain)
-  local case = new_case(class, name, fn, entry, later, injection)
+  local case = walk.case(class, name, fn, entry, later, call)
+  case.injection = injection
   if trace then
     io.stderr:write(class, ".", name, later and " later " or " ", injection and injection.call or "", " ",
       injection and injection.nth or "", " ", injection and injection.answer or "", "\n")
   end
   tried = tried + 1
-  local ok, err = run_case(case)
+  local ok, err = walk.run(case)
   if not ok then
     complain(case, "%s", err)
     return case
   end
-  local how, what = outcome(case.result)
+  local how, what = walk.outcome(case.result)
   if plain and not is_right(case, plain, kind, how, what) then
     complain(case, "%s %s, not %s %s", how, what, plain.how, plain.what)
   end
@@ -359,49 +212,17 @@ local function walk_method(class, name, fn, entry)
   end
 end
 
-local accessors = {}
-for _, row in ipairs(private.option_rows()) do
-  for _, name in ipairs { row.name, table.unpack(row.aliases) } do
-    accessors[name], accessors["set_" .. name] = row, row
-  end
-end
-
-local function entry_of(class, name)
-  local entries = calls.entries
-  local waiting = name:gsub("^try_", "")
-  for _, key in ipairs { class .. "." .. name, class .. "." .. waiting, name, waiting } do
-    if entries[key] ~= nil then
-      return entries[key]
-    end
-  end
-  if accessors[name] then -- of one class: they are rows of one table
-    return class == "Socket" and not name:find "^set_" and entries["an option"]
-  end
-end
-
 local function walk_class(class, methods, wanted)
-  local names = {}
-  for name, fn in pairs(methods) do
-    if type(fn) == "function" and not name:find "^__" and (not wanted or wanted == name) then
-      names[#names + 1] = name
+  local missing = walk.methods(class, methods, wanted, function(name, fn, entry)
+    local started = tcpnet.now()
+    walk_method(class, name, fn, entry)
+    if trace then
+      io.stderr:write(("%s.%s: %.2f s\n"):format(class, name, tcpnet.now() - started))
     end
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local entry = entry_of(class, name)
-    if entry == nil then
-      print(("%s.%s has no entry in fault_calls.lua"):format(class, name))
-      complaints = complaints + 1
-    elseif entry then
-      local started = tcpnet.now()
-      if name:find "^try_" and entry.later then
-        entry = setmetatable({ later = false }, { __index = entry })
-      end
-      walk_method(class, name, methods[name], entry)
-      if trace then
-        io.stderr:write(("%s.%s: %.2f s\n"):format(class, name, tcpnet.now() - started))
-      end
-    end
+  end)
+  for _, name in ipairs(missing) do
+    print(("%s.%s has no entry in fault_calls.lua"):format(class, name))
+    complaints = complaints + 1
   end
 end
 
@@ -419,20 +240,6 @@ end
 local wanted_class, wanted_name = table.unpack(arg)
 check_answers()
 tcpnet.run(function()
-  local classes = {}
-  for class in pairs(calls.subjects) do
-    classes[#classes + 1] = class
-  end
-  table.sort(classes)
-  for _, class in ipairs(classes) do
-    if not wanted_class or wanted_class == class then
-      walk_class(class, tcpnet[class], wanted_name)
-    end
-  end
-  for name, value in pairs { tcpnet = tcpnet, process = tcpnet.process, pipe = tcpnet.pipe } do
-    if not wanted_class or wanted_class == name then
-      walk_class(name, value, wanted_name)
-    end
-  end
+  walk.classes(wanted_class, function(class, methods) walk_class(class, methods, wanted_name) end)
 end)
 print(("%d cases, %d complaints"):format(tried, complaints))

@@ -11,8 +11,9 @@ local function quote(text)
 end
 
 local flavour = (os.getenv "TCPNET_BUILD" or ""):match "[^/]*$"
--- The interpreter is made for another machine, or another C library.
+-- The interpreter is made for another machine, or another C library; an emulator runs it.
 program.foreign = flavour:find "cross" ~= nil
+program.emulated = flavour:find "arm64" ~= nil or flavour:find "s390x" ~= nil
 -- The build under test has a sanitizer in it: memory is kept once it is freed, valgrind cannot run it, …
 program.sanitized = (flavour:find "sanitize" or flavour:find "checked" or flavour:find "threads") ~= nil
 
@@ -96,6 +97,9 @@ end
 -- loaded into a program finds Lua there.
 function program.c(folder, name, text, flags)
   local loaded = (flags or ""):find("-shared", 1, true)
+  if program.emulated and not loaded then
+    return nil, "the emulator would have to be told"
+  end
   program.write(folder.path .. "/" .. name .. ".c", text)
   local code, output = program.shell(([[
     cd %s
