@@ -661,7 +661,7 @@ describe("take", function()
     local task = tcpnet.spawn(body.read_exact, body, 5)
     tcpnet.yield()
     local ok, message = pcall(body.read, body)
-    assert.is_false(ok)
+    assert.is_false(ok, tostring(message) .. " " .. task:status())
     assert.matches("read: another task is reading from this Take", message)
     a:write "def"
     assert.same({ true, "abcde" }, { task:join(5) })

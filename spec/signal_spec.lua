@@ -345,6 +345,9 @@ spec("SIGINT", function()
   end)
 
   it("stops a script that computes, as before, once it is not taken any more", function()
+    if program.defers_signals then
+      return pending "TSan delivers signals late"
+    end
     local code, text = script [[
       assert(tcpnet.signal "SIGINT"):close()
       os.execute(("(sleep 0.2; kill -s INT %d) >/dev/null 2>&1 &"):format(tcpnet.private.pid()))
