@@ -340,7 +340,8 @@ static void set_error(lua_State *L, struct tn_runtime *rt, const struct tn_contr
   static const char *const origins[] = {"none", "local", "icmp", "icmp6", "timestamp", "zerocopy"};
   struct tn_extended_error error;
   decode(entry, &error, sizeof error);
-  set_string(L, "code", tn_status_name(-(int)error.number));
+  bool is_known = error.number <= INT_MAX;
+  set_string(L, "code", tn_status_name(is_known ? -(int)error.number : INT_MIN));
   set_integer(L, "errno", error.number);
   if (error.origin < sizeof origins / sizeof origins[0]) {
     set_string(L, "origin", origins[error.origin]);
