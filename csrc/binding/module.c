@@ -203,6 +203,14 @@ static int enter(lua_State *L) {
   return 0;
 }
 
+/* spend(operation): enter, and one of the task's operations begins. Does it have to give way? */
+static int spend(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
+  tn_task_enter(L, rt, luaL_checkstring(L, 1));
+  lua_pushboolean(L, tn_budget_spend(rt));
+  return 1;
+}
+
 /* kind(value) → the name of its class, or nil. */
 static int kind(lua_State *L) {
   const struct tn_header *header = tn_cast(L, 1, UINT64_MAX);
@@ -276,6 +284,7 @@ static const luaL_Reg private_functions[] = {
     {"kind", kind},
     {"locate", tn_error_locate},
     {"enter", enter},
+    {"spend", spend},
     {"new_pipe", tn_pipe_new},
     {"spawn_child", tn_child_new},
     {"environment", environment},

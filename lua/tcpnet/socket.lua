@@ -2,6 +2,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local resolve = require "tcpnet.resolve"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local Socket = core.Socket
@@ -25,6 +26,7 @@ function Socket:connect_timeout(address, port, seconds)
   end
   check.that(seconds ~= nil, 2, "connect_timeout", "seconds, 0 or more, expected, got no value")
   check.optional_seconds(seconds, port and 3 or 2, "connect_timeout", "timeout")
+  waiting.begin "connect_timeout"
   return connect("connect_timeout", self, address, port, seconds)
 end
 
