@@ -1,7 +1,7 @@
--- Lua may call a finalizer wherever a call makes a value. One that closed the object that the call was about to consume
--- left two owners of one descriptor, and whichever closed last closed somebody else's; one that took it away (into_fd, a
--- message to a worker) freed what the call below still used. An accept whose connection a finalizer accepted gave out a
--- stream without a descriptor, and the process could not end.
+-- Lua may call a finalizer wherever a call makes a value. One that closed the object that the call was about to
+-- consume left two owners of one descriptor, and whichever closed last closed somebody else's; one that took it away
+-- (into_fd, a message to a worker) freed what the call below still used. An accept whose connection a finalizer
+-- accepted gave out a stream without a descriptor, and the process could not end.
 local collect = require "spec.support.collect"
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"

@@ -85,7 +85,7 @@ end
 
 local EVERY = 1 << 30
 
-local function call(case, what, ...)
+local function call_with_faults(case, what, ...)
   local injection = case.injection
   fault()
   if injection then
@@ -144,7 +144,7 @@ local function settle()
 end
 
 local function attempt(class, name, fn, entry, later, injection, kind, plain)
-  local case = walk.case(class, name, fn, entry, later, call)
+  local case = walk.case(class, name, fn, entry, later, call_with_faults)
   case.injection = injection
   if trace then
     io.stderr:write(class, ".", name, later and " later " or " ", injection and injection.call or "", " ",

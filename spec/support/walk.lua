@@ -185,8 +185,8 @@ local function entry_of(class, name)
   end
 end
 
--- methods(class, table, wanted, visit): visit(name, fn, entry) for each method that has calls to be looked at; the names
--- of those without an entry are answered.
+-- methods(class, table, wanted, visit): visit(name, fn, entry) for each method that has calls to be looked at → the
+-- names of those without an entry.
 function walk.methods(class, methods, wanted, visit)
   local names, missing = {}, {}
   for name, fn in pairs(methods) do
