@@ -88,7 +88,7 @@ local function called_by(layer)
   local _, output = program.shell("nm -u " .. program.faults_build() .. "/CMakeFiles/core.dir/csrc/" .. layer .. "/*.o")
   for name in output:gmatch " U (%S+)" do
     if not name:find "^tn_" and not name:find "^uv_" and not name:find "^luaL?_" and not name:find "^__real_"
-        and not name:find "^__aarch64_" then
+        and not name:find "^__aarch64_" and not name:find "^__gcov_" then
       names[name] = true
     end
   end
