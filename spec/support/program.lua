@@ -122,4 +122,15 @@ function program.host(folder)
   return program.c(folder, "host", file:read "a", "-D_GNU_SOURCE -Wl,-E -lpthread")
 end
 
+-- in_host(text) → output of a script of that text in such a program, which gives it `attempt`; nil where there is none.
+function program.in_host(text)
+  local folder <close> = program.folder()
+  local host = program.host(folder)
+  if not host then
+    return nil
+  end
+  local path = program.write(folder.path .. "/script.lua", text)
+  return select(2, program.shell(("timeout -k 1 60 %s run %s"):format(host, program.quote(path))))
+end
+
 return program
