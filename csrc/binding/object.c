@@ -319,24 +319,32 @@ static int attempt_fd(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const char **message) {
+  if (object->view) {
+    *message = "as_socket() gave a view; the object that it is of owns the descriptor";
+    return TN_EINVAL;
+  }
+  if (tn_datagrams_kept(object->source)) {
+    *message = "datagrams already received would be lost; receive them first";
+    return TN_EBUSY;
+  }
+  if (tn_in_finalizer(L)) {
+    *message = "not in a finalizer, which may run in the middle of another call";
+    return TN_EBUSY;
+  }
+  return 0;
+}
+
 static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_object *object = call->self;
   size_t buffered = source->input.length;
-  call->message = tn_finalizer_refusal(L);
-  if (call->message) {
-    return TN_EBUSY;
-  }
-  if (object->view) {
-    call->message = "as_socket() gave a view; the object that it is of owns the descriptor";
-    return TN_EINVAL;
+  int status = tn_object_check_leaving(L, object, &call->message);
+  if (status < 0) {
+    return status;
   }
   if (tn_rights_count(source->rights) > 0 && !lua_toboolean(L, 2)) {
     call->message = "descriptors that came would be lost; into_fd(true) closes them";
-    return TN_EBUSY;
-  }
-  if (tn_datagrams_kept(source)) {
-    call->message = "datagrams already received would be lost; receive them first";
     return TN_EBUSY;
   }
   if (buffered > 0 && !lua_toboolean(L, 2)) {

@@ -4,7 +4,7 @@
 #include "binding/parcel.h"
 
 #include "binding/address.h"
-#include "core/datagrams.h"
+#include "binding/object.h"
 #include "core/splice.h"
 #include "core/status.h"
 
@@ -220,19 +220,8 @@ static int check_object(lua_State *L, const struct tn_object *object, const char
     *message = tn_object_push_end(L, object);
     return TN_CLOSED;
   }
-  if (object->view) {
-    *message = "as_socket() gave a view; the object that it is of owns the descriptor";
-    return TN_EINVAL;
-  }
-  if (tn_datagrams_kept(source)) {
-    *message = "datagrams already received would be lost; receive them first";
-    return TN_EBUSY;
-  }
-  *message = tn_finalizer_refusal(L);
-  if (*message) {
-    return TN_EBUSY;
-  }
-  int status = source->splice ? tn_splice_end(source) : 0;
+  int status = tn_object_check_leaving(L, object, message);
+  status = status == 0 && source->splice ? tn_splice_end(source) : status;
   return status < 0 ? status : tn_scratch_rescue(source->reactor);
 }
 

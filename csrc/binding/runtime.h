@@ -16,12 +16,6 @@ static inline bool tn_in_finalizer(lua_State *L) {
   return lua_gc(L, LUA_GCCOUNT) < 0;
 }
 
-/* Why a descriptor cannot leave the library now, or NULL. */
-static inline const char *tn_finalizer_refusal(lua_State *L) {
-  return tn_in_finalizer(L) ? "not in a finalizer, which may run in the middle of another call"
-                            : NULL;
-}
-
 enum {
   TN_BUDGET = 128,           /* operations in a row before a task gives way */
   TN_OPERATION_BYTES = 4096, /* so many bytes count as one operation more */
