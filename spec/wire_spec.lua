@@ -16,9 +16,11 @@ end
 
 -- ss ----------------------------------------------------------------------------------------------
 
--- What ss says about the socket with this local port, on one line.
+-- What ss says about the socket, on one line. A port alone may be that of another program's as well.
 local function ss(object, flags)
-  local code, text = program.shell(("ss -tionmH %s 'sport = :%d'"):format(flags or "", object:local_addr():port()))
+  local peer = object.peer_addr and object:peer_addr()
+  local code, text = program.shell(("ss -tionmH %s 'src %s %s'"):format(flags or "", tostring(object:local_addr()),
+    peer and "and dst " .. tostring(peer) or ""))
   assert(code == 0, text)
   return (text:gsub("%s+", " "))
 end

@@ -7,7 +7,6 @@ local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
 local PIECES = { "one\n", "two\n", "three\n" }
-local MANY <const> = 25
 
 local readers = {
   duplex = function(stream) return stream end,
@@ -65,7 +64,7 @@ describe("a finalizer in the middle of a read of a stream in memory", function()
   for kind, make in pairs(readers) do
     for name, read in pairs(reads) do
       it(("gets none of its bytes: %s of %s"):format(name, kind), tcp.in_task(function()
-        for n = 1, MANY do
+        for n in collect.each_time() do
           local reader, peer = filled(make)
           local inner, err
           local outer = collect.during_nth(n, function() inner, err = reader:try_read(2) end, read, reader)
@@ -78,7 +77,7 @@ describe("a finalizer in the middle of a read of a stream in memory", function()
       end))
 
       it(("may write to it: %s of %s"):format(name, kind), tcp.in_task(function()
-        for n = 1, MANY do
+        for n in collect.each_time() do
           local reader, peer = filled(make)
           local wrote = false
           local outer = collect.during_nth(n, function() wrote = peer:try_write "four\n" == 5 end, read, reader)
@@ -88,7 +87,7 @@ describe("a finalizer in the middle of a read of a stream in memory", function()
       end))
 
       it(("may close it: %s of %s"):format(name, kind), tcp.in_task(function()
-        for n = 1, MANY do
+        for n in collect.each_time() do
           local reader, _, stream = filled(make)
           local outer, err = collect.during_nth(n, function() stream:close() end, read, reader)
           if outer then
@@ -109,7 +108,7 @@ describe("a finalizer in the middle of a write to a stream in memory", function(
 
   for _, method in ipairs { "write", "try_write", "write_some" } do
     it("may read what was written, write, and close: " .. method, tcp.in_task(function()
-      for n = 1, MANY do
+      for n in collect.each_time() do
         for _, act in ipairs { "read", "read a part", "write", "close", "shutdown", "close the peer" } do
           local reader, peer, stream = filled(readers.duplex)
           local inner, between

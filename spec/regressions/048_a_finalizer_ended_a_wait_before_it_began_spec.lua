@@ -6,7 +6,7 @@ local tcpnet = require "tcpnet"
 
 describe("a wait for a stream in memory", function()
   it("ends with what a finalizer writes before it has begun", tcp.in_task(function()
-    for n = 1, 25 do
+    for n in collect.each_time() do
       local stream, peer = tcpnet.duplex(100)
       local ran = false
       local task = tcpnet.spawn(function()
@@ -23,7 +23,7 @@ describe("a wait for a stream in memory", function()
   end))
 
   it("ends with the room that a finalizer makes before it has begun", tcp.in_task(function()
-    for n = 1, 25 do
+    for n in collect.each_time() do
       local stream, peer = tcpnet.duplex(4)
       assert(peer:write "full")
       local ran = false

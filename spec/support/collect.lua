@@ -20,6 +20,8 @@ function collect.during(fn, call, ...)
   return restore(mode, call(...))
 end
 
+local ran
+
 -- The same where it does so for the nth time, or not at all.
 function collect.during_nth(n, fn, call, ...)
   local function arm()
@@ -27,6 +29,7 @@ function collect.during_nth(n, fn, call, ...)
       __gc = function()
         n = n - 1
         if n == 0 then
+          ran = true
           fn()
         elseif n > 0 then
           arm()
@@ -41,6 +44,17 @@ function collect.during_nth(n, fn, call, ...)
   local mode = begin()
   arm()
   return restore(mode, disarm(call(...)))
+end
+
+-- for n in collect.each_time() do: as long as there is an nth time in what is called between.
+function collect.each_time()
+  ran = true
+  return function(_, n)
+    if ran then
+      ran = false
+      return n + 1
+    end
+  end, nil, 0
 end
 
 return collect

@@ -289,7 +289,7 @@ function hostile.http(port, ways, peers, seconds)
     while tcpnet.now() < finish or not enough() and tcpnet.now() < finish + PATIENCE do
       local began = tcpnet.now()
       if began > look then
-        local _, count = process.shell(("ss -Htn state established 'sport = :%d' | wc -l"):format(port))
+        local _, count = process.shell(("ss -Htn state established 'src 127.0.0.1:%d' | wc -l"):format(port))
         report.connected, look = math.max(report.connected, tonumber(count)), tcpnet.now() + 0.2
       end
       local stream <close> = assert(connect(port)):set_timeout(30)
