@@ -99,7 +99,7 @@ end
 -- musl htons and its like are functions, and `syscall` stands for its sendmsg; 32 bits divide by functions.
 local HARMLESS = {}
 for name in ([[
-  malloc_usable_size memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul strtoull free
+  malloc_usable_size bcmp memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul strtoull free
   snprintf freeaddrinfo freeifaddrs getenv getpid environ sysconf munmap madvise dladdr dlopen sigaddset sigemptyset
   sigfillset sigismember sigpending sigwait pthread_sigmask pthread_attr_init pthread_attr_destroy
   pthread_attr_setdetachstate _exit luaopen_tcpnet_core pthread_attr_getstacksize pthread_attr_setstacksize stdout
