@@ -96,9 +96,11 @@ static bool claims(const struct tn_call *call) {
 }
 
 /* What a write that waits will send must stay as it is: 0, or a failure. */
-static int claim_buffers(lua_State *L, const struct tn_method *method, struct tn_waiter *waiter) {
-  bool empties = method->flags & TN_EMPTIES;
-  int status = method->flags & TN_WRITES ? tn_buffers_claim(L, waiter, empties) : 0;
+TN_INLINE int claim_buffers(lua_State *L, const struct tn_method *method, struct tn_waiter *waiter) {
+  if (!(method->flags & TN_WRITES)) {
+    return 0;
+  }
+  int status = tn_buffers_claim(L, waiter, method->flags & TN_EMPTIES);
   if (status == TN_EBUSY) {
     return tn_call_error(L, method->name, "a write_from of this Buffer is waiting");
   }

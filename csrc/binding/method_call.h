@@ -105,13 +105,13 @@ TN_INLINE int tn_call_resume(lua_State *L, struct tn_call *call, const struct tn
 TN_INLINE int tn_method_resume(lua_State *L, const struct tn_bound *bound,
                                const struct tn_method *method) {
   struct tn_waiter *waiter = tn_task_resumed(L, bound->rt);
-  struct tn_call call = tn_call_begin(bound, method, waiter, tn_method_receiver(L, method));
+  struct tn_call call = tn_call_begin(bound, method, waiter, (void *)waiter->subject);
   call.top = waiter->top;
   int status = tn_call_resume(L, &call, method);
   if (status < 0) {
     return tn_method_go_on(L, &call, status);
   }
-  if (waiter->claims) {
+  if (waiter->claims && !tn_claim_end_one(waiter)) {
     tn_claims_release(bound->rt->reactor, waiter);
   }
   return status;

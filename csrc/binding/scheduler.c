@@ -39,6 +39,20 @@ static bool is_quiet(const struct tn_runtime *rt) {
   return tn_reactor_ready_length(rt->reactor) == 0 && !rt->doomed.head;
 }
 
+/* While a task runs, what the next one will need comes into the CPU's cache: the object of its
+ * operation, and Lua's thread. Behind that lie its stack and then its frames, where the memory was
+ * fresh; where it was not, nothing is gained. */
+static void look_ahead(const struct tn_runtime *rt) {
+  enum { OBJECT = 80, BEFORE_OBJECT = 40, THREAD = 512, FRAMES_AT = 960, FRAMES = 256 };
+  const struct tn_waiter *waiter = tn_reactor_peek_ready(rt->reactor);
+  const struct tn_task *task = waiter ? waiter->owner : NULL;
+  if (task) {
+    tn_prefetch(waiter->subject, -BEFORE_OBJECT, OBJECT);
+    tn_prefetch(task->thread, 0, THREAD);
+    tn_prefetch(task->thread, FRAMES_AT, FRAMES);
+  }
+}
+
 /* Runs what is ready now, and a few of those that become ready meanwhile: everybody gets a turn
  * between two polls. */
 static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
@@ -52,6 +66,7 @@ static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive
       break;
     }
     ran = true;
+    look_ahead(rt);
     if (waiter->owner) {
       tn_task_run(L, rt, waiter->owner);
       tn_task_cancel_doomed(L, rt);

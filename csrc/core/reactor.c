@@ -257,6 +257,10 @@ struct tn_waiter *tn_reactor_next_ready(struct tn_reactor *reactor) {
   return waiter;
 }
 
+const struct tn_waiter *tn_reactor_peek_ready(const struct tn_reactor *reactor) {
+  return reactor->ready.head;
+}
+
 size_t tn_reactor_ready_length(const struct tn_reactor *reactor) {
   return reactor->ready_length;
 }

@@ -35,6 +35,9 @@ static bool grow(struct tn_rights **queue, int capacity) {
 }
 
 bool tn_rights_prepare(struct tn_rights **queue, size_t buffered) {
+  if (*queue && (*queue)->count < (*queue)->capacity) {
+    return true;
+  }
   bool is_new = !*queue;
   int count = is_new ? 0 : (*queue)->count;
   if (count <= RIGHTS_MAX && !grow(queue, count + 1)) {
@@ -48,6 +51,10 @@ bool tn_rights_prepare(struct tn_rights **queue, size_t buffered) {
 
 void tn_rights_note(struct tn_rights **queue, const struct tn_control *control, bool cut,
                     size_t count) {
+  if (control->length == 0 && !cut) { /* nearly always */
+    (*queue)->received += count;
+    return;
+  }
   tn_fd fds[TN_FDS_MAX];
   int came = tn_control_fds(control, fds, TN_FDS_MAX);
   int wanted = (*queue)->count + came;

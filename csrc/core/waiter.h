@@ -87,6 +87,17 @@ static inline bool tn_claim_taken(const struct tn_claim *claim, const struct tn_
   return claim->holder != NULL && claim->holder != waiter;
 }
 
+/* The holder has no other claim, and nobody stands in line for it: it is over. */
+static inline bool tn_claim_end_one(struct tn_waiter *holder) {
+  struct tn_claim *claim = holder->claims;
+  if (claim->next_held || claim->queue.head) {
+    return false;
+  }
+  claim->holder = NULL;
+  holder->claims = NULL;
+  return true;
+}
+
 /* What is claimed goes away: its holder forgets it. */
 static inline void tn_claim_drop(struct tn_claim *claim) {
   if (claim->holder) {

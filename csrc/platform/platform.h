@@ -21,6 +21,23 @@
 #define TN_INLINE static inline
 #endif
 
+/* `size` bytes from `offset` of there on are about to be used: they may come into the CPU's cache
+ * meanwhile. Any address will do. */
+TN_INLINE void tn_prefetch(const void *base, ptrdiff_t offset, size_t size) {
+#if defined(__GNUC__)
+  uintptr_t first = (uintptr_t)base + (uintptr_t)offset;
+#pragma GCC unroll 16
+  for (size_t i = 0; i < size; i += 64) { /* lines of the usual size */
+    __builtin_prefetch((const void *)(first + i));
+  }
+  __builtin_prefetch((const void *)(first + size - 1));
+#else
+  (void)base;
+  (void)offset;
+  (void)size;
+#endif
+}
+
 typedef int tn_fd;
 #define TN_NO_FD (-1)
 
