@@ -8,8 +8,8 @@
 
 struct tn_bytes {
   char *memory;
-  size_t capacity;
   size_t start; /* of the bytes in memory */
+  size_t capacity;
   size_t length;
 };
 
