@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* `start` and `length` change together and stand apart: of neighbours compilers make a vector,
+ * which takes longer. */
 struct tn_bytes {
   char *memory;
   size_t start; /* of the bytes in memory */
