@@ -1,7 +1,8 @@
 -- echo.lua PORT KIND [STYLE]: the server that everybody would write, a task for each connection.
 --   KIND   echo, sink (reads and drops), lines (reads lines and drops them), unix (echo over Unix streams),
 --          udp, udp32: datagrams echoed, one and up to 32 of them in a call
---   STYLE  buffer: through one Buffer for each task; spin: polls instead of sleeping; reuseport: shares its port
+--   STYLE  buffer: through one Buffer for each task; iterator: of lines; spin: polls instead of sleeping;
+--          reuseport: shares its port
 local tcpnet = require "tcpnet"
 
 local port, kind, style = arg[1] or "0", arg[2] or "echo", arg[3]
@@ -50,11 +51,17 @@ function serve.lines(stream)
   stream:close()
 end
 
+function serve.lines_iterator(stream)
+  for _ in stream:lines() do -- luacheck: ignore 542
+  end
+  stream:close()
+end
+
 serve.unix = serve.echo
 
 local function accept_from(listener)
   announce(listener)
-  local body = style == "buffer" and serve[kind .. "_buffer"] or serve[kind]
+  local body = style and serve[kind .. "_" .. style] or serve[kind]
   for stream in listener:incoming() do
     tcpnet.spawn(body, stream)
   end

@@ -177,6 +177,7 @@ ALL = [
     Peer("raw", RAW, raw, kinds=EVERY_KIND, client=(f"{BUILD}/raw_client",)),
     Peer("tcpnet", TCPNET, tcpnet, kinds=EVERY_KIND, client=(LUA, f"{HERE}/client.lua")),
     Peer("tcpnet-buffer", TCPNET, tcpnet, style="buffer", only=BUFFERED),
+    Peer("tcpnet-iterator", TCPNET, tcpnet, style="iterator", kinds=("lines",), only=("lines",)),
     Peer("raw-spin", RAW, raw, style="spin", only=("rtt1",), spins=True),
     Peer("tcpnet-spin", TCPNET, tcpnet, style="spin", only=("rtt1",), spins=True, base="raw-spin"),
     Peer("libuv", (f"{BUILD}/libuv_server",), libuv),

@@ -524,6 +524,212 @@ describe("TcpStream reading:", function()
       end
       assert.same({ "1", "2", "3" }, seen)
     end))
+
+    it("refuse a max as read_line and read do", in_task(function()
+      local _, server, _guard <close> = tcp.pair()
+      for _, name in ipairs { "lines", "chunks" } do
+        for _, max in ipairs { 0, -1, 1 << 31, 1.5, "8" } do
+          local method = name == "lines" and "read_line" or "read"
+          local ok, message = pcall(function() return server[name](server, max) end)
+          local _, expected = pcall(function() return server[method](server, max) end)
+          assert.is_false(ok)
+          assert.equal(expected:match "%(.*$", message:match "%(.*$")
+        end
+        local ok, message = pcall(function() return server:lines(0) end)
+        assert.is_false(ok)
+        assert.matches("tcp_stream_read_spec%.lua:%d+: bad argument #1 to 'lines' %(max: integer", message)
+      end
+    end))
+
+    -- What is ahead, what has to be waited for, and the end.
+    it("take no notice of what the iterator is called with", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local next_line, next_chunk = server:lines(10), server:chunks(3)
+      client:write "one\ntwo\n"
+      assert.equal("one", next_line(client, 1, {}, print))
+      assert.equal("two", next_line(nil))
+      tcpnet.spawn(function()
+        tcpnet.sleep(0.005)
+        client:write "three\nfourfi"
+        tcpnet.sleep(0.005)
+        client:shutdown()
+      end)
+      assert.equal("three", next_line(client, 1))
+      assert.equal("fou", next_chunk(client, 1))
+      assert.equal("rfi", next_chunk(0))
+      assert.is_nil(next_chunk(server, 9))
+      assert.is_nil(next_line(server, 9))
+      assert.equal(1, select("#", next_line()))
+    end))
+
+    it("are several over one stream", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local some, all, chunks = server:lines(3), server:lines(), server:chunks(2)
+      client:write "a\nmore\ncd\ne\n"
+      assert.equal("a", some())
+      local ok, err = pcall(some)
+      assert.is_false(ok)
+      assert.is_true(tcpnet.is_error(err, "LIMIT"))
+      assert.equal("more", all())
+      assert.equal("cd", chunks())
+      assert.equal("", some())
+      assert.equal("e", all())
+    end))
+
+    it("work outside of every task", function()
+      local client, server = assert(tcpnet.UnixStream.pair())
+      local _guard <close> = tcp.guard(client, server)
+      client:write "a\nb\nrest"
+      local seen = {}
+      for line in server:lines() do
+        seen[#seen + 1] = line
+        if #seen == 2 then
+          break
+        end
+      end
+      server:set_read_timeout(0.01)
+      local ok, err = pcall(server:lines())
+      assert.is_false(ok)
+      assert.is_true(tcpnet.is_error(err, "TIMEOUT"))
+      client:close()
+      for chunk in server:chunks(3) do
+        seen[#seen + 1] = chunk
+      end
+      assert.same({ "a", "b", "res", "t" }, seen)
+    end)
+
+    it("raise a timeout and go on behind it", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local next_line = server:lines()
+      server:set_read_timeout(0.01)
+      client:write "half"
+      local ok, err = pcall(next_line)
+      assert.is_false(ok)
+      assert.is_true(tcpnet.is_error(err, "TIMEOUT"))
+      assert.equal("read_line", err.op)
+      assert.matches("tcp_stream_read_spec%.lua:%d+$", err.where)
+      server:set_read_timeout(nil)
+      local line, late = tcpnet.timeout(0.01, next_line)
+      assert.equal("timeout", fails("TIMEOUT", line, late).op)
+      client:write " a line\n"
+      assert.equal("half a line", next_line())
+    end))
+
+    it("of a cancelled task leave what had come", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local seen = {}
+      local task = tcpnet.spawn(function()
+        for line in server:lines() do
+          seen[#seen + 1] = line
+        end
+      end)
+      client:write "first\nbegun"
+      tcpnet.sleep(0.01)
+      task:cancel()
+      client:write ", ended\n"
+      assert.same({ "first" }, seen)
+      assert.equal("begun, ended", server:lines()())
+    end))
+
+    it("refuse a second reader by the name of the read", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local task = tcpnet.spawn(server:lines())
+      tcpnet.yield()
+      local ok, message = pcall(function() return server:chunks()() end)
+      assert.is_false(ok)
+      assert.matches("tcp_stream_read_spec%.lua:%d+: read: another task is reading from this TcpStream$", message)
+      client:write "mine\n"
+      assert.same({ true, "mine" }, { task:join() })
+    end))
+
+    it("refuse to run where nothing can wait, be there a line or not", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      client:write "one\ntwo\n"
+      local next_line = server:lines()
+      assert.equal("one", next_line())
+      local ok, message = pcall(string.gsub, "x", "x", next_line)
+      assert.is_false(ok)
+      assert.matches("read_line: cannot wait here: inside a task, but below a C function", message)
+      ok, message = pcall(coroutine.wrap(next_line))
+      assert.is_false(ok)
+      assert.matches("read_line: cannot wait here: in a coroutine that the task made", message)
+      assert.equal("two", tcpnet.coroutine.wrap(next_line)())
+    end))
+
+    it("say what became of their stream", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      for _, name in ipairs { "lines", "chunks" } do
+        client:write "a\nb\n"
+        local next_one = server[name](server, 2)
+        assert.is_string(next_one())
+        local fd = server:into_fd(true)
+        local ok, err = pcall(next_one)
+        assert.is_false(ok)
+        assert.is_true(tcpnet.is_error(err, "CLOSED"))
+        assert.equal("the TcpStream was consumed by into_fd", err.message)
+        server = assert(TcpStream.from_fd(fd))
+      end
+      local next_line = server:lines()
+      server:close()
+      local ok, err = pcall(next_line)
+      assert.is_false(ok)
+      assert.is_true(tcpnet.is_error(err, "CLOSED"))
+    end))
+
+    it("end with CLOSED where the stream is closed while they wait", in_task(function()
+      local _, server, _guard <close> = tcp.pair()
+      local task = tcpnet.spawn(function() return pcall(server:lines()) end)
+      tcpnet.yield()
+      server:close()
+      local _, ok, err = task:join()
+      assert.is_false(ok)
+      assert.is_true(tcpnet.is_error(err, "CLOSED"))
+    end))
+
+    it("keep their stream", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local next_line = server:lines()
+      _guard[2], server = client, nil -- luacheck: ignore 311
+      client:write "first\n"
+      collectgarbage()
+      collectgarbage()
+      assert.equal("first", next_line())
+      local task = tcpnet.spawn(next_line)
+      next_line = nil -- luacheck: ignore 311
+      tcpnet.yield()
+      collectgarbage()
+      collectgarbage()
+      client:write "second\n"
+      assert.same({ true, "second" }, { task:join() })
+      task = nil -- luacheck: ignore 311
+      collectgarbage()
+      collectgarbage()
+    end))
+
+    it("give way to others where the lines never end", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      client:write(("x\n"):rep(2000))
+      client:shutdown()
+      for _, name in ipairs { "lines", "chunks" } do
+        local turns, done = 0, false
+        tcpnet.spawn(function()
+          while not done do
+            turns = turns + 1
+            tcpnet.yield()
+          end
+        end)
+        local count = 0
+        for _ in server[name](server, 1) do
+          count = count + 1
+          if count == 1000 then
+            break
+          end
+        end
+        done = true
+        assert.equal(1000, count)
+        assert.is_true(turns >= 5, turns)
+      end
+    end))
   end)
 
   describe("buffered bytes", function()

@@ -55,6 +55,7 @@ static void nest_reserve(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
 
 static void nest_push(struct tn_task *task, struct tn_thread thread, uint64_t deadline_ns) {
   task->nest[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
+  task->innermost = thread.state;
 }
 
 /* Closes what is pending in a coroutine of L's, where nothing may wait meanwhile. The status, with

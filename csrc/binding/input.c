@@ -15,11 +15,12 @@
 static const size_t fill_least = 16384;
 static const size_t fill_most = 65536;
 
-/* The same, consuming as many or more. */
-static int give_first(lua_State *L, struct tn_source *source, size_t count, size_t consumed) {
+/* The same, which are these, consuming as many or more. */
+TN_INLINE int give_first(lua_State *L, struct tn_source *source, const char *bytes, size_t count,
+                         size_t consumed) {
   struct tn_reactor *reactor = source->reactor;
   bool held = tn_scratch_hold_ahead(source);
-  lua_pushlstring(L, count ? tn_bytes_data(&source->input) : "", count);
+  lua_pushlstring(L, bytes, count);
   if (!held || tn_scratch_take(reactor, source)) {
     tn_bytes_consume(&source->input, consumed);
   }
@@ -27,7 +28,8 @@ static int give_first(lua_State *L, struct tn_source *source, size_t count, size
 }
 
 int tn_give_ahead(lua_State *L, struct tn_source *source, size_t count) {
-  return give_first(L, source, count, count);
+  const char *bytes = count ? tn_bytes_data(&source->input) : "";
+  return give_first(L, source, bytes, count, count);
 }
 
 /* --- read --- */
@@ -166,11 +168,12 @@ static int attempt_read_to_end(lua_State *L, struct tn_call *call) {
 
 /* The argument `max`, which is the last; what follows is for the search. */
 TN_INLINE int prepare_limit(lua_State *L, int index) {
-  if (lua_gettop(L) > index) {
+  int top = lua_gettop(L);
+  if (top > index) {
     lua_settop(L, index);
   }
-  return lua_isnoneornil(L, index) ? TN_SCRATCH_SIZE
-                                   : (int)tn_check_integer(L, index, "max", 1, INT_MAX);
+  return top < index || lua_isnil(L, index) ? TN_SCRATCH_SIZE
+                                            : (int)tn_check_integer(L, index, "max", 1, INT_MAX);
 }
 
 TN_INLINE size_t limit_of(lua_State *L, const struct tn_call *call, int index) {
@@ -213,6 +216,27 @@ TN_INLINE int prepare_read_line(lua_State *L, struct tn_runtime *rt) {
   return prepare_limit(L, 2);
 }
 
+/* So much of a line of `total` bytes is before its ending. */
+TN_INLINE size_t without_ending(const char *line, size_t total) {
+  size_t length = total - 1;
+  return length > 0 && line[length - 1] == '\r' ? length - 1 : length;
+}
+
+TN_INLINE bool give_line(lua_State *L, struct tn_source *source, int prepared) {
+  const char *line = tn_bytes_data(&source->input);
+  const char *end = memchr(line, '\n', source->input.length);
+  if (!end) {
+    return false;
+  }
+  size_t total = (size_t)(end - line) + 1;
+  size_t length = without_ending(line, total);
+  if (length > (size_t)prepared) {
+    return false;
+  }
+  give_first(L, source, line, length, total);
+  return true;
+}
+
 TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   /* the ending is not counted */
@@ -227,14 +251,11 @@ TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
     return 1;
   }
   const char *line = tn_bytes_data(&source->input);
-  size_t length = found > 0 ? total - 1 : total;
-  if (found > 0 && length > 0 && line[length - 1] == '\r') {
-    length--;
-  }
+  size_t length = found > 0 ? without_ending(line, total) : total;
   if (length > max) {
     return TN_LIMIT;
   }
-  return give_first(L, source, length, total);
+  return give_first(L, source, line, length, total);
 }
 
 TN_INLINE int prepare_read_until(lua_State *L, struct tn_runtime *rt) {
@@ -381,8 +402,32 @@ TN_METHOD_COMPILED(read_into)
 TN_METHOD_COMPILED(read_exact)
 TN_METHOD_COMPILED(read_line)
 TN_METHOD_COMPILED(read_until)
+TN_METHOD_COMPILED(next_line)
+TN_METHOD_COMPILED(next_chunk)
 
 enum { READ, READ_INTO, READ_EXACT, READ_LINE, READ_UNTIL };
+enum { NEXT_LINE, NEXT_CHUNK };
+
+/* clang-format off */
+static const struct tn_method iterators[] = {
+  [NEXT_LINE] =
+  {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES | TN_RAISES,
+   .prepare = prepare_read_line, .give = give_line, .attempt = attempt_read_line,
+   .function = call_next_line, .continuation = resume_next_line},
+  [NEXT_CHUNK] =
+  {.name = "read",         .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES | TN_RAISES,
+   .prepare = prepare_read, .attempt = attempt_read, .function = call_next_chunk, .continuation = resume_next_chunk},
+};
+/* clang-format on */
+
+/* Both raise errors, and end with the stream. */
+static int lines(lua_State *L) {
+  return tn_iterator_new(L, &iterators[NEXT_LINE]);
+}
+
+static int chunks(lua_State *L) {
+  return tn_iterator_new(L, &iterators[NEXT_CHUNK]);
+}
 
 /* clang-format off */
 const struct tn_method tn_input_methods[] = {
@@ -398,7 +443,8 @@ const struct tn_method tn_input_methods[] = {
    .function = call_read_exact, .continuation = resume_read_exact},
   [READ_LINE] =
   {.name = "read_line",    .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES,
-   .prepare = prepare_read_line, .attempt = attempt_read_line, .function = call_read_line, .continuation = resume_read_line},
+   .prepare = prepare_read_line, .give = give_line, .attempt = attempt_read_line,
+   .function = call_read_line, .continuation = resume_read_line},
   [READ_UNTIL] =
   {.name = "read_until",   .kinds = TN_READERS, .interest = TN_READABLE, .flags = TN_READS | TN_NEEDS_BYTES,
    .prepare = prepare_read_until, .attempt = attempt_read_until, .function = call_read_until, .continuation = resume_read_until},
@@ -408,6 +454,8 @@ const struct tn_method tn_input_methods[] = {
    .prepare = prepare_read_vectored, .attempt = attempt_read_vectored},
   {.name = "peek",         .kinds = TN_READERS, .interest = TN_READABLE, .slots = 2, .flags = TN_READS | TN_HAS_TRY,
    .prepare = prepare_read, .attempt = attempt_peek},
+  {.name = "lines",        .kinds = TN_READERS, .function = lines},
+  {.name = "chunks",       .kinds = TN_READERS, .function = chunks},
   {.name = "buffered",     .kinds = TN_READERS, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_buffered},
   {0},
 };
@@ -418,3 +466,5 @@ TN_METHOD_COMPILE(read_into, &tn_input_methods[READ_INTO])
 TN_METHOD_COMPILE(read_exact, &tn_input_methods[READ_EXACT])
 TN_METHOD_COMPILE(read_line, &tn_input_methods[READ_LINE])
 TN_METHOD_COMPILE(read_until, &tn_input_methods[READ_UNTIL])
+TN_ITERATOR_COMPILE(next_line, &iterators[NEXT_LINE])
+TN_ITERATOR_COMPILE(next_chunk, &iterators[NEXT_CHUNK])

@@ -49,7 +49,7 @@ static int fail(lua_State *L, struct tn_call *call, int status) {
   call->status = status;
   int extras = method->extras ? method->extras(L, call) : 0;
   end(call);
-  return 2 + extras;
+  return method->flags & TN_RAISES ? lua_error(L) : 2 + extras;
 }
 
 int tn_method_closed(lua_State *L, struct tn_call *call) {
@@ -200,15 +200,21 @@ static int resume(lua_State *L, int status, lua_KContext context) {
   return tn_method_resume(L, bound, bound->method);
 }
 
-/* The first attempt, after giving way. */
+int tn_method_first(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter,
+                    void *self, int prepared) {
+  struct tn_call call = tn_call_begin(bound, bound->method, waiter, self);
+  call.prepared = prepared;
+  waiter->operation_ns = 0;
+  return tn_method_go_on(L, &call, tn_call_try(L, &call, bound->method));
+}
+
+/* The same after giving way. */
 static int start(lua_State *L, int status, lua_KContext context) {
   (void)status;
   const struct tn_bound *bound = (const struct tn_bound *)context;
-  const struct tn_method *method = bound->method;
   struct tn_runtime *rt = bound->rt;
   struct tn_waiter *waiter = rt->current ? tn_task_resumed(L, rt) : &rt->blocking;
-  struct tn_call call = tn_call_begin(bound, method, waiter, tn_method_receiver(L, method));
-  return tn_method_go_on(L, &call, tn_call_try(L, &call, method));
+  return tn_method_first(L, bound, waiter, tn_method_receiver(L, bound->method), 0);
 }
 
 /* The same where that was all. */
@@ -220,6 +226,7 @@ static int gave_way(lua_State *L, int status, lua_KContext context) {
 
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
+  waiter->operation_ns = 0;
   int status = tn_task_limit(waiter, 0);
   status = status < 0 ? status : claim_buffers(L, bound->method, waiter);
   tn_budget_renew(rt);
@@ -294,11 +301,32 @@ static void push_bound(lua_State *L, struct tn_runtime *rt, const struct tn_meth
                        lua_CFunction function) {
   struct tn_bound *bound = lua_newuserdatauv(L, sizeof *bound, 0);
   *bound = (struct tn_bound){rt, row};
-  lua_pushcclosure(L, function, 1);
+  lua_pushlightuserdata(L, bound);
+  lua_insert(L, -2);
+  lua_pushcclosure(L, function, 2);
 }
 
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row) {
   push_bound(L, rt, row, row->function ? row->function : call_method);
+}
+
+int tn_iterator_new(lua_State *L, const struct tn_method *row) {
+  struct tn_runtime *rt = tn_bound_of(L)->rt;
+  void *self = tn_method_check_receiver(L, row);
+  lua_settop(L, 2);
+  int prepared = row->prepare(L, rt);
+  struct tn_iterator *iterator = lua_newuserdatauv(L, sizeof *iterator, 0);
+  *iterator = (struct tn_iterator){{rt, row}, self, prepared};
+  lua_pushlightuserdata(L, iterator);
+  lua_insert(L, 1);
+  lua_pushcclosure(L, row->function, 4);
+  return 1;
+}
+
+void tn_iterator_spread(lua_State *L) {
+  lua_settop(L, 0);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_pushvalue(L, lua_upvalueindex(3));
 }
 
 /* Adds the method to the table on top, or its try_ form. */

@@ -27,6 +27,7 @@ enum tn_method_flags {
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
   TN_ALWAYS_WAITS = 2048, /* at once: to give way before would be another wait, which nobody ends */
   TN_EMPTIES = 4096,      /* the Buffer that it writes from */
+  TN_RAISES = 8192,       /* where others answer `nil, err`: an iterator */
 };
 
 /* In a waiter's interest: it waits in `park`. */
@@ -34,10 +35,19 @@ enum { TN_PARKED = 128 };
 
 struct tn_method;
 
-/* The upvalue of a method: one look-up for both. */
+/* The first upvalue of a method: one look-up for both, which is quickest for a light userdata; the
+ * last one keeps the memory. */
 struct tn_bound {
   struct tn_runtime *rt;
   const struct tn_method *method;
+};
+
+/* The same of an iterator, which is a method of one object: receiver and argument, the upvalues in
+ * between, are checked once, when it is made. */
+struct tn_iterator {
+  struct tn_bound bound;
+  void *self;
+  int prepared;
 };
 
 /* One attempt of one call. */
@@ -82,6 +92,9 @@ struct tn_method {
   int address_at; /* the argument that is the address which an error names, or 0 */
   unsigned flags;
   int (*prepare)(lua_State *L, struct tn_runtime *rt); /* checks the arguments, once; a hint */
+  /* Of a read: gives what lies ahead of the reader, or answers false and has touched nothing. Most
+   * calls of a row that has it end here, before anything is set up that a wait would need. */
+  bool (*give)(lua_State *L, struct tn_source *source, int prepared);
   int (*attempt)(lua_State *L, struct tn_call *call);
   int (*extras)(lua_State *L, struct tn_call *call); /* results behind `nil, err` */
   /* Compiled for this row alone (method_call.h); NULL: the ones for all. */
@@ -102,5 +115,8 @@ void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
 /* Pushes the function of one row. */
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row);
 void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);
+/* Pushes an iterator over calls of that row, which raises: the function of another row, with the
+ * same receiver and one argument, which may be missing. */
+int tn_iterator_new(lua_State *L, const struct tn_method *row);
 
 #endif

@@ -13,6 +13,9 @@
 
 /* The call after an attempt that answered `status`: results, `nil, err`, or a wait. */
 int tn_method_go_on(lua_State *L, struct tn_call *call, int status);
+/* The first attempt, on its own: of a call that was not over before anything was set up. */
+int tn_method_first(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter,
+                    void *self, int prepared);
 /* Everybody else first. */
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter);
 void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method);
@@ -25,6 +28,8 @@ int tn_method_busy(lua_State *L, const struct tn_call *call);
  * bytes.
  */
 int tn_method_put_right(lua_State *L, const struct tn_call *call);
+/* Puts the receiver and the argument of an iterator where those of a method are. */
+void tn_iterator_spread(lua_State *L);
 /* Why the wait ended, where that ends the operation; 0: it goes on. */
 int tn_method_reason(lua_State *L, struct tn_call *call);
 
@@ -117,32 +122,71 @@ TN_INLINE int tn_method_resume(lua_State *L, const struct tn_bound *bound,
   return status;
 }
 
-TN_INLINE int tn_method_call(lua_State *L, const struct tn_bound *bound,
-                             const struct tn_method *method) {
+/* Is there something ahead of the reader that no other claims, and that nothing comes before? A
+ * source that is closed has nothing. */
+TN_INLINE bool tn_source_is_ahead(const struct tn_source *source) {
+  return source && source->input.length > 0 && !source->splice && !source->reading.holder &&
+         !tn_scratch_busy(source->reactor);
+}
+
+/* The call, its receiver and arguments checked; those of an iterator are in there. */
+TN_INLINE int tn_method_begin(lua_State *L, const struct tn_bound *bound,
+                              const struct tn_method *method, const struct tn_iterator *iterator,
+                              void *self, int prepared) {
   struct tn_runtime *rt = bound->rt;
-  void *self = tn_method_check_receiver(L, method);
-  if (tn_method_wants_name(L, method)) {
-    return tn_take_detour(L, rt, "", method->name);
-  }
-  int prepared = tn_method_check_arguments(L, rt, method);
   struct tn_waiter *waiter = NULL;
   if (method->flags & TN_NEVER_WAITS) {
     tn_runtime_check(L, rt, method->name);
   } else {
     waiter = tn_task_enter(L, rt, method->name);
-    waiter->operation_ns = 0;
     if (waiter->claims) { /* of an operation that ended in a Lua error */
       tn_claims_release(rt->reactor, waiter);
     }
     bool tired = tn_budget_spend(rt) && !(method->flags & TN_ALWAYS_WAITS);
     if (tired || (method->flags & TN_YIELDS)) {
+      if (iterator) {
+        tn_iterator_spread(L);
+      }
       return tn_method_give_way(L, bound, waiter);
     }
+  }
+  if (method->give) {
+    struct tn_object *object = iterator ? iterator->self : self;
+    struct tn_source *source = object->source;
+    if (tn_source_is_ahead(source) &&
+        method->give(L, source, iterator ? iterator->prepared : prepared)) {
+      return 1;
+    }
+  }
+  if (iterator) {
+    tn_iterator_spread(L);
+    return tn_method_first(L, bound, waiter, iterator->self, iterator->prepared);
+  }
+  if (method->give) {
+    return tn_method_first(L, bound, waiter, self, prepared);
+  }
+  if (waiter) {
+    waiter->operation_ns = 0;
   }
   struct tn_call call = tn_call_begin(bound, method, waiter, self);
   call.prepared = prepared;
   int status = tn_call_try(L, &call, method);
   return status >= 0 && (!waiter || !waiter->claims) ? status : tn_method_go_on(L, &call, status);
+}
+
+TN_INLINE int tn_method_call(lua_State *L, const struct tn_bound *bound,
+                             const struct tn_method *method) {
+  void *self = tn_method_check_receiver(L, method);
+  if (tn_method_wants_name(L, method)) {
+    return tn_take_detour(L, bound->rt, "", method->name);
+  }
+  int prepared = tn_method_check_arguments(L, bound->rt, method);
+  return tn_method_begin(L, bound, method, NULL, self, prepared);
+}
+
+TN_INLINE int tn_iterator_call(lua_State *L, const struct tn_method *method) {
+  const struct tn_iterator *iterator = lua_touserdata(L, lua_upvalueindex(1));
+  return tn_method_begin(L, &iterator->bound, method, iterator, NULL, 0);
 }
 
 /* Declares what a row names as its .function and .continuation, and defines them, behind the
@@ -151,8 +195,12 @@ TN_INLINE int tn_method_call(lua_State *L, const struct tn_bound *bound,
   static int call_##name(lua_State *L);                                                            \
   static int resume_##name(lua_State *L, int status, lua_KContext context);
 #define TN_METHOD_COMPILE(name, row)                                                               \
+  TN_CALL_COMPILE(name, row, tn_method_call(L, tn_bound_of(L), (row)))
+/* The same for the row of an iterator. */
+#define TN_ITERATOR_COMPILE(name, row) TN_CALL_COMPILE(name, row, tn_iterator_call(L, (row)))
+#define TN_CALL_COMPILE(name, row, begin)                                                          \
   static int call_##name(lua_State *L) {                                                           \
-    return tn_method_call(L, tn_bound_of(L), (row));                                               \
+    return begin;                                                                                  \
   }                                                                                                \
   static int resume_##name(lua_State *L, int status, lua_KContext context) {                       \
     (void)status;                                                                                  \

@@ -96,9 +96,11 @@ static const struct tn_class *const classes[] = {
 };
 
 static int runtime_gc(lua_State *L) {
+  static const unsigned char gone = 0;
   struct tn_runtime *rt = tn_check(L, 1, TN_RUNTIME, "tcpnet runtime");
   struct tn_reactor *reactor = rt->reactor;
   rt->reactor = NULL;
+  rt->fork_mark = &gone;
   if (reactor) {
     tn_reactor_free(reactor);
   }

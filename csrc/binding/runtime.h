@@ -31,8 +31,8 @@ struct tn_thread {
 
 struct tn_runtime {
   struct tn_header header;
-  struct tn_reactor *reactor; /* NULL once the state closes */
-  const volatile unsigned char *fork_mark;
+  struct tn_reactor *reactor;              /* NULL once the state closes */
+  const volatile unsigned char *fork_mark; /* 0 in a fork, and once the state closes */
   const struct tn_metrics *metrics;
   lua_State *main;
   struct tn_task *current;

@@ -369,7 +369,7 @@ static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) 
   lua_pushlightuserdata(thread.state, task);
   lua_rawgeti(thread.state, LUA_REGISTRYINDEX, rt->handler);
   lua_xmove(L, thread.state, arguments + 1);
-  task->thread = thread.state;
+  task->thread = task->innermost = thread.state;
   task->anchor = thread.anchor;
 }
 
@@ -472,7 +472,7 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
     lua_pushnil(L);
     lua_setiuservalue(L, -2, ARGUMENTS + i);
   }
-  task->thread = NULL;
+  task->thread = task->innermost = NULL;
   bool in_set = task->set != NULL;
   bool awaited = task->joiners.head || in_set || task->joined;
   if (task->set) {

@@ -25,8 +25,9 @@ struct tn_task {
   struct tn_header header;
   /* What a wait touches: */
   struct tn_waiter waiter;
-  lua_State *thread;  /* NULL before its first run, and once it has ended */
-  int wake_arguments; /* of unpark, on the innermost thread */
+  lua_State *thread;    /* NULL before its first run, and once it has ended */
+  lua_State *innermost; /* of the inner coroutines; without one the thread */
+  int wake_arguments;   /* of unpark, on the innermost thread */
   uint16_t depth;
   uint8_t state;
   uint8_t arguments; /* user values, until it starts */
@@ -54,18 +55,19 @@ struct tn_task {
 };
 
 static inline lua_State *tn_task_innermost(const struct tn_task *task) {
-  return task->depth > 0 ? task->nest[task->depth - 1].thread : task->thread;
+  return task->innermost;
 }
 
 /* The innermost coroutine is over, or leaves the task. */
 static inline struct tn_thread tn_nest_pop(struct tn_task *task) {
   struct tn_inner inner = task->nest[--task->depth];
+  task->innermost = task->depth > 0 ? task->nest[task->depth - 1].thread : task->thread;
   return (struct tn_thread){inner.thread, inner.anchor};
 }
 
 /* Its state closes, or the process is a fork: nothing of this runtime may be used. */
 static inline bool tn_runtime_gone(const struct tn_runtime *rt) {
-  return !rt->reactor || *rt->fork_mark == 0;
+  return *rt->fork_mark == 0;
 }
 /* Raises where that is so. */
 void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation);

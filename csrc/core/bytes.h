@@ -6,10 +6,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* `start` and `length` change together and stand apart: of neighbours compilers make a vector,
+ * which takes longer. */
 struct tn_bytes {
   char *memory;
-  size_t capacity;
   size_t start; /* of the bytes in memory */
+  size_t capacity;
   size_t length;
 };
 

@@ -4,7 +4,6 @@ local adapters = require "tcpnet.adapters"
 local check = require "tcpnet.check"
 local generic = require "tcpnet.copy"
 local outside = require "tcpnet.outside"
-local reader = require "tcpnet.reader"
 local waiting = require "tcpnet.waiting"
 
 require "tcpnet.duplex"
@@ -23,10 +22,6 @@ local writers = classes_of("TcpStream", "UnixStream", "WriteHalf", "OwnedWriteHa
 local messagers = classes_of("Socket", "UdpSocket", "UnixDatagram")
 local streams = classes_of("TcpStream", "UnixStream")
 local listeners = classes_of("TcpListener", "UnixListener")
-
-local function check_reader(self, name)
-  check.receiver(self, readers, "TcpStream", name)
-end
 
 local directions = { r = readers, p = readers, w = writers }
 -- An Interest of one direction serves as its letter.
@@ -63,11 +58,6 @@ local function async_io(self, interest, fn)
   end
 end
 
-for name in pairs(readers) do
-  local class = core[name]
-  class.lines = reader.iterator("lines", class.read_line, check_reader, 2)
-  class.chunks = reader.iterator("chunks", class.read, check_reader, 2)
-end
 for _, classes in ipairs { readers, writers, messagers } do
   for name in pairs(classes) do
     core[name].async_io = async_io

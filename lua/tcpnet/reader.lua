@@ -482,12 +482,11 @@ end
 
 -- iterators ---------------------------------------------------------------------------------------
 
--- An iterator over one kind of read; it ends at the end of the reader and raises on an error. check_self(self, name):
--- raises on what is no such reader.
-function reader.iterator(name, read, check_self, position)
+-- An iterator over one kind of read; it ends at the end of the reader and raises on an error.
+local function iterator(name, read)
   return function(self, max)
-    check_self(self, name)
-    check.optional_size(max, position, name, "max")
+    check_reader(self, name)
+    check.optional_size(max, 1, name, "max")
     return function()
       local bytes, err = read(self, max)
       if err then
@@ -498,8 +497,8 @@ function reader.iterator(name, read, check_self, position)
   end
 end
 
-methods.lines = reader.iterator("lines", methods.read_line, check_reader, 1)
-methods.chunks = reader.iterator("chunks", methods.read, check_reader, 1)
+methods.lines = iterator("lines", methods.read_line)
+methods.chunks = iterator("chunks", methods.read)
 
 -- Adds the methods of reading to a class.
 function reader.extend(class, source)
