@@ -52,8 +52,9 @@ static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive
       break;
     }
     ran = true;
-    if (waiter->owner) {
-      tn_task_run(L, rt, waiter->owner);
+    struct tn_task *task = tn_task_of(waiter);
+    if (task) {
+      tn_task_run(L, rt, task);
       tn_task_cancel_doomed(L, rt);
     }
     if (drive && is_done(drive)) {

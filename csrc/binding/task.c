@@ -149,7 +149,7 @@ struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
 }
 
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
-  const struct tn_task *task = waiter->owner;
+  const struct tn_task *task = tn_task_of(waiter);
   uint64_t soonest = waiter->operation_ns != 0 ? waiter->operation_ns : UINT64_MAX;
   if (until_ns != 0 && until_ns < soonest) {
     soonest = until_ns;
@@ -180,7 +180,7 @@ static void collect_while_waiting(lua_State *L) {
 
 void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter,
                      lua_KContext context, lua_KFunction continuation) {
-  struct tn_task *task = waiter->owner;
+  struct tn_task *task = tn_task_of(waiter);
   if (task) {
     task->waits = true;
     if (task->depth > 0) {
@@ -406,7 +406,7 @@ struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments
   lua_insert(L, -arguments - 2);
   int self = lua_gettop(L) - arguments - 1;
   task->rt = rt;
-  task->waiter.owner = task;
+  task->waiter.in_task = true;
   task->in_run = rt->running;
   if (few) {
     task->arguments = (uint8_t)arguments;
@@ -553,7 +553,7 @@ static void kill(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
 
 void tn_task_cancel_doomed(lua_State *L, struct tn_runtime *rt) {
   while (rt->doomed.head) {
-    kill(L, rt, rt->doomed.head->owner);
+    kill(L, rt, tn_task_of(rt->doomed.head));
   }
 }
 

@@ -9,6 +9,8 @@
 
 #include "binding/runtime.h"
 
+#include <stddef.h>
+
 /* A coroutine that runs inside the task, on behalf of its body or of another such:
  * tcpnet.coroutine, timeout. */
 struct tn_inner {
@@ -52,6 +54,12 @@ struct tn_task {
   struct tn_queue joiners;
   struct tn_join_set *set; /* takes the task when it ends, or NULL */
 };
+
+/* The task that waits, or NULL for a blocking wait. */
+static inline struct tn_task *tn_task_of(struct tn_waiter *waiter) {
+  return waiter->in_task ? (struct tn_task *)((char *)waiter - offsetof(struct tn_task, waiter))
+                         : NULL;
+}
 
 static inline lua_State *tn_task_innermost(const struct tn_task *task) {
   return task->depth > 0 ? task->nest[task->depth - 1].thread : task->thread;

@@ -19,9 +19,9 @@
 
 struct tn_waiter;
 
+/* One pointer, for every task and every source has some: the last one is the first's `prev`. */
 struct tn_queue {
   struct tn_waiter *head;
-  struct tn_waiter *tail;
 };
 
 struct tn_claim {
@@ -39,11 +39,10 @@ struct tn_stake {
 };
 
 struct tn_waiter {
-  struct tn_queue *queue; /* where it is linked, or NULL */
-  struct tn_waiter *prev;
-  struct tn_waiter *next;
+  struct tn_queue *queue;  /* where it is linked, or NULL */
+  struct tn_waiter *prev;  /* of the first: the last */
+  struct tn_waiter *next;  /* of the last: NULL */
   struct tn_claim *claims; /* what the operation keeps to itself */
-  void *owner;             /* the task; NULL for a blocking wait */
   struct tn_stake *stake;  /* where it waits for a grant */
   uint64_t deadline_ns;    /* when the wait ends at the latest; 0: never */
   uint64_t operation_ns;   /* the same for the whole operation, which may wait several times */
@@ -53,23 +52,31 @@ struct tn_waiter {
   int top;                 /* of the operation's Lua stack; nothing of core's */
   uint8_t interest;        /* what of a source it waits for, bits of enum tn_ready */
   bool parked;
-  bool granted;  /* and has not taken it yet */
-  bool external; /* something outside the program can wake it */
+  bool external;    /* something outside the program can wake it */
+  bool granted : 1; /* and has not taken it yet */
+  bool in_task : 1; /* a task's; not so: a blocking wait */
 };
 
 static inline void tn_queue_push(struct tn_queue *queue, struct tn_waiter *waiter) {
+  struct tn_waiter *head = queue->head;
   waiter->queue = queue;
   waiter->next = NULL;
-  waiter->prev = queue->tail;
-  *(queue->tail ? &queue->tail->next : &queue->head) = waiter;
-  queue->tail = waiter;
+  if (head) {
+    waiter->prev = head->prev;
+    head->prev->next = waiter;
+    head->prev = waiter;
+  } else {
+    waiter->prev = waiter;
+    queue->head = waiter;
+  }
 }
 
 static inline void tn_queue_remove(struct tn_waiter *waiter) {
   struct tn_queue *queue = waiter->queue;
   if (queue) {
-    *(waiter->prev ? &waiter->prev->next : &queue->head) = waiter->next;
-    *(waiter->next ? &waiter->next->prev : &queue->tail) = waiter->prev;
+    struct tn_waiter *head = queue->head;
+    *(waiter == head ? &queue->head : &waiter->prev->next) = waiter->next;
+    (waiter->next ? waiter->next : head)->prev = waiter->prev;
     waiter->queue = NULL;
   }
 }
