@@ -74,7 +74,7 @@ TN_INLINE int tn_call_try(lua_State *L, struct tn_call *call, const struct tn_me
     if (!source || source->fd == TN_NO_FD) {
       return tn_method_closed(L, call);
     }
-    if (source->splice || tn_scratch_busy(source->reactor)) {
+    if (tn_source_has_splice(source) || tn_scratch_busy(source->reactor)) {
       int status = tn_method_put_right(L, call);
       if (status < 0) {
         return status;

@@ -274,6 +274,7 @@ void tn_reactor_run_uv(struct tn_reactor *reactor, bool block) {
 }
 
 void tn_reactor_recheck(struct tn_reactor *reactor) {
+  tn_sources_bury(reactor); /* those in there are looked at, too */
   if (reactor->poller->recheck) {
     reactor->poller->recheck(reactor);
   }
