@@ -87,7 +87,7 @@ static int push_waits(lua_State *L, struct tn_runtime *rt) {
   int waiting = 0;
   lua_newtable(L);
   int list = lua_gettop(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks.list);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
   for (lua_pushnil(L); lua_next(L, list + 1); lua_pop(L, 1)) {
     struct tn_task *task = tn_cast(L, -1, TN_TASK);
     if (task && task->waiter.parked) {
@@ -244,7 +244,7 @@ static int cancel_spawned(lua_State *L) {
   bool found = true;
   while (found) {
     found = false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks.list);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
     lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
     for (lua_Integer slot = 1; slot <= length; slot++) {
       lua_rawgeti(L, -1, slot);
@@ -426,7 +426,7 @@ int tn_metrics_table(lua_State *L) {
   tn_runtime_check(L, rt, "metrics");
   uint64_t waiting = 0;
   uint64_t running = 0;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks.list);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     const struct tn_task *task = tn_cast(L, -1, TN_TASK);
     waiting += task && task->waiter.parked;

@@ -249,11 +249,8 @@ void tn_forget(struct tn_reactor *reactor, struct tn_waiter *waiter) {
 }
 
 struct tn_waiter *tn_reactor_next_ready(struct tn_reactor *reactor) {
-  struct tn_waiter *waiter = reactor->ready.head;
-  if (waiter) {
-    tn_queue_remove(waiter);
-    reactor->ready_length--;
-  }
+  struct tn_waiter *waiter = tn_queue_pop(&reactor->ready);
+  reactor->ready_length -= waiter != NULL;
   return waiter;
 }
 

@@ -44,10 +44,10 @@ struct tn_waiter {
   struct tn_waiter *next;  /* of the last: NULL */
   struct tn_claim *claims; /* what the operation keeps to itself */
   struct tn_stake *stake;  /* where it waits for a grant */
+  const void *subject;     /* whose operation it is, of those that share a source */
   uint64_t deadline_ns;    /* when the wait ends at the latest; 0: never */
   uint64_t operation_ns;   /* the same for the whole operation, which may wait several times */
   uint32_t timer;          /* its place in the reactor's heap, from 1; 0: none */
-  const void *subject;     /* whose operation it is, of those that share a source */
   int reason;              /* 0, or the status that ended the wait */
   int top;                 /* of the operation's Lua stack; nothing of core's */
   uint8_t interest;        /* what of a source it waits for, bits of enum tn_ready */
@@ -79,6 +79,19 @@ static inline void tn_queue_remove(struct tn_waiter *waiter) {
     (waiter->next ? waiter->next : head)->prev = waiter->prev;
     waiter->queue = NULL;
   }
+}
+
+/* The first leaves; NULL: there is none. */
+static inline struct tn_waiter *tn_queue_pop(struct tn_queue *queue) {
+  struct tn_waiter *waiter = queue->head;
+  if (waiter) {
+    queue->head = waiter->next;
+    if (waiter->next) {
+      waiter->next->prev = waiter->prev;
+    }
+    waiter->queue = NULL;
+  }
+  return waiter;
 }
 
 static inline void tn_claim_take(struct tn_claim *claim, struct tn_waiter *waiter) {
