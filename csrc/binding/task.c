@@ -26,7 +26,7 @@ enum { KEPT = 1, ARGUMENTS = 2, ARGUMENTS_MAX = 16 };
 enum { KEPT_IN_NOTES = 1 };
 
 /* What is at the foot of its thread, below the function and its arguments. */
-enum { FOOT_TASK = 1, FOOT_RUNTIME, FOOT_HANDLER };
+enum { FOOT_RUNTIME = 1, FOOT_HANDLER };
 
 /* --- threads --- */
 
@@ -146,12 +146,8 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
   return rt->driving || tn_in_finalizer(L) ? refuse(L, rt, operation) : &rt->blocking;
 }
 
-struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
-  struct tn_task *task = rt->current;
-  if (!task || tn_task_innermost(task) != L) {
-    luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
-  }
-  return &task->waiter;
+void tn_task_resumed_by_stranger(lua_State *L) {
+  luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
 }
 
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
@@ -201,9 +197,7 @@ void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *wait
 
 /* --- the bottom of a task's stack --- */
 
-static int finish(lua_State *L, int status, lua_KContext context) {
-  struct tn_task *task = (struct tn_task *)context;
-  const struct tn_runtime *rt = lua_touserdata(L, FOOT_RUNTIME);
+static int end_body(lua_State *L, const struct tn_runtime *rt, struct tn_task *task, int status) {
   task->failed = status != LUA_OK && status != LUA_YIELD;
   if (rt->current != task && rt->reactor) {
     tn_wake(rt->reactor, &task->waiter,
@@ -212,20 +206,26 @@ static int finish(lua_State *L, int status, lua_KContext context) {
   return task->failed ? 1 : lua_gettop(L) - FOOT_HANDLER;
 }
 
+static int finish(lua_State *L, int status, lua_KContext context) {
+  return end_body(L, lua_touserdata(L, FOOT_RUNTIME), (struct tn_task *)context, status);
+}
+
 static int body(lua_State *L) {
-  struct tn_task *task = lua_touserdata(L, FOOT_TASK);
-  lua_KContext context = (lua_KContext)task;
+  const struct tn_runtime *rt = lua_touserdata(L, FOOT_RUNTIME);
+  struct tn_task *task = rt->current;
+  if (!task || task->thread != L) {
+    return luaL_error(L, "the task's coroutine was resumed by somebody else than the reactor");
+  }
   task->started = true;
   int arguments = lua_gettop(L) - FOOT_HANDLER - 1;
-  int status = lua_pcallk(L, arguments, LUA_MULTRET, FOOT_HANDLER, context, finish);
-  return finish(L, status, context);
+  int status = lua_pcallk(L, arguments, LUA_MULTRET, FOOT_HANDLER, (lua_KContext)task, finish);
+  return end_body(L, rt, task, status);
 }
 
 /* --- what a task keeps --- */
 
-/* Of the task at `index`; left on top. */
-static void push_kept(lua_State *L, int index) {
-  const struct tn_task *task = lua_touserdata(L, index);
+/* Of the task, which is at `index`; left on top. */
+TN_INLINE void push_kept(lua_State *L, const struct tn_task *task, int index) {
   lua_getiuservalue(L, index, KEPT);
   if (task->noted) {
     lua_rawgeti(L, -1, KEPT_IN_NOTES);
@@ -233,9 +233,8 @@ static void push_kept(lua_State *L, int index) {
   }
 }
 
-/* Pops the value on top: the task at `index` keeps it. Needs no memory. */
-static void keep(lua_State *L, int index) {
-  const struct tn_task *task = lua_touserdata(L, index);
+/* Pops the value on top: the task, which is at `index`, keeps it. Needs no memory. */
+TN_INLINE void keep(lua_State *L, const struct tn_task *task, int index) {
   if (task->noted) {
     lua_getiuservalue(L, index, KEPT);
     lua_insert(L, -2);
@@ -251,7 +250,7 @@ void tn_task_push_notes(lua_State *L, int index, bool make) {
   index = lua_absindex(L, index);
   if (make && !task->noted) {
     lua_createtable(L, KEPT_IN_NOTES, 2);
-    push_kept(L, index);
+    push_kept(L, task, index);
     lua_rawseti(L, -2, KEPT_IN_NOTES);
     if (!task->noted) { /* a finalizer may have been here */
       lua_setiuservalue(L, index, KEPT);
@@ -416,10 +415,9 @@ static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) 
     luaL_error(L, "too many arguments");
   }
   if (is_new) {
-    keep(L, self);
+    keep(L, task, self);
   }
   lua_pushcfunction(thread.state, body);
-  lua_pushlightuserdata(thread.state, task);
   lua_pushlightuserdata(thread.state, rt);
   lua_rawgeti(thread.state, LUA_REGISTRYINDEX, rt->handler);
   lua_xmove(L, thread.state, arguments + 1);
@@ -438,7 +436,7 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   }
   tn_task_push(L, rt, task);
   int self = lua_gettop(L);
-  push_kept(L, self);
+  push_kept(L, task, self);
   for (int i = 0; i < arguments; i++) {
     lua_getiuservalue(L, self, ARGUMENTS + i);
   }
@@ -493,7 +491,7 @@ static void keep_results(lua_State *L, struct tn_task *task, int count) {
       lua_rawseti(L, -2, i);
     }
   }
-  keep(L, -2);
+  keep(L, task, -2);
 }
 
 /* The thread of a task that has ended goes to the pool, if it can: one that was made for the task
@@ -544,9 +542,11 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
   if (task->set) {
     tn_join_set_finished(L, rt, task);
   }
-  tn_wake_all(rt->reactor, &task->joiners, 0);
+  if (task->joiners.head) {
+    tn_wake_all(rt->reactor, &task->joiners, 0);
+  }
   if (state == TN_TASK_FAILED && !awaited) {
-    push_kept(L, -1);
+    push_kept(L, task, -1);
     task->joined = report(L, rt, lua_gettop(L) - 1);
     if (!task->joined && rt->running) {
       remember_failure(L, rt);
@@ -724,7 +724,7 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
   }
   if (task->state == TN_TASK_FAILED) {
     lua_pushnil(L);
-    push_kept(L, index);
+    push_kept(L, task, index);
     if (tn_cast(L, -1, TN_ERROR_VALUE) && push_traceback(L, index)) {
       tn_error_set_traceback(L, lua_gettop(L) - 1);
     }
@@ -732,9 +732,9 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
   }
   lua_pushboolean(L, 1);
   if (task->results == 1) {
-    push_kept(L, index);
+    push_kept(L, task, index);
   } else if (task->results > 1) {
-    push_kept(L, index);
+    push_kept(L, task, index);
     for (int i = 1; i <= task->results; i++) {
       lua_rawgeti(L, -i, i);
     }

@@ -106,7 +106,14 @@ static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *r
              : tn_task_enter_slowly(L, rt, operation);
 }
 /* The same after a wait: raises where somebody else resumed the coroutine. */
-struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt);
+void tn_task_resumed_by_stranger(lua_State *L);
+static inline struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
+  struct tn_task *task = rt->current;
+  if (!task || tn_task_innermost(task) != L) {
+    tn_task_resumed_by_stranger(L);
+  }
+  return &task->waiter;
+}
 /* Settles until when the waiter may wait. TN_CANCELED: not at all, its variables are closing. */
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns);
 /* Gives way until the waiter is woken. In a task this does not return: `continuation` goes on. */

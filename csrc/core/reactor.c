@@ -99,7 +99,7 @@ static bool heap_grow(struct tn_reactor *reactor) {
 }
 
 /* Sees to it that the heap looks at the waiter no later than its deadline. */
-static int timer_set(struct tn_reactor *reactor, struct tn_waiter *waiter) {
+TN_APART int timer_set(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   struct tn_timer timer = {waiter->deadline_ns, waiter};
   if (waiter->timer == 0) {
     if (!heap_grow(reactor)) {
@@ -174,7 +174,7 @@ int tn_park(struct tn_reactor *reactor, struct tn_waiter *waiter, struct tn_queu
   return 0;
 }
 
-static void unpark(struct tn_reactor *reactor, struct tn_waiter *waiter) {
+TN_INLINE void unpark(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   tn_queue_remove(waiter);
   if (waiter->parked) {
     waiter->parked = false;
