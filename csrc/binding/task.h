@@ -2,7 +2,7 @@
  * that resumes.
  *
  * A task's life: ready (spawned, or woken) → running → waiting → ready … → done, failed or
- * cancelled. While it lives the table of anchors holds it, it holds its thread, and the thread's
+ * cancelled. While it lives the list of anchors holds it, it holds its thread, and the thread's
  * stack holds whatever its operation needs: dropping the coroutine drops the operation. */
 #ifndef TCPNET_TASK_H
 #define TCPNET_TASK_H

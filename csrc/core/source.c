@@ -257,7 +257,7 @@ void tn_source_release_later(struct tn_source *source, bool close) {
 void tn_sources_bury(struct tn_reactor *reactor) {
   while (reactor->graveyard) {
     struct tn_source *source = reactor->graveyard;
-    leave_list(&reactor->graveyard, source);
+    reactor->graveyard = source->next;
     source->in_grave = false;
     source->views--;
     if (source->reactor) { /* nobody has closed it meanwhile */
