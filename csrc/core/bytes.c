@@ -29,8 +29,8 @@ char *tn_bytes_reserve(struct tn_bytes *bytes, size_t want) {
   if (!larger) {
     return NULL;
   }
-  if (bytes->length > 0) {
-    memcpy(larger->memory, tn_bytes_data(bytes), bytes->length);
+  if (block) {
+    memcpy(larger->memory, block->memory + block->start, bytes->length);
   }
   free(block);
   larger->capacity = capacity;

@@ -258,13 +258,13 @@ void tn_sources_bury(struct tn_reactor *reactor) {
   while (reactor->graveyard) {
     struct tn_source *source = reactor->graveyard;
     reactor->graveyard = source->next;
-    source->in_grave = false;
     source->views--;
-    if (source->reactor) { /* nobody has closed it meanwhile */
-      enter_list(&reactor->sources, source);
-    }
     if (source->close_later) {
       tn_source_close(source);
+    }
+    if (source->references > 1 && source->fd != TN_NO_FD) { /* others go on with it */
+      source->in_grave = false;
+      enter_list(&reactor->sources, source);
     }
     tn_source_release(source);
   }
