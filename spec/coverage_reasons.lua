@@ -23,7 +23,7 @@ return {
     ["somebody with the debug library"] = DEBUG,
   },
   ["csrc/binding/connection.c"] = {
-    ["tn_socket_peer(listener->stash"] = MEMORY,
+    ["tn_socket_peer(stash,"] = MEMORY,
   },
   ["csrc/binding/control.c"] = {
     ["-ENOTSUP"] = SYSTEM,
@@ -120,7 +120,7 @@ return {
   },
   ["csrc/core/source.c"] = {
     ["unclaimed = NULL"] = MEMORY,
-    ["tn_socket_close(source->stash)"] = MEMORY,
+    ["tn_socket_close(rare->stash)"] = MEMORY,
     ["tn_source_close(reactor->sources)"] = "objects that outlive their reactor, in a state that closes",
     ["return TN_EAGAIN;"] = RACE,
     ["return pay(source);"] = RACE,

@@ -33,6 +33,13 @@ void tn_anchor_push(lua_State *L, const struct tn_anchors *anchors, int place) {
   lua_replace(L, -2);
 }
 
+void tn_anchor_replace(lua_State *L, struct tn_anchors *anchors, int place) {
+  lua_rawgeti(L, LUA_REGISTRYINDEX, anchors->list);
+  lua_insert(L, -2);
+  lua_rawseti(L, -2, place);
+  lua_pop(L, 1);
+}
+
 void tn_anchor_leave(lua_State *L, struct tn_anchors *anchors, int place) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, anchors->list);
   lua_pushinteger(L, anchors->free);

@@ -15,6 +15,8 @@ void tn_anchors_open(lua_State *L, struct tn_anchors *anchors);
 /* Pops the value on top and keeps it; the place, from 1. */
 int tn_anchor(lua_State *L, struct tn_anchors *anchors);
 void tn_anchor_push(lua_State *L, const struct tn_anchors *anchors, int place);
+/* Pops the value on top, which takes the place of what is there. Raises nothing. */
+void tn_anchor_replace(lua_State *L, struct tn_anchors *anchors, int place);
 /* What is there may be collected. Raises nothing. */
 void tn_anchor_leave(lua_State *L, struct tn_anchors *anchors, int place);
 

@@ -271,7 +271,7 @@ static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t
     return status < 0 ? status : object->source == source ? TN_EAGAIN : TN_CLOSED;
   }
   if (status < 0 && status != TN_EAGAIN && status != TN_ENOMEM && object->source == source) {
-    source->owed = status; /* a failure is told to the next call */
+    source->owed = (int16_t)status; /* a failure is told to the next call */
   }
   return 1;
 }
@@ -319,7 +319,7 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
         lua_settop(L, 3);
         return came;
       }
-      call->source->owed = came == TN_EAGAIN || came == TN_ENOMEM ? 0 : came;
+      call->source->owed = came == TN_EAGAIN || came == TN_ENOMEM ? 0 : (int16_t)came;
       break; /* a failure is told to the next call */
     }
     if (total == 0) {

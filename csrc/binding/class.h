@@ -91,7 +91,7 @@ struct tn_object {
   struct tn_header header;
   struct tn_source *source; /* NULL: closed or consumed */
   const char *consumed_by;  /* the method that took the source, or NULL */
-  uint64_t half_of;         /* the kind of the stream that it is a half of */
+  uint32_t half_of;         /* the kind of the stream that it is a half of */
   bool view;                /* another object's: closing it closes nothing */
 };
 

@@ -133,8 +133,9 @@ static int attempt_listen(lua_State *L, struct tn_call *call) {
 
 /* A connection: its descriptor waits in the stash until Lua has an object for it. */
 static int take_connection(struct tn_source *listener, struct tn_address *peer) {
-  if (listener->stash != TN_NO_FD) {
-    return tn_socket_peer(listener->stash, &peer->any, &peer->length) < 0 ? (peer->length = 0) : 0;
+  tn_fd stash = listener->rare->stash;
+  if (stash != TN_NO_FD) {
+    return tn_socket_peer(stash, &peer->any, &peer->length) < 0 ? (peer->length = 0) : 0;
   }
   if ((listener->drained & listener->armed & TN_READABLE) != 0) {
     return TN_EAGAIN;
@@ -144,7 +145,7 @@ static int take_connection(struct tn_source *listener, struct tn_address *peer) 
     listener->drained |= fd == TN_EAGAIN ? TN_READABLE : 0;
     return fd;
   }
-  listener->stash = fd;
+  listener->rare->stash = fd;
   return 0;
 }
 
@@ -158,27 +159,31 @@ static void set_options(const struct tn_option_value *value, tn_fd fd) {
 static int attempt_accept(lua_State *L, struct tn_call *call) {
   struct tn_source *listener = call->source;
   struct tn_address peer = {.length = sizeof peer.storage};
-  if (listener->pause_until_ns != 0) {
-    if (tn_now_ns() < listener->pause_until_ns) {
-      call->until_ns = listener->pause_until_ns;
+  struct tn_rare *rare = tn_source_rare(listener);
+  if (!rare) {
+    return TN_ENOMEM;
+  }
+  if (rare->pause_until_ns != 0) {
+    if (tn_now_ns() < rare->pause_until_ns) {
+      call->until_ns = rare->pause_until_ns;
       return TN_EAGAIN;
     }
-    listener->pause_until_ns = 0;
+    rare->pause_until_ns = 0;
   }
   int status = take_connection(listener, &peer);
   if (status < 0) {
     if (tn_is_exhaustion(status)) {
-      listener->pause_until_ns = tn_now_ns() + PAUSE_NS;
+      rare->pause_until_ns = tn_now_ns() + PAUSE_NS;
     }
     return status;
   }
-  tn_fd fd = listener->stash;
+  tn_fd fd = rare->stash;
   struct tn_object *accepted = tn_object_new(L, call->rt, rows[row_of(call)].accepted);
   tn_address_push(L, call->rt, &peer);
   if (((const struct tn_object *)call->self)->source != listener) { /* a finalizer closed it */
     return tn_method_closed(L, call);
   }
-  if (listener->stash != fd) { /* a finalizer accepted it */
+  if (rare->stash != fd) { /* a finalizer accepted it */
     lua_settop(L, 1);
     return attempt_accept(L, call);
   }
@@ -187,11 +192,11 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
     return TN_ENOMEM;
   }
   tn_object_own(accepted, source);
-  listener->stash = TN_NO_FD;
+  rare->stash = TN_NO_FD;
   if (peer.length > 0) {
     tn_source_set_peer(accepted->source, &peer);
   }
-  set_options(listener->accept_options, accepted->source->fd);
+  set_options(rare->accept_options, accepted->source->fd);
   return 2;
 }
 

@@ -69,7 +69,7 @@ static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t lef
   size_t want = left < CHUNK ? (size_t)left : CHUNK;
   bool many = copied >= SPLICE_FROM && tn_splice_begin(from, to);
   *direction = TN_READABLE;
-  if (from->input.length == 0 && (many || from->splice)) {
+  if (from->input.length == 0 && (many || tn_source_has_splice(from))) {
     ptrdiff_t count = move_spliced(from, to, left, direction);
     if (count != TN_EINVAL || !from->no_splice) {
       return count;

@@ -27,35 +27,36 @@ static struct tn_task *task_on(lua_State *L, const struct tn_runtime *rt) {
   return task && tn_task_innermost(task) == L ? task : NULL;
 }
 
+static int capacity_of(const struct tn_task *task) {
+  return task->many ? task->nest.more.capacity : 1;
+}
+
 static void grow(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
-  int capacity = task->capacity * 2;
+  int capacity = capacity_of(task) * 2;
   if (capacity > UINT16_MAX) {
     luaL_error(L, "too many coroutines within each other");
   }
   struct tn_inner *nest = lua_newuserdatauv(L, (size_t)capacity * sizeof *nest, 0);
   int anchor = tn_anchor(L, &rt->anchors);
-  memcpy(nest, task->nest, task->depth * sizeof *nest);
-  if (task->nest_anchor != 0) {
-    tn_anchor_leave(L, &rt->anchors, task->nest_anchor);
+  memcpy(nest, tn_task_nest(task), task->depth * sizeof *nest);
+  if (task->many) {
+    tn_anchor_leave(L, &rt->anchors, task->nest.more.anchor);
   }
-  task->nest = nest;
-  task->nest_anchor = anchor;
-  task->capacity = (uint16_t)capacity;
+  task->many = true;
+  task->nest.more.list = nest;
+  task->nest.more.anchor = anchor;
+  task->nest.more.capacity = capacity;
 }
 
 /* Makes room for one more. */
 static void nest_reserve(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
-  if (!task->nest) {
-    task->nest = &task->first;
-    task->capacity = 1;
-  } else if (task->depth == task->capacity) {
+  if (task->depth == capacity_of(task)) {
     grow(L, rt, task);
   }
 }
 
 static void nest_push(struct tn_task *task, struct tn_thread thread, uint64_t deadline_ns) {
-  task->nest[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
-  task->innermost = thread.state;
+  tn_task_nest(task)[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
 }
 
 /* Closes what is pending in a coroutine of L's, where nothing may wait meanwhile. The status, with
@@ -217,9 +218,10 @@ static lua_KContext context_of(int index, enum mode mode) {
  * collected meanwhile, whatever becomes of the stack that it was resumed from. */
 static int pass_on(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
                    enum mode mode) {
-  if (task->nest[index].anchor == 0) {
+  struct tn_inner *inner = &tn_task_nest(task)[index];
+  if (inner->anchor == 0) {
     lua_pushvalue(L, 1);
-    task->nest[index].anchor = tn_anchor(L, &rt->anchors);
+    inner->anchor = tn_anchor(L, &rt->anchors);
   }
   if (index > 0) {
     tn_thread_mark(L);
@@ -267,10 +269,10 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
   struct tn_task *task = rt->current;
   enum mode mode = (enum mode)(context % 4);
   int index = (int)(context / 4);
-  if (!task || index >= task->depth || task->nest[index].thread != thread) {
+  if (!task || index >= task->depth || tn_task_nest(task)[index].thread != thread) {
     return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
   }
-  uint64_t deadline_ns = task->nest[index].deadline_ns;
+  uint64_t deadline_ns = tn_task_nest(task)[index].deadline_ns;
   if (mode == TIMEOUT && task->waiter.reason == TN_TIMEOUT && deadline_ns != 0 &&
       deadline_ns <= tn_now_ns()) {
     tn_forget(rt->reactor, &task->waiter);

@@ -59,7 +59,7 @@ int tn_method_closed(lua_State *L, struct tn_call *call) {
 
 int tn_method_put_right(lua_State *L, const struct tn_call *call) {
   struct tn_source *source = call->source;
-  int status = source->splice ? tn_splice_end(source) : 0;
+  int status = tn_source_has_splice(source) ? tn_splice_end(source) : 0;
   if (status < 0 || !tn_scratch_busy(source->reactor)) {
     return status;
   }

@@ -79,7 +79,7 @@ TN_INLINE int tn_call_try(lua_State *L, struct tn_call *call, const struct tn_me
     if (!source || source->fd == TN_NO_FD) {
       return tn_method_closed(L, call);
     }
-    if (source->splice || tn_scratch_busy(source->reactor)) {
+    if (tn_source_has_splice(source) || tn_scratch_busy(source->reactor)) {
       int status = tn_method_put_right(L, call);
       if (status < 0) {
         return status;
@@ -125,7 +125,7 @@ TN_INLINE int tn_method_resume(lua_State *L, const struct tn_bound *bound,
 /* Is there something ahead of the reader that no other claims, and that nothing comes before? A
  * source that is closed has nothing. */
 TN_INLINE bool tn_source_is_ahead(const struct tn_source *source) {
-  return source && source->input.length > 0 && !source->splice && !source->reading.holder &&
+  return source && source->input.length > 0 && !tn_source_has_splice(source) && !source->reading.holder &&
          !tn_scratch_busy(source->reactor);
 }
 

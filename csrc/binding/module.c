@@ -141,7 +141,6 @@ static int new_table(lua_State *L, const char *mode) {
 }
 
 static void open_tables(lua_State *L, struct tn_runtime *rt) {
-  tn_anchors_open(L, &rt->tasks);
   tn_anchors_open(L, &rt->anchors);
   rt->detours = new_table(L, NULL);
   for (int i = 0; i < TN_ADDRESSES_KEPT; i++) {

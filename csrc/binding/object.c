@@ -343,7 +343,7 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   if (status < 0) {
     return status;
   }
-  if (tn_rights_count(source->rights) > 0 && !lua_toboolean(L, 2)) {
+  if (source->rare && tn_rights_count(source->rare->rights) > 0 && !lua_toboolean(L, 2)) {
     call->message = "descriptors that came would be lost; into_fd(true) closes them";
     return TN_EBUSY;
   }

@@ -489,7 +489,11 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
 static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   struct tn_option_value *first = NULL;
   struct tn_option_value value = {0};
+  struct tn_rare *rare = tn_source_rare(call->source);
   int status = 0;
+  if (!rare) {
+    return TN_ENOMEM;
+  }
   for (lua_pushnil(L); status >= 0 && lua_next(L, 2); lua_pop(L, 1)) {
     const char *wrong = take_entry(L, accepted_kind(L), &value, &status);
     if (wrong || !value.option) { /* the table was changed meanwhile */
@@ -515,8 +519,8 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
     tn_option_values_free(first);
     return fail_entry(L, call, value.option, status);
   }
-  tn_option_values_free(call->source->accept_options);
-  call->source->accept_options = first;
+  tn_option_values_free(rare->accept_options);
+  rare->accept_options = first;
   lua_settop(L, 1);
   return 1;
 }

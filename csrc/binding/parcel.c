@@ -221,7 +221,7 @@ static int check_object(lua_State *L, const struct tn_object *object, const char
     return TN_CLOSED;
   }
   int status = tn_object_check_leaving(L, object, message);
-  status = status == 0 && source->splice ? tn_splice_end(source) : status;
+  status = status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
   return status < 0 ? status : tn_scratch_rescue(source->reactor);
 }
 

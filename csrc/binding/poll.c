@@ -164,8 +164,8 @@ static int poll_new(lua_State *L) {
   struct tn_source *source = tn_source_take(L, rt, fd);
   tn_object_own(poll, source);
   source->is_selector = true;
-  source->selector = tn_selector_new(fd);
-  if (!source->selector) {
+  struct tn_rare *rare = tn_source_rare(source);
+  if (!rare || !(rare->selector = tn_selector_new(fd))) {
     return luaL_error(L, "not enough memory");
   }
   return 1;
@@ -210,7 +210,7 @@ static int push_registry(lua_State *L, struct tn_runtime *rt, struct tn_selector
 }
 
 static int attempt_registry(lua_State *L, struct tn_call *call) {
-  return push_registry(L, call->rt, call->source->selector);
+  return push_registry(L, call->rt, call->source->rare->selector);
 }
 
 static struct registry *check_registry(lua_State *L, int index) {

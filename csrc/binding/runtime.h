@@ -45,8 +45,7 @@ struct tn_runtime {
   size_t live;                        /* tasks that have not ended */
   struct tn_thread pool[TN_POOL_MAX]; /* to use again, anchored all the time */
   int pool_length;
-  struct tn_anchors tasks;   /* the one root of all that waits */
-  struct tn_anchors anchors; /* threads, and what else a running task needs */
+  struct tn_anchors anchors; /* the one root of all that waits: tasks, and what those need */
   double collected_kb;       /* Lua's memory after the last idle collection */
   uint64_t idle_due_ns;      /* the end of the period that may turn out idle; 0: none */
   uint64_t idle_wakes;       /* wakes when it began */

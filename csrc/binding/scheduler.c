@@ -44,8 +44,8 @@ static bool is_quiet(const struct tn_runtime *rt) {
  * fresh; where it was not, nothing is gained. */
 static void look_ahead(const struct tn_runtime *rt) {
   enum { OBJECT = 80, BEFORE_OBJECT = 40, THREAD = 512, FRAMES_AT = 960, FRAMES = 256 };
-  const struct tn_waiter *waiter = tn_reactor_peek_ready(rt->reactor);
-  const struct tn_task *task = waiter ? waiter->owner : NULL;
+  struct tn_waiter *waiter = tn_reactor_peek_ready(rt->reactor);
+  const struct tn_task *task = waiter ? tn_task_of(waiter) : NULL;
   if (task) {
     tn_prefetch(waiter->subject, -BEFORE_OBJECT, OBJECT);
     tn_prefetch(task->thread, 0, THREAD);
@@ -67,8 +67,9 @@ static bool drain(lua_State *L, struct tn_runtime *rt, const struct drive *drive
     }
     ran = true;
     look_ahead(rt);
-    if (waiter->owner) {
-      tn_task_run(L, rt, waiter->owner);
+    struct tn_task *task = tn_task_of(waiter);
+    if (task) {
+      tn_task_run(L, rt, task);
       tn_task_cancel_doomed(L, rt);
     }
     if (drive && is_done(drive)) {
@@ -101,7 +102,7 @@ static int push_waits(lua_State *L, struct tn_runtime *rt) {
   int waiting = 0;
   lua_newtable(L);
   int list = lua_gettop(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks.list);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
   for (lua_pushnil(L); lua_next(L, list + 1); lua_pop(L, 1)) {
     struct tn_task *task = tn_cast(L, -1, TN_TASK);
     if (task && task->waiter.parked) {
@@ -258,7 +259,7 @@ static int cancel_spawned(lua_State *L) {
   bool found = true;
   while (found) {
     found = false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks.list);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
     lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
     for (lua_Integer slot = 1; slot <= length; slot++) {
       lua_rawgeti(L, -1, slot);
@@ -440,7 +441,7 @@ int tn_metrics_table(lua_State *L) {
   tn_runtime_check(L, rt, "metrics");
   uint64_t waiting = 0;
   uint64_t running = 0;
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->tasks.list);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
   for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
     const struct tn_task *task = tn_cast(L, -1, TN_TASK);
     waiting += task && task->waiter.parked;

@@ -18,9 +18,15 @@ enum {
   SETTLE_STACK = 20,    /* slots that ending a task may need, taken before anything is changed */
 };
 
-/* A task's user values: its function, in the end its results; {name, traceback} where there is one;
- * the arguments until it starts. */
-enum { OUTCOME = 1, NOTES = 2, ARGUMENTS = 3, ARGUMENTS_MAX = 16 };
+/* A task's user values, of which each costs every task 16 bytes: what it keeps, which is its
+ * function, then its thread, unless that is from the pool, and in the end its results; the
+ * arguments until it starts. One with notes has them in the first place, and what it keeps is their
+ * first entry. */
+enum { KEPT = 1, ARGUMENTS = 2, ARGUMENTS_MAX = 16 };
+enum { KEPT_IN_NOTES = 1 };
+
+/* What is at the foot of its thread, below the function and its arguments. */
+enum { FOOT_RUNTIME = 1, FOOT_HANDLER };
 
 /* --- threads --- */
 
@@ -140,16 +146,12 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
   return rt->driving || tn_in_finalizer(L) ? refuse(L, rt, operation) : &rt->blocking;
 }
 
-struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
-  struct tn_task *task = rt->current;
-  if (!task || tn_task_innermost(task) != L) {
-    luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
-  }
-  return &task->waiter;
+void tn_task_resumed_by_stranger(lua_State *L) {
+  luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
 }
 
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
-  const struct tn_task *task = waiter->owner;
+  struct tn_task *task = tn_task_of(waiter);
   uint64_t soonest = waiter->operation_ns != 0 ? waiter->operation_ns : UINT64_MAX;
   if (until_ns != 0 && until_ns < soonest) {
     soonest = until_ns;
@@ -159,7 +161,7 @@ int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
       return TN_CANCELED;
     }
     for (int i = 0; i < task->depth; i++) {
-      uint64_t deadline = task->nest[i].deadline_ns;
+      uint64_t deadline = tn_task_nest(task)[i].deadline_ns;
       soonest = deadline != 0 && deadline < soonest ? deadline : soonest;
     }
   }
@@ -180,7 +182,7 @@ static void collect_while_waiting(lua_State *L) {
 
 void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter,
                      lua_KContext context, lua_KFunction continuation) {
-  struct tn_task *task = waiter->owner;
+  struct tn_task *task = tn_task_of(waiter);
   if (task) {
     task->waits = true;
     if (task->depth > 0) {
@@ -195,31 +197,72 @@ void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *wait
 
 /* --- the bottom of a task's stack --- */
 
-static int finish(lua_State *L, int status, lua_KContext context) {
-  struct tn_task *task = (struct tn_task *)context;
+static int end_body(lua_State *L, const struct tn_runtime *rt, struct tn_task *task, int status) {
   task->failed = status != LUA_OK && status != LUA_YIELD;
-  if (task->rt->current != task && task->rt->reactor) {
-    tn_wake(task->rt->reactor, &task->waiter,
+  if (rt->current != task && rt->reactor) {
+    tn_wake(rt->reactor, &task->waiter,
             0); /* ended by a stranger's resume: the scheduler settles it */
   }
-  return task->failed ? 1 : lua_gettop(L) - 2;
+  return task->failed ? 1 : lua_gettop(L) - FOOT_HANDLER;
+}
+
+static int finish(lua_State *L, int status, lua_KContext context) {
+  return end_body(L, lua_touserdata(L, FOOT_RUNTIME), (struct tn_task *)context, status);
 }
 
 static int body(lua_State *L) {
-  struct tn_task *task = lua_touserdata(L, 1);
-  lua_KContext context = (lua_KContext)task;
+  const struct tn_runtime *rt = lua_touserdata(L, FOOT_RUNTIME);
+  struct tn_task *task = rt->current;
+  if (!task || task->thread != L) {
+    return luaL_error(L, "the task's coroutine was resumed by somebody else than the reactor");
+  }
   task->started = true;
-  int status = lua_pcallk(L, lua_gettop(L) - 3, LUA_MULTRET, 2, context, finish);
-  return finish(L, status, context);
+  int arguments = lua_gettop(L) - FOOT_HANDLER - 1;
+  int status = lua_pcallk(L, arguments, LUA_MULTRET, FOOT_HANDLER, (lua_KContext)task, finish);
+  return end_body(L, rt, task, status);
+}
+
+/* --- what a task keeps --- */
+
+/* Of the task, which is at `index`; left on top. */
+TN_INLINE void push_kept(lua_State *L, const struct tn_task *task, int index) {
+  lua_getiuservalue(L, index, KEPT);
+  if (task->noted) {
+    lua_rawgeti(L, -1, KEPT_IN_NOTES);
+    lua_replace(L, -2);
+  }
+}
+
+/* Pops the value on top: the task, which is at `index`, keeps it. Needs no memory. */
+TN_INLINE void keep(lua_State *L, const struct tn_task *task, int index) {
+  if (task->noted) {
+    lua_getiuservalue(L, index, KEPT);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, KEPT_IN_NOTES);
+    lua_pop(L, 1);
+  } else {
+    lua_setiuservalue(L, index, KEPT);
+  }
 }
 
 void tn_task_push_notes(lua_State *L, int index, bool make) {
+  struct tn_task *task = lua_touserdata(L, index);
   index = lua_absindex(L, index);
-  if (lua_getiuservalue(L, index, NOTES) == LUA_TNIL && make) {
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, index, NOTES);
+  if (make && !task->noted) {
+    lua_createtable(L, KEPT_IN_NOTES, 2);
+    push_kept(L, task, index);
+    lua_rawseti(L, -2, KEPT_IN_NOTES);
+    if (!task->noted) { /* a finalizer may have been here */
+      lua_setiuservalue(L, index, KEPT);
+      task->noted = true;
+    } else {
+      lua_pop(L, 1);
+    }
+  }
+  if (task->noted) {
+    lua_getiuservalue(L, index, KEPT);
+  } else {
+    lua_pushnil(L);
   }
 }
 
@@ -353,23 +396,32 @@ static void remember_failure(lua_State *L, struct tn_runtime *rt) {
 /* --- life --- */
 
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
-  tn_anchor_push(L, &rt->tasks, task->slot);
+  tn_anchor_push(L, &rt->anchors, task->slot);
 }
 
 /* The task at `self` gets a thread, with the function and its arguments on top, which are popped.
  */
 static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) {
   struct tn_task *task = lua_touserdata(L, self);
-  struct tn_thread thread = tn_thread_take(L, rt);
+  bool is_new = rt->pool_length == 0;
+  struct tn_thread thread = {NULL, 0};
+  if (is_new) {
+    thread.state = lua_newthread(L);
+  } else {
+    thread = tn_thread_take(L, rt);
+  }
   if (!lua_checkstack(thread.state, arguments + LUA_MINSTACK)) {
     tn_thread_give(L, rt, thread);
     luaL_error(L, "too many arguments");
   }
+  if (is_new) {
+    keep(L, task, self);
+  }
   lua_pushcfunction(thread.state, body);
-  lua_pushlightuserdata(thread.state, task);
+  lua_pushlightuserdata(thread.state, rt);
   lua_rawgeti(thread.state, LUA_REGISTRYINDEX, rt->handler);
   lua_xmove(L, thread.state, arguments + 1);
-  task->thread = task->innermost = thread.state;
+  task->thread = thread.state;
   task->anchor = thread.anchor;
 }
 
@@ -384,7 +436,7 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   }
   tn_task_push(L, rt, task);
   int self = lua_gettop(L);
-  lua_getiuservalue(L, self, OUTCOME);
+  push_kept(L, task, self);
   for (int i = 0; i < arguments; i++) {
     lua_getiuservalue(L, self, ARGUMENTS + i);
   }
@@ -393,6 +445,7 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     lua_pushnil(L);
     lua_setiuservalue(L, self, ARGUMENTS + i);
   }
+  task->wake_arguments = 0;
   lua_pop(L, 1);
   if (!sure && !task->dying) { /* a finalizer may have cancelled it: its place is then elsewhere */
     tn_forget(rt->reactor, &task->waiter);
@@ -402,30 +455,28 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
 struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {
   bool few = arguments <= ARGUMENTS_MAX;
   luaL_checkstack(L, 6, "too many arguments");
-  struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, NOTES + (few ? arguments : 0));
+  struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, KEPT + (few ? arguments : 0));
   lua_insert(L, -arguments - 2);
   int self = lua_gettop(L) - arguments - 1;
-  task->rt = rt;
-  task->waiter.owner = task;
+  task->waiter.in_task = true;
   task->in_run = rt->running;
   if (few) {
-    task->arguments = (uint8_t)arguments;
+    task->arguments = arguments;
     for (int i = arguments - 1; i >= 0; i--) {
       lua_setiuservalue(L, self, ARGUMENTS + i);
     }
-    lua_setiuservalue(L, self, OUTCOME);
+    lua_setiuservalue(L, self, KEPT);
   } else {
     equip(L, rt, self, arguments);
   }
   lua_pushvalue(L, self);
-  task->slot = tn_anchor(L, &rt->tasks);
+  task->slot = tn_anchor(L, &rt->anchors);
   rt->live++;
   tn_make_ready(rt->reactor, &task->waiter, 0);
   return task;
 }
 
-/* The task at the top of L has ended: its `count` results, on top of its thread, become its user
- * value. */
+/* The task at the top of L has ended: it keeps its `count` results, on top of its thread. */
 static void keep_results(lua_State *L, struct tn_task *task, int count) {
   lua_State *thread = task->thread;
   task->results = count;
@@ -440,7 +491,27 @@ static void keep_results(lua_State *L, struct tn_task *task, int count) {
       lua_rawseti(L, -2, i);
     }
   }
-  lua_setiuservalue(L, -2, OUTCOME);
+  keep(L, task, -2);
+}
+
+/* The thread of a task that has ended goes to the pool, if it can: one that was made for the task
+ * takes its place among the anchors, which needs no memory. */
+static void give_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *task, bool reusable) {
+  struct tn_thread thread = {task->thread, task->anchor};
+  if (thread.anchor == 0 && reusable && rt->pool_length < TN_POOL_MAX) {
+    lua_pushthread(thread.state);
+    lua_xmove(thread.state, L, 1);
+    tn_anchor_replace(L, &rt->anchors, task->slot);
+    thread.anchor = task->slot;
+  } else {
+    tn_anchor_leave(L, &rt->anchors, task->slot);
+  }
+  if (reusable) {
+    tn_thread_give(L, rt, thread);
+  } else {
+    tn_thread_drop(L, rt, thread);
+  }
+  task->thread = NULL;
 }
 
 /* The task has ended: its `count` results are on top of its thread. Once it is marked so nothing
@@ -449,38 +520,33 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                    enum tn_task_state state, int count) {
   luaL_checkstack(L, SETTLE_STACK, NULL);
   tn_task_push(L, rt, task);
+  for (int i = 0; !task->started && i < task->arguments; i++) {
+    lua_pushnil(L);
+    lua_setiuservalue(L, -2, ARGUMENTS + i);
+  }
   keep_results(L, task, count);
   task->state = (uint8_t)state;
-  tn_anchor_leave(L, &rt->tasks, task->slot);
+  /* one that was closed keeps its message handler, until 5.4.5 */
+  give_thread(L, rt, task, state == TN_TASK_DONE || task->failed);
   rt->live--;
   tn_forget(rt->reactor, &task->waiter);
   while (task->depth > 0) { /* without memory an error may have left some */
     tn_thread_drop(L, rt, tn_nest_pop(task));
   }
-  if (task->nest_anchor != 0) {
-    tn_anchor_leave(L, &rt->anchors, task->nest_anchor);
+  if (task->many) {
+    tn_anchor_leave(L, &rt->anchors, task->nest.more.anchor);
+    task->many = false;
   }
-  task->nest = NULL;
-  struct tn_thread thread = {task->thread, task->anchor};
-  if (state == TN_TASK_DONE ||
-      task->failed) { /* one that was closed keeps its message handler, until 5.4.5 */
-    tn_thread_give(L, rt, thread);
-  } else {
-    tn_thread_drop(L, rt, thread);
-  }
-  for (int i = 0; !task->started && i < task->arguments; i++) {
-    lua_pushnil(L);
-    lua_setiuservalue(L, -2, ARGUMENTS + i);
-  }
-  task->thread = task->innermost = NULL;
   bool in_set = task->set != NULL;
   bool awaited = task->joiners.head || in_set || task->joined;
   if (task->set) {
     tn_join_set_finished(L, rt, task);
   }
-  tn_wake_all(rt->reactor, &task->joiners, 0);
+  if (task->joiners.head) {
+    tn_wake_all(rt->reactor, &task->joiners, 0);
+  }
   if (state == TN_TASK_FAILED && !awaited) {
-    lua_getiuservalue(L, -1, OUTCOME);
+    push_kept(L, task, -1);
     task->joined = report(L, rt, lua_gettop(L) - 1);
     if (!task->joined && rt->running) {
       remember_failure(L, rt);
@@ -506,7 +572,7 @@ void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   bool closing = task->closing;
   task->closing = true;
   while (task->depth > depth) {
-    close_thread(L, rt, task, task->nest[task->depth - 1].thread);
+    close_thread(L, rt, task, tn_task_innermost(task));
     tn_thread_drop(L, rt, tn_nest_pop(task));
   }
   task->closing = closing;
@@ -553,7 +619,7 @@ static void kill(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
 
 void tn_task_cancel_doomed(lua_State *L, struct tn_runtime *rt) {
   while (rt->doomed.head) {
-    kill(L, rt, rt->doomed.head->owner);
+    kill(L, rt, tn_task_of(rt->doomed.head));
   }
 }
 
@@ -564,10 +630,10 @@ static bool is_running(lua_State *thread) {
 
 /* Has a stranger resumed a coroutine of the task, which runs this moment? It cannot be closed then:
  * its stack is in use. */
-static bool is_run_by_stranger(const struct tn_task *task) {
+static bool is_run_by_stranger(struct tn_task *task) {
   bool running = task->thread && is_running(task->thread);
   for (int i = 0; i < task->depth && !running; i++) {
-    running = is_running(task->nest[i].thread);
+    running = is_running(tn_task_nest(task)[i].thread);
   }
   return running;
 }
@@ -658,7 +724,7 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
   }
   if (task->state == TN_TASK_FAILED) {
     lua_pushnil(L);
-    lua_getiuservalue(L, index, OUTCOME);
+    push_kept(L, task, index);
     if (tn_cast(L, -1, TN_ERROR_VALUE) && push_traceback(L, index)) {
       tn_error_set_traceback(L, lua_gettop(L) - 1);
     }
@@ -666,9 +732,9 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
   }
   lua_pushboolean(L, 1);
   if (task->results == 1) {
-    lua_getiuservalue(L, index, OUTCOME);
+    push_kept(L, task, index);
   } else if (task->results > 1) {
-    lua_getiuservalue(L, index, OUTCOME);
+    push_kept(L, task, index);
     for (int i = 1; i <= task->results; i++) {
       lua_rawgeti(L, -i, i);
     }
@@ -704,7 +770,7 @@ void tn_task_push_title(lua_State *L, int index) {
 }
 
 void tn_task_describe(lua_State *L, int index) {
-  const struct tn_task *task = lua_touserdata(L, index);
+  struct tn_task *task = lua_touserdata(L, index);
   int base = lua_gettop(L);
   luaL_checkstack(L, 10, NULL);
   tn_task_push_title(L, index);

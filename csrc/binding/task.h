@@ -2,12 +2,14 @@
  * that resumes.
  *
  * A task's life: ready (spawned, or woken) → running → waiting → ready … → done, failed or
- * cancelled. While it lives the table of tasks holds it, it holds its thread, and the thread's
+ * cancelled. While it lives the list of anchors holds it, it holds its thread, and the thread's
  * stack holds whatever its operation needs: dropping the coroutine drops the operation. */
 #ifndef TCPNET_TASK_H
 #define TCPNET_TASK_H
 
 #include "binding/runtime.h"
+
+#include <stddef.h>
 
 /* A coroutine that runs inside the task, on behalf of its body or of another such:
  * tcpnet.coroutine, timeout. */
@@ -25,12 +27,8 @@ struct tn_task {
   struct tn_header header;
   /* What a wait touches: */
   struct tn_waiter waiter;
-  lua_State *thread;    /* NULL before its first run, and once it has ended */
-  lua_State *innermost; /* of the inner coroutines; without one the thread */
-  int wake_arguments;   /* of unpark, on the innermost thread */
-  uint16_t depth;
-  uint8_t state;
-  uint8_t arguments; /* user values, until it starts */
+  lua_State *thread; /* NULL before its first run, and once it has ended */
+  uint16_t depth;    /* of the nest */
   bool started : 1;
   bool on_stack : 1; /* its thread runs, or something that it runs does */
   bool waits : 1;    /* its yield is a wait, not one of its own */
@@ -41,27 +39,47 @@ struct tn_task {
   bool cancel_pending : 1;
   bool in_run : 1; /* spawned during `run`: ends with it */
   bool joined : 1; /* somebody has seen how it ended */
+  bool many : 1;   /* more than one inner coroutine stood in the nest, which is a list since */
+  bool noted : 1;  /* it has a table of notes */
+  uint8_t state : 2;
+  union {
+    int arguments;      /* user values, until it starts */
+    int wake_arguments; /* of unpark, on the innermost thread */
+    int results;        /* once it has ended */
+  };
   /* The rest: */
-  uint16_t capacity; /* of the nest */
-  int results;
-  struct tn_inner *nest; /* the inner coroutines, innermost last; NULL before the first */
-  struct tn_inner first; /* most have one at most */
-  int nest_anchor;       /* of the nest, once that is not enough */
-  int anchor;            /* of the thread */
-  int slot;              /* in the table of tasks */
-  struct tn_runtime *rt;
+  union { /* the inner coroutines, innermost last */
+    struct tn_inner one;
+    struct {
+      struct tn_inner *list;
+      int anchor; /* of it */
+      int capacity;
+    } more;
+  } nest;
+  int anchor; /* of the thread, if that is from the pool */
+  int slot;   /* its own, among the anchors */
   struct tn_queue joiners;
   struct tn_join_set *set; /* takes the task when it ends, or NULL */
 };
 
-static inline lua_State *tn_task_innermost(const struct tn_task *task) {
-  return task->innermost;
+/* The inner coroutines, innermost last. */
+static inline struct tn_inner *tn_task_nest(struct tn_task *task) {
+  return task->many ? task->nest.more.list : &task->nest.one;
+}
+
+/* The task that waits, or NULL for a blocking wait. */
+static inline struct tn_task *tn_task_of(struct tn_waiter *waiter) {
+  return waiter->in_task ? (struct tn_task *)((char *)waiter - offsetof(struct tn_task, waiter))
+                         : NULL;
+}
+
+static inline lua_State *tn_task_innermost(struct tn_task *task) {
+  return task->depth > 0 ? tn_task_nest(task)[task->depth - 1].thread : task->thread;
 }
 
 /* The innermost coroutine is over, or leaves the task. */
 static inline struct tn_thread tn_nest_pop(struct tn_task *task) {
-  struct tn_inner inner = task->nest[--task->depth];
-  task->innermost = task->depth > 0 ? task->nest[task->depth - 1].thread : task->thread;
+  struct tn_inner inner = tn_task_nest(task)[--task->depth];
   return (struct tn_thread){inner.thread, inner.anchor};
 }
 
@@ -88,7 +106,14 @@ static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *r
              : tn_task_enter_slowly(L, rt, operation);
 }
 /* The same after a wait: raises where somebody else resumed the coroutine. */
-struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt);
+void tn_task_resumed_by_stranger(lua_State *L);
+static inline struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
+  struct tn_task *task = rt->current;
+  if (!task || tn_task_innermost(task) != L) {
+    tn_task_resumed_by_stranger(L);
+  }
+  return &task->waiter;
+}
 /* Settles until when the waiter may wait. TN_CANCELED: not at all, its variables are closing. */
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns);
 /* Gives way until the waiter is woken. In a task this does not return: `continuation` goes on. */

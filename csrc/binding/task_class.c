@@ -93,7 +93,7 @@ static int attempt_join(lua_State *L, struct tn_call *call) {
   if (task->state != TN_TASK_ALIVE) {
     return tn_task_push_outcome(L, call->rt, 1);
   }
-  if (call->waiter->owner == task) {
+  if (call->waiter == &task->waiter) {
     return luaL_error(L, "join: a task cannot wait for itself");
   }
   call->queue = &task->joiners;

@@ -49,7 +49,8 @@ static int attempt_recv_fd(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   for (;;) {
     bool carried;
-    tn_fd fd = tn_rights_take(source->rights, source->input.length, &carried);
+    tn_fd fd = source->rare ? tn_rights_take(source->rare->rights, source->input.length, &carried)
+                            : TN_NO_FD;
     if (fd != TN_NO_FD) {
       if (carried) {
         tn_bytes_consume(&source->input, 1);

@@ -74,7 +74,7 @@ static void stop(lua_State *L, lua_Debug *frame) {
 }
 
 static void stop_soon(struct start *start) {
-  const struct tn_task *task = start->closing ? NULL : start->rt->current;
+  struct tn_task *task = start->closing ? NULL : start->rt->current;
   uint64_t now = tn_now_ns();
   if (start->stop_ns == 0) {
     start->stop_ns = now + STOP_NS;

@@ -8,35 +8,35 @@
 enum { SMALLEST = 512 };
 
 char *tn_bytes_reserve(struct tn_bytes *bytes, size_t want) {
-  size_t end = bytes->start + bytes->length;
-  if (bytes->capacity - end >= want) {
-    return bytes->memory + end;
+  struct tn_block *block = bytes->block;
+  size_t capacity = block ? block->capacity : SMALLEST;
+  if (block && capacity - block->start - bytes->length >= want) {
+    return block->memory + block->start + bytes->length;
   }
   /* Moving is worth it only where it frees as much as it moves. */
-  if (bytes->start >= bytes->length && bytes->capacity - bytes->length >= want) {
-    memmove(bytes->memory, bytes->memory + bytes->start, bytes->length);
-    bytes->start = 0;
-    return bytes->memory + bytes->length;
+  if (block && block->start >= bytes->length && capacity - bytes->length >= want) {
+    memmove(block->memory, tn_bytes_data(bytes), bytes->length);
+    block->start = 0;
+    return block->memory + bytes->length;
   }
   if (want > SIZE_MAX / 4 - bytes->length) {
     return NULL;
   }
-  size_t capacity = bytes->capacity ? bytes->capacity : SMALLEST;
   while (capacity < bytes->length + want) {
     capacity *= 2;
   }
-  char *memory = malloc(capacity);
-  if (!memory) {
+  struct tn_block *larger = malloc(sizeof *larger + capacity);
+  if (!larger) {
     return NULL;
   }
-  if (bytes->length > 0) {
-    memcpy(memory, tn_bytes_data(bytes), bytes->length);
+  if (block) {
+    memcpy(larger->memory, block->memory + block->start, bytes->length);
   }
-  free(bytes->memory);
-  bytes->memory = memory;
-  bytes->capacity = capacity;
-  bytes->start = 0;
-  return memory + bytes->length;
+  free(block);
+  larger->capacity = capacity;
+  larger->start = 0;
+  bytes->block = larger;
+  return larger->memory + bytes->length;
 }
 
 void tn_bytes_commit(struct tn_bytes *bytes, size_t count) {
@@ -44,29 +44,30 @@ void tn_bytes_commit(struct tn_bytes *bytes, size_t count) {
 }
 
 bool tn_bytes_put_back(struct tn_bytes *bytes, const void *data, size_t length) {
-  if (bytes->start >= length) {
-    bytes->start -= length;
+  if (bytes->block && bytes->block->start >= length) {
+    bytes->block->start -= length;
   } else if (tn_bytes_reserve(bytes, length)) {
-    char *first = bytes->memory + bytes->start;
+    char *first = bytes->block->memory + bytes->block->start;
     memmove(first + length, first, bytes->length);
   } else {
     return false;
   }
-  memcpy(bytes->memory + bytes->start, data, length);
+  memcpy(bytes->block->memory + bytes->block->start, data, length);
   bytes->length += length;
   return true;
 }
 
 void tn_bytes_consume(struct tn_bytes *bytes, size_t count) {
-  bytes->start += count;
-  bytes->length -= count;
-  if (bytes->length == 0) {
+  if (count == bytes->length) {
     tn_bytes_free(bytes);
+  } else {
+    bytes->block->start += count;
+    bytes->length -= count;
   }
 }
 
 void tn_bytes_free(struct tn_bytes *bytes) {
-  free(bytes->memory);
+  free(bytes->block);
   memset(bytes, 0, sizeof *bytes);
 }
 

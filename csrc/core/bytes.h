@@ -6,17 +6,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* `start` and `length` change together and stand apart: of neighbours compilers make a vector,
- * which takes longer. */
-struct tn_bytes {
-  char *memory;
-  size_t start; /* of the bytes in memory */
+/* What only a buffer that holds something needs, in front of its memory. */
+struct tn_block {
   size_t capacity;
+  size_t start; /* of the bytes in memory */
+  char memory[];
+};
+
+struct tn_bytes {
+  struct tn_block *block; /* NULL: it is empty */
   size_t length;
 };
 
+/* Of one that is not empty. */
 static inline const char *tn_bytes_data(const struct tn_bytes *bytes) {
-  return bytes->memory + bytes->start;
+  return bytes->block->memory + bytes->block->start;
 }
 
 /* Room for `want` more behind the last byte; NULL without memory. */

@@ -150,7 +150,8 @@ int tn_datagrams_send(struct tn_source *source, struct tn_message *messages, int
 /* --- receiving --- */
 
 bool tn_datagrams_kept(const struct tn_source *source) {
-  return source->datagrams && source->datagrams->count > 0;
+  const struct tn_datagrams *all = source->rare ? source->rare->datagrams : NULL;
+  return all && all->count > 0;
 }
 
 bool tn_datagrams_joined(struct tn_source *source) {
@@ -178,13 +179,14 @@ int tn_datagrams_receive(struct tn_source *source, int count) {
   size_t lengths[SLOTS];
   struct tn_control control;
   char controls[SLOTS][CONTROL_ROOM];
-  struct tn_datagrams *all = source->datagrams;
-  if (!all) {
-    all = source->datagrams = malloc(sizeof *all);
-    if (!all) {
-      return TN_ENOMEM;
-    }
+  struct tn_rare *rare = tn_source_rare(source);
+  if (rare && !rare->datagrams) {
+    rare->datagrams = malloc(sizeof *rare->datagrams);
   }
+  if (!rare || !rare->datagrams) {
+    return TN_ENOMEM;
+  }
+  struct tn_datagrams *all = rare->datagrams;
   count = count < SLOTS ? count : SLOTS;
   all->first = all->count = 0;
   all->offset = 0;
@@ -218,7 +220,7 @@ bool tn_datagrams_first(const struct tn_source *source, struct tn_datagram *data
   if (!tn_datagrams_kept(source)) {
     return false;
   }
-  const struct tn_datagrams *all = source->datagrams;
+  const struct tn_datagrams *all = source->rare->datagrams;
   const struct slot *slot = &all->slots[all->first];
   size_t left = slot->length - all->offset;
   datagram->bytes = all->memory + (size_t)all->first * TN_BATCH_STRIDE + all->offset;
@@ -229,7 +231,7 @@ bool tn_datagrams_first(const struct tn_source *source, struct tn_datagram *data
 }
 
 void tn_datagrams_take(struct tn_source *source) {
-  struct tn_datagrams *all = source->datagrams;
+  struct tn_datagrams *all = source->rare->datagrams;
   const struct slot *slot = &all->slots[all->first];
   all->offset += slot->segment;
   if (all->offset >= slot->length) {

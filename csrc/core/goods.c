@@ -1,15 +1,12 @@
 /* A source on its way: see goods.h. */
 #include "core/goods.h"
 
-#include "core/option.h"
 #include "core/status.h"
 
 /* What belongs to a descriptor, whichever reactor waits for it. */
 static void carry(struct tn_source *to, const struct tn_source *from) {
-  to->stash = from->stash;
   to->input = from->input;
-  to->rights = from->rights;
-  to->accept_options = from->accept_options;
+  to->rare = from->rare;
   to->read_timeout_ns = from->read_timeout_ns;
   to->write_timeout_ns = from->write_timeout_ns;
   to->connecting = from->connecting;
@@ -22,11 +19,10 @@ static void carry(struct tn_source *to, const struct tn_source *from) {
 }
 
 void tn_goods_pack(struct tn_goods *goods, struct tn_source *source) {
+  tn_source_leave_selector(source);
   carry(&goods->cargo, source);
-  source->stash = TN_NO_FD;
   source->input = (struct tn_bytes){0};
-  source->rights = NULL;
-  source->accept_options = NULL;
+  source->rare = NULL;
   goods->fd = tn_source_into_fd(source);
 }
 
@@ -57,10 +53,6 @@ void tn_goods_discard(struct tn_goods *goods) {
   }
   tn_socket_close(goods->fd);
   goods->fd = TN_NO_FD;
-  if (goods->cargo.stash != TN_NO_FD) {
-    tn_socket_close(goods->cargo.stash);
-  }
   tn_bytes_free(&goods->cargo.input);
-  tn_rights_free(goods->cargo.rights);
-  tn_option_values_free(goods->cargo.accept_options);
+  tn_source_free_rare(&goods->cargo);
 }

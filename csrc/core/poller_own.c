@@ -182,7 +182,7 @@ static bool libuv_is_due(const struct tn_reactor *reactor) {
 /* With many connections nearly all that is known of the next one has left the CPU's cache. */
 TN_INLINE void look_ahead(const struct tn_reactor *reactor, const struct tn_selected *selected,
                           int i, int count) {
-  enum { SOURCE = 80 };
+  enum { SOURCE = 112 };
   if (i + 2 * AHEAD < count) {
     tn_prefetch(source_at(reactor, selected[i + 2 * AHEAD].token), 0, SOURCE);
   }

@@ -99,7 +99,7 @@ static bool heap_grow(struct tn_reactor *reactor) {
 }
 
 /* Sees to it that the heap looks at the waiter no later than its deadline. */
-static int timer_set(struct tn_reactor *reactor, struct tn_waiter *waiter) {
+TN_APART int timer_set(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   struct tn_timer timer = {waiter->deadline_ns, waiter};
   if (waiter->timer == 0) {
     if (!heap_grow(reactor)) {
@@ -174,7 +174,7 @@ int tn_park(struct tn_reactor *reactor, struct tn_waiter *waiter, struct tn_queu
   return 0;
 }
 
-static void unpark(struct tn_reactor *reactor, struct tn_waiter *waiter) {
+TN_INLINE void unpark(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   tn_queue_remove(waiter);
   if (waiter->parked) {
     waiter->parked = false;
@@ -249,15 +249,12 @@ void tn_forget(struct tn_reactor *reactor, struct tn_waiter *waiter) {
 }
 
 struct tn_waiter *tn_reactor_next_ready(struct tn_reactor *reactor) {
-  struct tn_waiter *waiter = reactor->ready.head;
-  if (waiter) {
-    tn_queue_remove(waiter);
-    reactor->ready_length--;
-  }
+  struct tn_waiter *waiter = tn_queue_pop(&reactor->ready);
+  reactor->ready_length -= waiter != NULL;
   return waiter;
 }
 
-const struct tn_waiter *tn_reactor_peek_ready(const struct tn_reactor *reactor) {
+struct tn_waiter *tn_reactor_peek_ready(const struct tn_reactor *reactor) {
   return reactor->ready.head;
 }
 
@@ -278,6 +275,7 @@ void tn_reactor_run_uv(struct tn_reactor *reactor, bool block) {
 }
 
 void tn_reactor_recheck(struct tn_reactor *reactor) {
+  tn_sources_bury(reactor); /* those in there are looked at, too */
   if (reactor->poller->recheck) {
     reactor->poller->recheck(reactor);
   }

@@ -72,7 +72,7 @@ void tn_revoke_all(struct tn_reactor *reactor, const struct tn_stake *stake);
 
 struct tn_waiter *tn_reactor_next_ready(struct tn_reactor *reactor);
 /* The one after that, which stays there. */
-const struct tn_waiter *tn_reactor_peek_ready(const struct tn_reactor *reactor);
+struct tn_waiter *tn_reactor_peek_ready(const struct tn_reactor *reactor);
 size_t tn_reactor_ready_length(const struct tn_reactor *reactor);
 /* Can anything outside the program still wake a waiter? */
 bool tn_reactor_expects(const struct tn_reactor *reactor);

@@ -46,7 +46,7 @@ struct tn_reactor {
   struct tn_crew *crew;                 /* made with the first worker */
   struct tn_source *sources;
   struct tn_source *free_sources;
-  struct tn_source *graveyard; /* released by finalizers */
+  struct tn_source *graveyard; /* released by finalizers, and not among the others meanwhile */
   size_t free_count;
   struct tn_source *unclaimed; /* whose bytes are on their way into Lua */
   size_t unclaimed_length;     /* so many of them lie in `scratch` */

@@ -16,13 +16,31 @@ enum {
   NOISE_NS = 10000000,
 };
 
-bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
-  for (const struct tn_source *source = reactor->sources; source; source = source->next) {
-    if (source->fd == fd) {
-      return true;
-    }
+static bool is_among(const struct tn_source *source, tn_fd fd) {
+  while (source && source->fd != fd) {
+    source = source->next;
   }
-  return false;
+  return source != NULL;
+}
+
+bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
+  return is_among(reactor->sources, fd) || is_among(reactor->graveyard, fd);
+}
+
+static void enter_list(struct tn_source **list, struct tn_source *source) {
+  source->prev = NULL;
+  source->next = *list;
+  if (source->next) {
+    source->next->prev = source;
+  }
+  *list = source;
+}
+
+static void leave_list(struct tn_source **list, struct tn_source *source) {
+  if (source->next) {
+    source->next->prev = source->prev;
+  }
+  *(source->prev ? &source->prev->next : list) = source->next;
 }
 
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
@@ -38,14 +56,9 @@ struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
   }
   memset(source, 0, sizeof *source);
   source->fd = fd;
-  source->stash = TN_NO_FD;
   source->references = 1;
   source->reactor = reactor;
-  source->next = reactor->sources;
-  if (source->next) {
-    source->next->prev = source;
-  }
-  reactor->sources = source;
+  enter_list(&reactor->sources, source);
   reactor->metrics.sources++;
   reactor->metrics.opened[0]++;
   return source;
@@ -60,15 +73,30 @@ void tn_source_set_sort(struct tn_source *source, uint8_t sort) {
   }
 }
 
-static void unlink_source(struct tn_source *source) {
-  struct tn_reactor *reactor = source->reactor;
-  if (source->next) {
-    source->next->prev = source->prev;
+struct tn_rare *tn_source_rare(struct tn_source *source) {
+  if (!source->rare) {
+    source->rare = malloc(sizeof *source->rare);
+    if (source->rare) {
+      *source->rare = (struct tn_rare){.stash = TN_NO_FD};
+    }
   }
-  *(source->prev ? &source->prev->next : &reactor->sources) = source->next;
-  source->prev = source->next = NULL;
-  reactor->metrics.sources--;
-  reactor->metrics.closed[source->sort]++;
+  return source->rare;
+}
+
+void tn_source_free_rare(struct tn_source *source) {
+  struct tn_rare *rare = source->rare;
+  if (!rare) {
+    return;
+  }
+  tn_splice_drop(source);
+  tn_rights_free(rare->rights);
+  tn_datagrams_free(rare->datagrams);
+  tn_option_values_free(rare->accept_options);
+  if (rare->stash != TN_NO_FD) {
+    tn_socket_close(rare->stash);
+  }
+  free(rare);
+  source->rare = NULL;
 }
 
 static void recycle(struct tn_reactor *reactor, struct tn_source *source) {
@@ -89,10 +117,14 @@ static void end_claim(struct tn_reactor *reactor, struct tn_claim *claim) {
   }
 }
 
+static struct tn_selector *selector_of(const struct tn_source *source) {
+  return source->rare ? source->rare->selector : NULL;
+}
+
 /* A Poll ends its selector; a registered source leaves it, for a copy of the descriptor elsewhere
  * would keep it in there. */
-static void leave_selector(struct tn_source *source) {
-  struct tn_selector *selector = source->selector;
+void tn_source_leave_selector(struct tn_source *source) {
+  struct tn_selector *selector = selector_of(source);
   if (!selector) {
     return;
   }
@@ -101,20 +133,21 @@ static void leave_selector(struct tn_source *source) {
   } else if (selector->fd != TN_NO_FD && !tn_reactor_forked(source->reactor)) {
     tn_selector_set(selector->fd, TN_SELECT_REMOVE, source->fd, 0, 0);
   }
-  source->selector = NULL;
+  source->rare->selector = NULL;
   tn_selector_release(selector);
 }
 
 int tn_source_select(struct tn_source *source, struct tn_selector *selector, enum tn_selection what,
                      int interest, uint64_t token) {
-  if (source->selector && source->selector->fd == TN_NO_FD && !source->is_selector) {
-    tn_selector_release(source->selector); /* that Poll is closed */
-    source->selector = NULL;
+  struct tn_selector *its = selector_of(source);
+  if (its && its->fd == TN_NO_FD && !source->is_selector) {
+    tn_selector_release(its); /* that Poll is closed */
+    its = source->rare->selector = NULL;
   }
-  if (what == TN_SELECT_ADD && source->selector) {
+  if (what == TN_SELECT_ADD && its) {
     return -EEXIST;
   }
-  if (what != TN_SELECT_ADD && (!source->selector || source->selector != selector)) {
+  if (what != TN_SELECT_ADD && (!its || its != selector)) {
     return -ENOENT;
   }
   if (what == TN_SELECT_ADD &&
@@ -122,12 +155,16 @@ int tn_source_select(struct tn_source *source, struct tn_selector *selector, enu
     return TN_EBUSY;
   }
   if (what == TN_SELECT_REMOVE) {
-    leave_selector(source);
+    tn_source_leave_selector(source);
     return 0;
+  }
+  struct tn_rare *rare = tn_source_rare(source);
+  if (!rare) {
+    return TN_ENOMEM;
   }
   int status = tn_selector_set(selector->fd, what, source->fd, interest, token);
   if (status == 0 && what == TN_SELECT_ADD) {
-    source->selector = tn_selector_retain(selector);
+    rare->selector = tn_selector_retain(selector);
   }
   return status;
 }
@@ -150,21 +187,15 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   if (!tn_reactor_forked(reactor)) {
     reactor->poller->forget(source);
   }
-  leave_selector(source);
+  tn_source_leave_selector(source);
   source->fd = TN_NO_FD;
   tn_bytes_free(&source->input);
-  tn_splice_drop(source);
-  tn_rights_free(source->rights);
-  source->rights = NULL;
-  tn_datagrams_free(source->datagrams);
-  source->datagrams = NULL;
-  tn_option_values_free(source->accept_options);
-  source->accept_options = NULL;
-  if (source->stash != TN_NO_FD) {
-    tn_socket_close(source->stash);
-    source->stash = TN_NO_FD;
+  tn_source_free_rare(source);
+  if (!source->in_grave) {
+    leave_list(&reactor->sources, source);
   }
-  unlink_source(source);
+  reactor->metrics.sources--;
+  reactor->metrics.closed[source->sort]++;
   source->reactor = NULL; /* may be gone before the last object */
   return fd;
 }
@@ -219,18 +250,21 @@ void tn_source_release_later(struct tn_source *source, bool close) {
   source->in_grave = true;
   source->views++; /* what it holds in there owns nothing */
   source->close_later = close;
-  source->next_grave = reactor->graveyard;
-  reactor->graveyard = source;
+  leave_list(&reactor->sources, source);
+  enter_list(&reactor->graveyard, source);
 }
 
 void tn_sources_bury(struct tn_reactor *reactor) {
   while (reactor->graveyard) {
     struct tn_source *source = reactor->graveyard;
-    reactor->graveyard = source->next_grave;
-    source->in_grave = false;
+    reactor->graveyard = source->next;
     source->views--;
     if (source->close_later) {
       tn_source_close(source);
+    }
+    if (source->references > 1 && source->fd != TN_NO_FD) { /* others go on with it */
+      source->in_grave = false;
+      enter_list(&reactor->sources, source);
     }
     tn_source_release(source);
   }
@@ -357,7 +391,7 @@ static bool is_gone(struct tn_source *source, ptrdiff_t status) {
  * stream" to a reader, which it is not. So it is remembered. */
 static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
   if (count < 0 && count != TN_EAGAIN && is_gone(source, count)) {
-    source->loss = (int)count;
+    source->loss = (int16_t)count;
   }
   return count == 0 && source->loss < 0 ? source->loss : count;
 }
@@ -396,7 +430,8 @@ static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *
                                .count = count,
                                .control = control.bytes,
                                .control_length = sizeof control.bytes};
-  if (!tn_rights_prepare(&source->rights, source->input.length)) {
+  struct tn_rare *rare = tn_source_rare(source);
+  if (!rare || !tn_rights_prepare(&rare->rights, source->input.length)) {
     return TN_ENOMEM;
   }
   ptrdiff_t received = tn_socket_recv_message(source->fd, &message, 0);
@@ -404,7 +439,7 @@ static ptrdiff_t recv_with_fds(struct tn_source *source, const struct tn_slice *
     source->uncertain |=
         message.control_length > 0; /* such a read ends before the next that brings some */
     control.length = message.control_length;
-    tn_rights_note(&source->rights, &control, message.flags & MSG_CTRUNC, (size_t)received);
+    tn_rights_note(&rare->rights, &control, message.flags & MSG_CTRUNC, (size_t)received);
   }
   return received;
 }
@@ -473,9 +508,11 @@ size_t tn_source_buffered(const struct tn_source *source) {
 }
 
 static int type_of(struct tn_source *source) {
-  socklen_t length = sizeof source->type;
+  int type = 0;
+  socklen_t length = sizeof type;
   if (source->type == 0 && source->fd != TN_NO_FD) {
-    tn_socket_get_option(source->fd, SOL_SOCKET, SO_TYPE, &source->type, &length);
+    tn_socket_get_option(source->fd, SOL_SOCKET, SO_TYPE, &type, &length);
+    source->type = (uint8_t)type;
   }
   return source->type;
 }
@@ -505,7 +542,7 @@ int tn_source_take_error(struct tn_source *source) {
 
 void tn_source_set_peer(struct tn_source *source, const struct tn_address *address) {
   if (address->length <= sizeof source->peer) {
-    source->peer_length = address->length;
+    source->peer_length = (uint8_t)address->length;
     memcpy(&source->peer, &address->storage, address->length);
   }
 }

@@ -16,51 +16,59 @@ struct tn_option_value;
 /* In a waiter's interest: one event wakes one such waiter (accept), not all. */
 enum { TN_EXCLUSIVE = 64 };
 
+/* What only few sources have: made with the first of it. */
+struct tn_rare {
+  struct tn_splice *splice;               /* a copy's pipe, NULL without one */
+  struct tn_rights *rights;               /* NULL until the first read of such a stream */
+  struct tn_datagrams *datagrams;         /* that came joined; NULL until some did */
+  struct tn_selector *selector;           /* its own, of a Poll, or the one that it is in */
+  struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
+  uint64_t pause_until_ns;                /* of a listener: out of descriptors, no accept before */
+  tn_fd stash; /* of a listener: accepted, but Lua had no memory for it */
+};
+
+/* There is one for each connection, idle ones too: what it need not have is in `rare`. */
 struct tn_source {
-  struct tn_bytes input; /* its length is what most reads look at: last */
   /* What a round trip touches, in as few lines of the CPU's cache as it fits: */
-  tn_fd fd;            /* TN_NO_FD: closed */
-  uint32_t generation; /* poller_own.c: which owner of the descriptor */
-  uint8_t armed;       /* what the poller listens for now */
-  uint8_t drained;     /* directions known to be exhausted until the next event */
-  bool uncertain;      /* something may end a read early: a short one does not mean exhausted */
-  bool by_level;       /* poller_own.c: its edges cannot be trusted */
-  uint8_t noise;       /* events of an error queue in a row that nobody could do anything with */
-  bool is_pipe;
-  bool takes_fds; /* descriptors that come with its bytes are kept for it */
-  bool is_selector;
-  int loss; /* the error that ended the connection: there is no end of stream any more */
-  int owed; /* a failure in the middle of a batch, which the system tells once */
+  struct tn_bytes input;
+  tn_fd fd;           /* TN_NO_FD: closed */
+  uint8_t armed;      /* what the poller listens for now */
+  uint8_t drained;    /* directions known to be exhausted until the next event */
+  uint8_t noise;      /* events of an error queue in a row that nobody could do anything with */
+  uint8_t type;       /* SOCK_STREAM and so on; 0: not asked yet */
+  bool uncertain : 1; /* something may end a read early: a short one does not mean exhausted */
+  bool by_level : 1;  /* poller_own.c: its edges cannot be trusted */
+  bool is_pipe : 1;
+  bool takes_fds : 1; /* descriptors that come with its bytes are kept for it */
+  bool is_selector : 1;
+  bool connecting : 1;
+  bool write_shut : 1;
+  bool read_shut : 1;
+  bool close_later : 1; /* in the graveyard, to be closed whoever else holds it */
+  bool in_grave : 1;    /* in that list, not in the reactor's other one */
+  bool no_splice : 1;   /* it was tried, and cannot be done */
+  uint8_t cuts : 2;     /* what is known of a socket of datagrams (core/datagrams.h) */
+  uint8_t joins : 2;
+  uint8_t sort;        /* what it counts as, below TN_SORTS */
+  uint8_t peer_length; /* 0: not known; the kernel forgets it with the connection */
+  int16_t loss;        /* the error that ended the connection: there is no end of stream any more */
+  int16_t owed;        /* a failure in the middle of a batch, which the system tells once */
   struct tn_reactor *reactor; /* NULL once the reactor is gone */
+  struct tn_rare *rare;       /* NULL: nothing of that */
   struct tn_queue waiters;
-  struct tn_splice *splice; /* a copy's pipe, NULL without one */
-  uint64_t read_timeout_ns; /* 0: none */
+  union {
+    uint32_t generation; /* poller_own.c: which owner of the descriptor */
+    void *handle;        /* poller_uv.c: libuv's */
+  };
   struct tn_claim reading;
+  uint64_t read_timeout_ns; /* 0: none */
   struct tn_claim writing;
   /* The rest: */
   uint64_t write_timeout_ns;
+  struct tn_source *prev, *next; /* in one of the reactor's lists */
   uint32_t references;
   uint32_t views; /* of the references, those that own nothing */
-  tn_fd stash;    /* of a listener: accepted, but Lua had no memory for it */
-  int type;       /* SOCK_STREAM and so on; 0: not asked yet */
-  uint8_t sort;   /* what it counts as, below TN_SORTS */
-  bool connecting;
-  bool write_shut;
-  bool read_shut;
-  bool close_later; /* in the graveyard, to be closed whoever else holds it */
-  bool in_grave;
-  bool no_splice;        /* it was tried, and cannot be done */
-  uint8_t cuts, joins;   /* what is known of a socket of datagrams (core/datagrams.h) */
-  socklen_t peer_length; /* 0: not known; the kernel forgets it with the connection */
   struct sockaddr_in6 peer;
-  uint64_t pause_until_ns;        /* of a listener: out of descriptors, no accept before */
-  struct tn_rights *rights;       /* NULL until the first read of such a stream */
-  struct tn_datagrams *datagrams; /* that came joined; NULL until some did */
-  struct tn_selector *selector;   /* its own, of a Poll, or the one that it is registered with */
-  struct tn_option_value *accept_options; /* of a listener: what accepted streams get */
-  struct tn_source *prev, *next;          /* in the reactor's list */
-  struct tn_source *next_grave;
-  void *handle; /* poller_uv.c: libuv's */
 };
 
 /* Is the descriptor a source's already? */
@@ -74,6 +82,10 @@ void tn_source_release(struct tn_source *source);
  * next tn_sources_bury. */
 void tn_source_release_later(struct tn_source *source, bool close);
 void tn_sources_bury(struct tn_reactor *reactor);
+/* What it has of that; NULL: no memory for it. */
+struct tn_rare *tn_source_rare(struct tn_source *source);
+/* Ends all of it. */
+void tn_source_free_rare(struct tn_source *source);
 /* It counts as one of that sort from now on. */
 void tn_source_set_sort(struct tn_source *source, uint8_t sort);
 /* Closes the descriptor now; every wait for it ends with TN_CLOSED. */
@@ -103,6 +115,9 @@ int tn_source_arm(struct tn_source *source, int interest);
 int tn_source_select(struct tn_source *source, struct tn_selector *selector, enum tn_selection what,
                      int interest, uint64_t token);
 
+/* The same selection ends, whichever it is in; a Poll ends its selector. */
+void tn_source_leave_selector(struct tn_source *source);
+
 /* Whom it is connected to, as long as the source lives: 0, or a failure. */
 void tn_source_set_peer(struct tn_source *source, const struct tn_address *address);
 int tn_source_peer(const struct tn_source *source, struct tn_address *address);
@@ -126,6 +141,10 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
 /* Bytes to, or from, an end of a pipe (core/splice.h). */
 ptrdiff_t tn_source_splice_in(struct tn_source *source, tn_fd pipe, size_t count);
 ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t count);
+/* Has it a copy's pipe? */
+static inline bool tn_source_has_splice(const struct tn_source *source) {
+  return source->rare && source->rare->splice;
+}
 /* Bytes that have left the kernel's socket and are not given out yet, wherever they lie. */
 size_t tn_source_buffered(const struct tn_source *source);
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count);

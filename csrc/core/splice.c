@@ -13,27 +13,32 @@ struct tn_splice {
   size_t held;
 };
 
+static struct tn_splice *splice_of(const struct tn_source *from) {
+  return from->rare ? from->rare->splice : NULL;
+}
+
 bool tn_splice_begin(struct tn_source *from, const struct tn_source *to) {
-  if (from->splice) {
+  if (splice_of(from)) {
     return true;
   }
   if (from->reactor->no_splice || from->no_splice || from->takes_fds || from->is_pipe ||
       to->is_pipe) {
     return false;
   }
-  struct tn_splice *splice = malloc(sizeof *splice);
+  struct tn_rare *rare = tn_source_rare(from);
+  struct tn_splice *splice = rare ? malloc(sizeof *splice) : NULL;
   if (!splice || tn_splice_open(splice->ends, PIPE_SIZE) < 0) {
     free(splice);
     from->no_splice = true;
     return false;
   }
   splice->held = 0;
-  from->splice = splice;
+  rare->splice = splice;
   return true;
 }
 
 ptrdiff_t tn_splice_fill(struct tn_source *from, size_t want) {
-  struct tn_splice *splice = from->splice;
+  struct tn_splice *splice = splice_of(from);
   want = want < PIPE_SIZE ? want : PIPE_SIZE;
   ptrdiff_t count = tn_source_splice_in(from, splice->ends[1], want);
   splice->held += count > 0 ? (size_t)count : 0;
@@ -42,7 +47,7 @@ ptrdiff_t tn_splice_fill(struct tn_source *from, size_t want) {
 }
 
 ptrdiff_t tn_splice_send(struct tn_source *from, struct tn_source *to, size_t want) {
-  struct tn_splice *splice = from->splice;
+  struct tn_splice *splice = splice_of(from);
   ptrdiff_t count =
       tn_source_splice_out(to, splice->ends[0], want < splice->held ? want : splice->held);
   splice->held -= count > 0 ? (size_t)count : 0;
@@ -51,20 +56,22 @@ ptrdiff_t tn_splice_send(struct tn_source *from, struct tn_source *to, size_t wa
 }
 
 size_t tn_splice_held(const struct tn_source *from) {
-  return from->splice ? from->splice->held : 0;
+  const struct tn_splice *splice = splice_of(from);
+  return splice ? splice->held : 0;
 }
 
 void tn_splice_drop(struct tn_source *from) {
-  if (from->splice) {
-    tn_socket_close(from->splice->ends[0]);
-    tn_socket_close(from->splice->ends[1]);
-    free(from->splice);
-    from->splice = NULL;
+  struct tn_splice *splice = splice_of(from);
+  if (splice) {
+    tn_socket_close(splice->ends[0]);
+    tn_socket_close(splice->ends[1]);
+    free(splice);
+    from->rare->splice = NULL;
   }
 }
 
 int tn_splice_end(struct tn_source *from) {
-  struct tn_splice *splice = from->splice;
+  struct tn_splice *splice = splice_of(from);
   while (splice && splice->held > 0) {
     struct tn_slice room = {tn_bytes_reserve(&from->input, splice->held), splice->held};
     if (!room.base) {

@@ -66,7 +66,7 @@ struct tn_post *tn_post_new(size_t length, uint32_t goods) {
   if (post) {
     *post = (struct tn_post){.length = length, .count = goods, .bytes = (char *)post + head};
     for (uint32_t i = 0; i < goods; i++) {
-      post->goods[i] = (struct tn_goods){.fd = TN_NO_FD, .cargo.stash = TN_NO_FD};
+      post->goods[i] = (struct tn_goods){.fd = TN_NO_FD};
     }
   }
   return post;

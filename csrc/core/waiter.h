@@ -19,9 +19,9 @@
 
 struct tn_waiter;
 
+/* One pointer, for every task and every source has some: the last one is the first's `prev`. */
 struct tn_queue {
   struct tn_waiter *head;
-  struct tn_waiter *tail;
 };
 
 struct tn_claim {
@@ -39,39 +39,59 @@ struct tn_stake {
 };
 
 struct tn_waiter {
-  struct tn_queue *queue; /* where it is linked, or NULL */
-  struct tn_waiter *prev;
-  struct tn_waiter *next;
+  struct tn_queue *queue;  /* where it is linked, or NULL */
+  struct tn_waiter *prev;  /* of the first: the last */
+  struct tn_waiter *next;  /* of the last: NULL */
   struct tn_claim *claims; /* what the operation keeps to itself */
-  void *owner;             /* the task; NULL for a blocking wait */
   struct tn_stake *stake;  /* where it waits for a grant */
+  const void *subject;     /* whose operation it is, of those that share a source */
   uint64_t deadline_ns;    /* when the wait ends at the latest; 0: never */
   uint64_t operation_ns;   /* the same for the whole operation, which may wait several times */
   uint32_t timer;          /* its place in the reactor's heap, from 1; 0: none */
-  const void *subject;     /* whose operation it is, of those that share a source */
   int reason;              /* 0, or the status that ended the wait */
   int top;                 /* of the operation's Lua stack; nothing of core's */
   uint8_t interest;        /* what of a source it waits for, bits of enum tn_ready */
   bool parked;
-  bool granted;  /* and has not taken it yet */
-  bool external; /* something outside the program can wake it */
+  bool external;    /* something outside the program can wake it */
+  bool granted : 1; /* and has not taken it yet */
+  bool in_task : 1; /* a task's; not so: a blocking wait */
 };
 
 static inline void tn_queue_push(struct tn_queue *queue, struct tn_waiter *waiter) {
+  struct tn_waiter *head = queue->head;
   waiter->queue = queue;
   waiter->next = NULL;
-  waiter->prev = queue->tail;
-  *(queue->tail ? &queue->tail->next : &queue->head) = waiter;
-  queue->tail = waiter;
+  if (head) {
+    waiter->prev = head->prev;
+    head->prev->next = waiter;
+    head->prev = waiter;
+  } else {
+    waiter->prev = waiter;
+    queue->head = waiter;
+  }
 }
 
 static inline void tn_queue_remove(struct tn_waiter *waiter) {
   struct tn_queue *queue = waiter->queue;
   if (queue) {
-    *(waiter->prev ? &waiter->prev->next : &queue->head) = waiter->next;
-    *(waiter->next ? &waiter->next->prev : &queue->tail) = waiter->prev;
+    struct tn_waiter *head = queue->head;
+    *(waiter == head ? &queue->head : &waiter->prev->next) = waiter->next;
+    (waiter->next ? waiter->next : head)->prev = waiter->prev;
     waiter->queue = NULL;
   }
+}
+
+/* The first leaves; NULL: there is none. */
+static inline struct tn_waiter *tn_queue_pop(struct tn_queue *queue) {
+  struct tn_waiter *waiter = queue->head;
+  if (waiter) {
+    queue->head = waiter->next;
+    if (waiter->next) {
+      waiter->next->prev = waiter->prev;
+    }
+    waiter->queue = NULL;
+  }
+  return waiter;
 }
 
 static inline void tn_claim_take(struct tn_claim *claim, struct tn_waiter *waiter) {

@@ -17,8 +17,11 @@
 /* For what a round trip goes through: no call, wherever it stands. */
 #if defined(__GNUC__)
 #define TN_INLINE static inline __attribute__((always_inline))
+/* And a call, always: so that what makes it now and then is small enough to be none itself. */
+#define TN_APART static __attribute__((noinline))
 #else
 #define TN_INLINE static inline
+#define TN_APART static
 #endif
 
 /* `size` bytes from `offset` of there on are about to be used: they may come into the CPU's cache
