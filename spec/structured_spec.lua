@@ -630,7 +630,7 @@ describe("scope", function()
 
   it("lets no task outlive it when it is timed out", in_task(function()
     local log = {}
-    local _, err = tcpnet.timeout(0.003, tcpnet.scope, function(scope)
+    local _, err = tcpnet.timeout(0.05, tcpnet.scope, function(scope)
       scope:spawn(waiter(log, "child"))
     end)
     assert.equal("TIMEOUT", err.code)
