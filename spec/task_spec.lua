@@ -120,6 +120,38 @@ describe("a task", function()
     assert.equal("reader", task:name())
   end)
 
+  it("does not lose what a task is called with, or ends with, to a name given at any time", function()
+    for when = 1, 3 do
+      local task = tcpnet.spawn(function(...)
+        tcpnet.yield()
+        return ...
+      end, when, "and", nil)
+      if when == 1 then
+        task:name "early"
+      end
+      settle()
+      if when == 2 then
+        task:name "late"
+      end
+      collectgarbage()
+      local joined = table.pack(task:join())
+      if when == 3 then
+        task:name "last"
+      end
+      collectgarbage()
+      assert.same({ true, when, "and", n = 4 }, joined)
+      assert.same(joined, table.pack(task:join()))
+      assert.equal(({ "early", "late", "last" })[when], task:name())
+    end
+    local failing = tcpnet.spawn(error, "oh"):name "failing"
+    local _, err = failing:join()
+    assert.matches("oh", err)
+    local cancelled = tcpnet.spawn(tcpnet.sleep, 60):name "cancelled"
+    settle()
+    assert.is_true(cancelled:cancel())
+    assert.is_true(select(2, cancelled:join()):is "CANCELED")
+  end)
+
   it("does not inherit the name of an older task", function()
     for i = 1, 500 do
       tcpnet.spawn(nothing):name("old " .. i):join()
