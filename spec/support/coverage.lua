@@ -13,21 +13,27 @@ local function read_lines(path)
   return lines
 end
 
--- name → list of {number, count}, sorted.
+-- name → list of {number, count}, sorted. A header has a part for each file that it is compiled into.
 local function read_counts(path)
-  local files, counts = {}, nil
+  local sums, counts = {}, nil
   for line in io.lines(path) do
     local name = line:match "^SF:.*/(csrc/.*)$"
     local number, count = line:match "^DA:(%d+),(%d+)"
     if line:find "^SF:" then
-      counts = name and {} or nil
-      files[name or ""] = counts
+      counts = name and (sums[name] or {}) or nil
+      sums[name or ""] = counts
     elseif number and counts then
-      counts[#counts + 1] = { tonumber(number), tonumber(count) }
+      number = tonumber(number)
+      counts[number] = (counts[number] or 0) + tonumber(count)
     end
   end
-  for _, list in pairs(files) do
-    table.sort(list, function(a, b) return a[1] < b[1] end)
+  local files = {}
+  for name, list in pairs(sums) do
+    files[name] = {}
+    for number, count in pairs(list) do
+      table.insert(files[name], { number, count })
+    end
+    table.sort(files[name], function(a, b) return a[1] < b[1] end)
   end
   return files
 end
