@@ -37,6 +37,7 @@ function private.work(parent, fn, used, ...)
       private.wait_cancel(parent)
       main:cancel()
     end)
+    core.yield() -- it waits before anything computes so long that whatever runs is stopped
     return fn(parent, ...)
   end, ...))
 end
