@@ -60,10 +60,6 @@ int tn_argument_error(lua_State *L, int argument, const char *message) {
 int tn_call_error(lua_State *L, const char *operation, const char *message) {
   lua_Debug called;
   int level = find_call(L, &called);
-  if (!operation) {
-    bool named = called.name && strcmp(called.name, "?") != 0;
-    operation = named ? called.name : "this call";
-  }
   luaL_where(L, level + 1);
   lua_pushfstring(L, "%s%s: %s", lua_tostring(L, -1), operation, message);
   return lua_error(L);

@@ -213,7 +213,7 @@ local run_join = outside(function(workers, seconds)
     end
   end
   return true
-end)
+end, "join")
 
 -- join([seconds]) → true once all have returned | nil, err, worker as soon as one has not.
 function Workers:join(seconds)
