@@ -343,10 +343,7 @@ describe("a Buffer", function()
 
   it("has room where its first bytes are gone", function()
     local client, server = pair()
-    local buffer = Buffer.new(10)
-    assert(server:write "0123456789")
-    assert(client:ready "r")
-    assert.equal(10, client:read_into(buffer))
+    local buffer = filled "0123456789"
     buffer:consume(4)
     assert(server:write "abcdef")
     assert.equal(4, client:read_into(buffer))

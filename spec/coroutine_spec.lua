@@ -554,16 +554,16 @@ describe("a coroutine of tcpnet.coroutine", function()
       return "end"
     end)
     local function resume(...) -- what is given takes its room on the stack
-      return "given", co.resume(thread)
+      return (...), co.resume(thread)
     end
     local function within(...) -- so does what a timeout gives
-      return "given", tcpnet.timeout(5, table.unpack, nothing, 1, 600000)
+      return (...), tcpnet.timeout(5, table.unpack, nothing, 1, 600000)
     end
     for _, call in ipairs { resume, within } do
       assert.error_matches(function() call(table.unpack(nothing, 1, 500000)) end, "too many results")
     end
     assert.equal("suspended", co.status(thread))
-    assert.same({ "given", true, "end" }, { resume() })
+    assert.same({ 1, true, "end" }, { resume(1) })
     assert.equal(600001, select("#", within()))
   end))
 

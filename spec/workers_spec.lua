@@ -699,7 +699,7 @@ describe("workers", function()
         parent:recv()
       end))
       local function receive(...) -- what is given takes its room on the stack
-        return "given", workers[1]:recv(10)
+        return (...), workers[1]:recv(10)
       end
       local nothing = {}
       assert.error_matches(function() receive(table.unpack(nothing, 1, 800000)) end, "too many values")
@@ -712,7 +712,8 @@ describe("workers", function()
 
     it("nothing where the worker has ended, though nobody has heard of it yet", function()
       local workers <close> = assert(tcpnet.workers(1, function() end))
-      local tries, ok, err = 0, nil, nil
+      local tries = 0
+      local ok, err
       repeat
         os.execute "sleep 0.02"
         tries = tries + 1

@@ -77,7 +77,7 @@ describe("a wait below a C function", function()
     end)
     tcpnet.configure { on_task_error = false }
     for _, name in ipairs { "wait", "notified" } do
-      assert.matches("^[^:]*%d+_refused_wait[^:]*:%d+: " .. name .. ": cannot wait here: while the reactor runs, outside",
+      assert.matches("^[^:]*%d+_refused_wait[^:]*:%d+: " .. name .. ": cannot wait here: while the reactor runs",
         messages[name])
     end
   end)

@@ -5,7 +5,7 @@ local program = require "spec.support.program"
 describe("a closed worker that computes, and then waits for the first time,", function()
   for name, wait in pairs {
     ["is cancelled"] = "tcpnet.sleep, 30",
-    ["is cancelled where it would have been stopped as it began to wait"] = "one.recvmsg, one", -- it makes a value first
+    ["is cancelled where it would have been stopped as it began to"] = "one.recvmsg, one", -- it makes a value first
   } do
     it(name, function()
       local code, output = program.lua(([[
