@@ -106,7 +106,7 @@ local function main(path)
   local stale = 0
   for file, list in pairs(reasons) do
     for code, reason in pairs(list) do
-      if not used[file .. code] and reason ~= by_chance then
+      if not used[file .. code] and not by_chance[reason] then
         stale = stale + 1
         print(("%s: %q has a reason, and no such line was left out"):format(file, code))
       end
