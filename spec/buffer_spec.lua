@@ -340,4 +340,70 @@ describe("a Buffer", function()
     client:close()
     server:close()
   end)
+
+  it("has room where its first bytes are gone", function()
+    local client, server = pair()
+    local buffer = filled "0123456789"
+    buffer:consume(4)
+    assert(server:write "abcdef")
+    assert.equal(4, client:read_into(buffer))
+    assert.equal("456789abcd", tostring(buffer))
+    assert.equal("ef", client:read())
+    client:close()
+    server:close()
+  end)
+
+  it("is not read into once a write of it waits, be it that the read waited before", function()
+    local client, server = pair()
+    local full, peer = tcpnet.UnixStream.pair()
+    while full:try_write(("x"):rep(65536)) do end
+    tcpnet.run(function()
+      local buffer = filled("to be sent", 100)
+      local reader = tcpnet.spawn(function()
+        local ok, message = pcall(client.read_into, client, buffer)
+        return ok, message, client:read() -- the task goes on, and the stream is nobody's
+      end)
+      tcpnet.yield()
+      local writer = tcpnet.spawn(full.write, full, buffer)
+      tcpnet.yield()
+      assert(server:write "late")
+      local _, ok, message, data = assert(reader:join(5))
+      assert.is_false(ok)
+      assert.matches("a write of this Buffer is waiting", message)
+      assert.equal("late", data)
+      assert.equal("to be sent", tostring(buffer))
+      writer:cancel()
+    end)
+    for _, stream in ipairs { client, server, full, peer } do
+      stream:close()
+    end
+  end)
+
+  it("is sent and read into as before where a finalizer has brought it back", function()
+    local client, server = pair()
+    local buffer
+    do
+      local holder = { buffer = filled("finalized", 100) }
+      setmetatable(holder, { __gc = function() buffer = holder.buffer end })
+    end
+    collectgarbage()
+    collectgarbage()
+    assert.equal("finalized", tostring(buffer))
+    tcpnet.run(function()
+      while client:try_write(("x"):rep(65536)) do end
+      local writer = tcpnet.spawn(client.write, client, buffer)
+      tcpnet.yield()
+      assert.equal("waiting", writer:status())
+      local came = ""
+      while came:sub(-9) ~= "finalized" do
+        came = came:sub(-9) .. assert(server:read())
+      end
+      assert.same({ true, 9 }, { writer:join(5) })
+      assert(server:write "more")
+      assert.equal(4, client:read_into(buffer:clear()))
+      assert.equal("more", tostring(buffer))
+    end)
+    client:close()
+    server:close()
+  end)
 end)

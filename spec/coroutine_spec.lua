@@ -546,4 +546,41 @@ describe("a coroutine of tcpnet.coroutine", function()
     assert.is_nil(ok)
     assert.equal("failed", task:status())
   end)
+
+  it("that gives more than there is room for is an error of its resumer, and goes on", in_task(function()
+    local nothing = {}
+    local thread = co.create(function()
+      co.yield(table.unpack(nothing, 1, 600000))
+      return "end"
+    end)
+    local function resume(...) -- what is given takes its room on the stack
+      return (...), co.resume(thread)
+    end
+    local function within(...) -- so does what a timeout gives
+      return (...), tcpnet.timeout(5, table.unpack, nothing, 1, 600000)
+    end
+    for _, call in ipairs { resume, within } do
+      assert.error_matches(function() call(table.unpack(nothing, 1, 500000)) end, "too many results")
+    end
+    assert.equal("suspended", co.status(thread))
+    assert.same({ 1, true, "end" }, { resume(1) })
+    assert.equal(600001, select("#", within()))
+  end))
+
+  it("that plain code runs, and that waits there, keeps its task from going on meanwhile", function()
+    local thread, over
+    local task = tcpnet.spawn(function()
+      thread = co.create(function()
+        assert.is_false(pcall(tcpnet.sleep, 0.005))
+        tcpnet.sleep(0.015) -- outside every task
+        over = true
+        return "by a stranger"
+      end)
+      local resumed = co.resume(thread)
+      return over, resumed
+    end)
+    tcpnet.step()
+    assert.same({ true, "by a stranger" }, { coroutine.resume(thread) })
+    assert.same({ true, true, false }, { task:join(5) })
+  end)
 end)

@@ -82,6 +82,144 @@ local workers_script = [[
   print(n - 1)
 ]]
 
+-- What takes more than one failure, or a failure at a certain moment, which a walk does not have.
+local prelude = [[
+  local tcpnet = require "tcpnet"
+  local fault = tcpnet.private.fault
+  local ALWAYS = 1 << 30
+  tcpnet.configure { on_task_error = function() return true end }
+  local listener = assert(tcpnet.TcpListener.bind "127.0.0.1:0")
+  local function tcp_pair()
+    local client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+    return client, (assert(listener:accept()))
+  end
+  local function fails(code, nothing, err, ...)
+    assert(nothing == nil and tcpnet.is_error(err, code), tostring(err))
+    return ...
+  end
+]]
+local moments = {
+  ["no memory for a first wait: the next one has it"] = [[
+    local here, there = tcpnet.UnixStream.pair()
+    for nth = 1, 2 do -- for descriptors that may come, and for the reactor's table
+      fault("realloc", nth, 1, "ENOMEM")
+      fails("ENOMEM", here:read())
+      assert(fault() == 1)
+    end
+    assert(there:write "text" and here:read() == "text")
+  ]],
+  ["memory for the first bytes of a read_exact: they are there for the next one"] = [[
+    local here, there = tcp_pair()
+    assert(there:write "12345" and here:ready "r")
+    fault("malloc", 1, 1, "ENOMEM")
+    fails("ENOMEM", here:read_exact(10))
+    assert(fault() == 1 and there:write "67890" and here:read_exact(10) == "1234567890")
+  ]],
+  ["a descriptor that said nothing was there: its level is watched, but bytes that nobody wants are told once"] = [[
+    tcpnet.run(function()
+      local here, there = tcp_pair()
+      local reader = tcpnet.spawn(here.read, here)
+      tcpnet.yield()
+      assert(there:write "first" and select(2, reader:join()) == "first")
+      assert(there:write "second")
+      tcpnet.sleep(0.01) -- its event is over
+      fault("recv", 1, 1, "EAGAIN")
+      assert(here:read() == "second" and fault() == 1)
+      while here:try_write(("x"):rep(65536)) do end
+      local writer = tcpnet.spawn(here.write, here, "last")
+      tcpnet.yield()
+      assert(there:write "unread")
+      tcpnet.sleep(0.01)
+      local polls = tcpnet.metrics().polls
+      tcpnet.sleep(0.02)
+      assert(tcpnet.metrics().polls - polls < 10, "it is told again and again")
+      local came = ""
+      while came:sub(-4) ~= "last" do
+        came = came:sub(-4) .. assert(there:read())
+      end
+      assert(writer:join() and here:read() == "unread")
+    end)
+  ]],
+  ["a second receive of joined datagrams: what the first brought is given, then the error, then the rest"] = [[
+    if not tcpnet.features().udp_gro then return print "done" end
+    local here, there = assert(tcpnet.UdpSocket.bind "127.0.0.1:0"), assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
+    assert(here:connect(there:local_addr()) and there:connect(here:local_addr()) and here:set_udp_gro(true))
+    for i = 1, 40 do
+      assert(there:send(("m"):rep(i)))
+    end
+    fault("recvmmsg", 2, 1, "ECONNREFUSED")
+    local all = assert(here:recv_many(40))
+    assert(fault() == 1 and #all < 40)
+    fails("ECONNREFUSED", here:recv_many(40))
+    table.move(assert(here:recv_many(40)), 1, 40, #all + 1, all)
+    for i = 1, 40 do
+      assert(#all[i].data == i)
+    end
+  ]],
+  ["a copy inside the kernel, and what should go on by reading: no byte is lost"] = [[
+    local text = ("0123456789abcdef"):rep(40000)
+    tcpnet.run(function()
+      local from, from_far = tcp_pair()
+      local to, to_far = tcp_pair()
+      tcpnet.spawn(function() assert(from_far:write(text) and from_far:shutdown()) end)
+      local reader = tcpnet.spawn(to_far.read_to_end, to_far)
+      fault("splice", 2, ALWAYS, "EINVAL")
+      fault("readv", 1, 1, "EIO")
+      local copied = fails("EIO", tcpnet.copy(from, to))
+      assert(fault() > 1)
+      local rest = from:read_to_end()
+      to:shutdown()
+      local _, came = assert(reader:join())
+      assert(#came == copied and came .. rest == text)
+    end)
+  ]],
+  ["an object for a connection, of a listener that goes to a worker and is not received: both are closed"] = [[
+    local client = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+    fault("malloc", 1, 1, "ENOMEM")
+    fails("ENOMEM", listener:accept())
+    assert(fault() == 1)
+    local workers = assert(tcpnet.workers(1, function(parent)
+      parent:send "up"
+      require "tcpnet".sleep(10)
+    end))
+    assert(workers[1]:recv(10) == "up" and workers[1]:send(listener))
+    assert(client:set_read_timeout(10))
+    workers:close()
+    assert(client:read() == nil)
+  ]],
+  ["memory for what a worker ended with: whoever joins it hears of that"] = [[
+    local workers = assert(tcpnet.workers(1, function(parent)
+      parent:send "up"
+      parent:recv()
+      return "result"
+    end))
+    assert(workers[1]:recv(10) == "up")
+    fault("malloc", 1, ALWAYS, "ENOMEM")
+    workers[1]:finish()
+    fails("ENOMEM", workers[1]:join(10))
+    assert(fault() > 0)
+  ]],
+  ["memory for one of the streams that a worker ended with: all of them are closed"] = [[
+    local workers = assert(tcpnet.workers(1, function(parent)
+      local UnixStream = require "tcpnet".UnixStream
+      local a, b = UnixStream.pair()
+      local c, d = UnixStream.pair()
+      parent:send(b, d)
+      parent:recv()
+      return a, c
+    end))
+    local b, d = workers[1]:recv(10)
+    fault("malloc", 3, ALWAYS, "ENOMEM") -- the second stream's
+    workers[1]:finish()
+    fails("ENOMEM", workers[1]:join(10))
+    assert(fault() > 0)
+    workers = nil
+    collectgarbage()
+    collectgarbage()
+    assert(b:set_read_timeout(10) and b:read() == nil and d:set_read_timeout(10) and d:read() == nil)
+  ]],
+}
+
 -- What the C files of a layer call, by name, that is not the project's own.
 local function called_by(layer)
   local names = {}
@@ -139,9 +277,17 @@ describe("a failing system call", function()
     assert.is_true(cases > 5000, output)
   end)
 
-  for _, call in ipairs { "malloc", "calloc", "realloc" } do
+  for _, call in ipairs {
+    "malloc", "calloc", "realloc", "epoll_create1", "epoll_ctl", "pipe2", "mmap", "pthread_create",
+  } do
     it("(" .. call .. ") in or around a worker is an error or goes unnoticed, and leaves nothing behind", function()
       assert.matches("^%d+\n$", (run_faults(workers_script, call)))
+    end)
+  end
+
+  for what, script in pairs(moments) do
+    it("leaves without " .. what, function()
+      assert.equal("done\n", run_faults(prelude .. script .. "print 'done'"))
     end)
   end
 

@@ -300,4 +300,14 @@ describe("a slow lookup", function()
       assert.is_true(tcpnet.now() - start < 2.5, "it was waited for")
     end
   end)
+
+  it("does not hold up the end of a script that has begun more than run at once", function()
+    child [[
+      for i = 1, 100 do
+        tcpnet.spawn(tcpnet.lookup_host, "localhost", i)
+      end
+      tcpnet.step()
+      print "fine"
+    ]]
+  end)
 end)

@@ -795,6 +795,13 @@ describe("configure", function()
     client:close()
     server:close()
   end)
+
+  it("does not let it spin longer than a step may take", function()
+    tcpnet.configure { spin = 5 }
+    local started = tcpnet.now()
+    assert.is_false(tcpnet.step(0.01))
+    assert.is_true(tcpnet.now() - started < 4)
+  end)
 end)
 
 describe("SIGINT", function()

@@ -36,7 +36,7 @@ end
 -- Sends until the kernel takes no more → bytes sent.
 local function fill(socket)
   local piece, total, idle = ("x"):rep(65536), 0, 0
-  while idle < 3 do
+  while idle < 20 do -- longer than the kernel holds back an acknowledgment
     local count, err = socket:try_send(piece)
     if count then
       total, idle = total + count, 0

@@ -1,4 +1,5 @@
 -- TcpStream: everything that reads, and what a timeout or a cancel leaves readable.
+local collect = require "spec.support.collect"
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
@@ -1032,5 +1033,30 @@ describe("TcpStream reading:", function()
     local client, server, _guard <close> = tcp.pair()
     client:write "x"
     assert.equal("x", TcpStream.read(server))
+  end))
+
+  it("a finalizer in the middle of a read finds nothing where there is nothing", in_task(function()
+    local client, server, _guard <close> = tcp.pair()
+    local other, peer, _other_guard <close> = tcp.pair()
+    local socket = assert(other:as_socket())
+    local line = ("line"):rep(20) -- a string that is new
+    for _, try in ipairs {
+      function() return other:try_read() end, function() return socket:try_recv() end,
+      function() return socket:try_recvmsg {} end,
+    } do
+      local results
+      assert(client:write(line .. "\n"))
+      assert.equal("line", server:peek(4))
+      assert.equal(line, collect.during(function() results = table.pack(try()) end, server.read_line, server))
+      fails("EAGAIN", table.unpack(results, 1, results.n))
+    end
+    peer:close()
+    assert(other:ready "r")
+    assert(client:write(line .. "\n"))
+    assert.equal("line", server:peek(4))
+    local results
+    local function try() results = table.pack(other:try_read()) end
+    assert.equal(line, collect.during(try, server.read_line, server))
+    is_end(table.unpack(results, 1, results.n))
   end))
 end)

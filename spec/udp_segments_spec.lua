@@ -1,5 +1,6 @@
 -- Datagrams that the kernel cuts (UDP_SEGMENT) and joins (UDP_GRO): what is sent and received is the same as without.
 local capture = require "spec.support.capture"
+local collect = require "spec.support.collect"
 local leaks = require "spec.support.leaks"
 local netns = require "spec.support.netns"
 local tcp = require "spec.support.tcp"
@@ -237,6 +238,24 @@ describe("a socket that takes joined datagrams", function()
       fn(a, b)
     end))
   end
+
+  joined_it("gives each of them once, be it to a finalizer in the middle of a receive", function(a, b)
+    local list = { "one", "two", "six" }
+    for place = 1, 6 do
+      assert.equal(3, a:send_many(list))
+      assert(b:readable())
+      local inner
+      local function receive() inner = b:try_recv_many(4) end
+      local came = {}
+      for _, items in ipairs { collect.during_nth(place, receive, b.try_recv_many, b, 2) or {}, inner or {},
+        b:try_recv_many(4) or {} } do
+        for _, item in ipairs(items) do
+          came[item.data] = (came[item.data] or 0) + 1
+        end
+      end
+      assert.same({ one = 1, two = 1, six = 1 }, came, "at place " .. place)
+    end
+  end)
 
   joined_it("gives the rest of them to whoever receives next, in whatever form", function(a, b)
     local list = datagrams(same_sizes(40, 50))

@@ -691,6 +691,39 @@ describe("workers", function()
       end
     end)
 
+    it("nothing where there is no room for them; they come to whoever has it", function()
+      local workers <close> = assert(tcpnet.workers(1, function(parent)
+        local stream = require "tcpnet".UnixStream.pair()
+        local values = { [300000] = true }
+        parent:send(stream, table.unpack(values, 1, 300000))
+        parent:recv()
+      end))
+      local function receive(...) -- what is given takes its room on the stack
+        return (...), workers[1]:recv(10)
+      end
+      local nothing = {}
+      assert.error_matches(function() receive(table.unpack(nothing, 1, 800000)) end, "too many values")
+      local all = table.pack(receive())
+      assert.equal(300002, all.n)
+      assert.equal("UnixStream", tcpnet.private.kind(all[2]))
+      assert.is_true(all[300002])
+      all[2]:close()
+    end)
+
+    it("nothing where the worker has ended, though nobody has heard of it yet", function()
+      local workers <close> = assert(tcpnet.workers(1, function() end))
+      local tries = 0
+      local ok, err
+      repeat
+        os.execute "sleep 0.02"
+        tries = tries + 1
+        ok, err = workers[1]:try_send("x")
+      until not ok or tries == 500
+      assert.is_nil(ok)
+      assert.same({ "CLOSED", "the worker has ended" }, { err.code, err.message })
+      assert.is_true(workers[1]:join(10))
+    end)
+
     it("or are closed, where nobody receives them", function()
       local a, b <close> = tcpnet.UnixStream.pair()
       local workers <close>, worker, gate = late_worker()
@@ -1063,6 +1096,20 @@ describe("a program with workers", function()
       assert.equal(expected, code, output)
       assert.equal("buffered\n", output)
     end
+  end)
+
+  it("does not wait for a worker's worker that has no end", function()
+    local code, output = program.lua [[
+      local tcpnet = require "tcpnet"
+      local workers = assert(tcpnet.workers(1, function()
+        require "tcpnet".workers(1, function(parent) parent:recv() os.execute "sleep 1.1" end)[1]:finish()
+        return "left"
+      end))
+      print(workers[1]:join(10))
+      os.execute "sleep 0.3" -- the other one ends after the state that had it
+    ]]
+    assert.equal(0, code, output)
+    assert.equal("true\tleft\n", output)
   end)
 
   it("is interrupted as any other, be they idle or not", function()

@@ -23,14 +23,12 @@ bool tn_is_own_frame(lua_State *L, lua_Debug *frame) {
   return own;
 }
 
-/* The call into the library, whose name it asks for, and its level; -1: nobody called. */
+/* The call into the library, whose name it asks for, and its level. */
 static int find_call(lua_State *L, lua_Debug *called) {
   lua_Debug caller;
   int level = 0;
-  if (!lua_getstack(L, level, called)) {
-    return -1;
-  }
   bool was_own = false;
+  lua_getstack(L, level, called); /* the function of C that asks */
   while (lua_getstack(L, level + 1, &caller)) {
     bool own = tn_is_own_frame(L, &caller);
     if (!own &&
@@ -48,9 +46,6 @@ static int find_call(lua_State *L, lua_Debug *called) {
 int tn_argument_error(lua_State *L, int argument, const char *message) {
   lua_Debug called;
   int level = find_call(L, &called);
-  if (level < 0) {
-    return luaL_error(L, "bad argument #%d (%s)", argument, message);
-  }
   const char *name = called.name ? called.name : "?";
   luaL_where(L, level + 1);
   const char *where = lua_tostring(L, -1);
@@ -65,10 +60,6 @@ int tn_argument_error(lua_State *L, int argument, const char *message) {
 int tn_call_error(lua_State *L, const char *operation, const char *message) {
   lua_Debug called;
   int level = find_call(L, &called);
-  if (!operation) {
-    bool named = level >= 0 && called.name && strcmp(called.name, "?") != 0;
-    operation = named ? called.name : "this call";
-  }
   luaL_where(L, level + 1);
   lua_pushfstring(L, "%s%s: %s", lua_tostring(L, -1), operation, message);
   return lua_error(L);

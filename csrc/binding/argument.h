@@ -17,7 +17,7 @@ bool tn_is_own_frame(lua_State *L, lua_Debug *frame);
 int tn_argument_error(lua_State *L, int argument, const char *message);
 int tn_type_error(lua_State *L, int argument, const char *expected);
 void tn_check_type(lua_State *L, int argument, int type);
-/* Raises "operation: message" at the line of that call; NULL: with its own name. */
+/* Raises "operation: message" at the line of that call. */
 int tn_call_error(lua_State *L, const char *operation, const char *message);
 #undef luaL_argcheck
 #define luaL_argerror tn_argument_error

@@ -198,9 +198,9 @@ static int is_socket_file(lua_State *L) {
   return 1;
 }
 
-/* enter([operation]) raises where nothing can wait. */
+/* enter(operation) raises where nothing can wait. */
 static int enter(lua_State *L) {
-  tn_task_enter(L, tn_runtime_of(L), luaL_optstring(L, 1, NULL));
+  tn_task_enter(L, tn_runtime_of(L), luaL_checkstring(L, 1));
   return 0;
 }
 

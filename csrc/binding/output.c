@@ -146,9 +146,6 @@ TN_INLINE int attempt_write_from(lua_State *L, struct tn_call *call) {
   struct tn_buffer *buffer = lua_touserdata(L, 2);
   size_t sent = call->resumed ? sent_so_far(L, call->top) : 0;
   ptrdiff_t count = 0;
-  if (tn_buffer_is_claimed(buffer, call->waiter)) {
-    tn_check_free_buffer(L, 2, call->waiter);
-  }
   for (int calls = 0; buffer->length > 0; calls++) {
     count = calls < TN_CALLS_MAX
                 ? tn_source_send(call->source, tn_buffer_bytes(buffer), buffer->length)

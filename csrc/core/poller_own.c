@@ -91,9 +91,6 @@ static int watch(struct tn_source *source, int interest) {
   if (interest & (TN_READABLE | TN_PRIORITY | TN_READ_CLOSED)) {
     interest |= TN_READABLE | TN_PRIORITY | TN_READ_CLOSED;
   }
-  if (interest == source->armed) {
-    return 0;
-  }
   if (!known) {
     if (!make_place(reactor, source->fd)) {
       return TN_ENOMEM;

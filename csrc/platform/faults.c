@@ -183,10 +183,7 @@ void *__wrap_realloc(void *memory, size_t size) {
 static bool is_stream(int fd) {
   int type = SOCK_STREAM;
   socklen_t length = sizeof type;
-  int saved = errno;
-  if (__real_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) < 0) {
-    errno = saved; /* a pipe */
-  }
+  __real_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length);
   return type == SOCK_STREAM;
 }
 

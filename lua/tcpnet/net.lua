@@ -111,7 +111,7 @@ local function race(addresses, settings)
   return nil, private.locate(last)
 end
 
-local raced = outside(race)
+local raced = outside(race, "connect")
 
 local function dial(address, port, settings)
   local addresses, err = resolve.all("connect", address, port)

@@ -37,6 +37,7 @@ function private.work(parent, fn, used, ...)
       private.wait_cancel(parent)
       main:cancel()
     end)
+    core.yield() -- it waits before anything computes so long that whatever runs is stopped
     return fn(parent, ...)
   end, ...))
 end
@@ -212,7 +213,7 @@ local run_join = outside(function(workers, seconds)
     end
   end
   return true
-end)
+end, "join")
 
 -- join([seconds]) → true once all have returned | nil, err, worker as soon as one has not.
 function Workers:join(seconds)

@@ -58,4 +58,27 @@ describe("a wait below a C function", function()
     assert.is_false(stream:closed()) -- what was refused did nothing
     stream:close()
   end)
+
+  it("is refused with the method's name where there is no task, in a handler", function()
+    local barrier, notify, messages = tcpnet.sync.Barrier.new(2), tcpnet.sync.Notify.new(), {}
+    tcpnet.configure {
+      on_task_error = function()
+        for name, call in pairs {
+          wait = function() local _ = barrier:wait() end, notified = function() local _ = notify:notified() end,
+        } do
+          messages[name] = select(2, pcall(call))
+        end
+        return true
+      end,
+    }
+    tcpnet.run(function()
+      tcpnet.spawn(error, "handled")
+      tcpnet.yield()
+    end)
+    tcpnet.configure { on_task_error = false }
+    for _, name in ipairs { "wait", "notified" } do
+      assert.matches("^[^:]*%d+_refused_wait[^:]*:%d+: " .. name .. ": cannot wait here: while the reactor runs",
+        messages[name])
+    end
+  end)
 end)

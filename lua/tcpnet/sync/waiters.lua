@@ -59,7 +59,7 @@ end
 local park_outside = outside(function(entry)
   entry.task = current()
   return park_until_granted(entry)
-end)
+end, "wait")
 
 -- list:wait([wish[, owner]][, due, arg]) ⏳ → true, what was granted; in line from the moment of the call. `wish` and
 -- `owner`: for whoever grants, in the entry. due(arg) is called once in line: a finalizer that ran while the entry
