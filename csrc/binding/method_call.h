@@ -125,8 +125,8 @@ TN_INLINE int tn_method_resume(lua_State *L, const struct tn_bound *bound,
 /* Is there something ahead of the reader that no other claims, and that nothing comes before? A
  * source that is closed has nothing. */
 TN_INLINE bool tn_source_is_ahead(const struct tn_source *source) {
-  return source && source->input.length > 0 && !tn_source_has_splice(source) && !source->reading.holder &&
-         !tn_scratch_busy(source->reactor);
+  return source && source->input.length > 0 && !tn_source_has_splice(source) &&
+         !source->reading.holder && !tn_scratch_busy(source->reactor);
 }
 
 /* The call, its receiver and arguments checked; those of an iterator are in there. */
