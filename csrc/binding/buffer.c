@@ -20,7 +20,8 @@ bool tn_buffer_is_claimed(const struct tn_buffer *buffer, const struct tn_waiter
   return claimed;
 }
 
-struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_waiter *waiter) {
+struct tn_buffer *tn_check_free_buffer_slowly(lua_State *L, int index,
+                                              const struct tn_waiter *waiter) {
   struct tn_buffer *buffer = check_buffer(L, index);
   luaL_argcheck(L, !tn_buffer_is_claimed(buffer, waiter), index,
                 "a write of this Buffer is waiting");

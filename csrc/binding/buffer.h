@@ -31,7 +31,15 @@ bool tn_buffer_is_claimed(const struct tn_buffer *buffer, const struct tn_waiter
  * write_from of one of them waits. */
 int tn_buffers_claim(lua_State *L, struct tn_waiter *waiter, bool empties);
 /* A Buffer that may be changed now; raises while a write of it waits. */
-struct tn_buffer *tn_check_free_buffer(lua_State *L, int index, const struct tn_waiter *waiter);
+struct tn_buffer *tn_check_free_buffer_slowly(lua_State *L, int index,
+                                              const struct tn_waiter *waiter);
+TN_INLINE struct tn_buffer *tn_check_free_buffer(lua_State *L, int index,
+                                                 const struct tn_waiter *waiter) {
+  struct tn_buffer *buffer = tn_cast(L, index, TN_BUFFER);
+  return buffer && !buffer->emptying.holder && !buffer->shares
+             ? buffer
+             : tn_check_free_buffer_slowly(L, index, waiter);
+}
 static inline char *tn_buffer_bytes(const struct tn_buffer *buffer) {
   return buffer->place + buffer->start;
 }
