@@ -295,6 +295,7 @@ end
 local function check_buffer(buffer, name)
   check.that(private.kind(buffer) == "Buffer", 1, name,
     ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
+  check.that(not private.is_claimed(buffer), 1, name, "a write of this Buffer is waiting")
   check.that(room_of(buffer) > 0, 1, name, "the Buffer is full")
 end
 
@@ -328,7 +329,7 @@ function methods:read_into(buffer, max)
     if not ok then
       return nil, err
     end
-    check_buffer(buffer, "read_into") -- it may have been filled meanwhile
+    check_buffer(buffer, "read_into") -- it may have been filled meanwhile, or be on its way out
   end
   return give_into(input, buffer, max)
 end
@@ -359,7 +360,8 @@ local function check_buffers(buffers, name)
   local room, seen = 0, {}
   for i = 1, count do
     local buffer = rawget(buffers, i)
-    check.that(private.kind(buffer) == "Buffer", 1, name, "a list of Buffers expected, none with a write waiting")
+    check.that(private.kind(buffer) == "Buffer" and not private.is_claimed(buffer), 1, name,
+      "a list of Buffers expected, none with a write waiting")
     check.that(not seen[buffer], 1, name, "each Buffer once expected")
     seen[buffer] = true
     room = room + room_of(buffer)
