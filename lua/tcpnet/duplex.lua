@@ -66,6 +66,12 @@ function source.try_fill(self, max)
   return nil, waiting.again
 end
 
+function source.drop(self, count)
+  local bytes = self.from.bytes
+  bytes:consume(math.min(count, bytes.length))
+  wake(self.from.writers)
+end
+
 local function can_fill(self)
   local pipe = self.from
   return self.done or pipe.bytes.length > 0 or pipe.ended or pipe.broken
@@ -98,6 +104,9 @@ function sink.push(self, bytes, from, op)
   local room = pipe.capacity - into.length
   local piece = bytes:sub(from, from + room - 1)
   local last, joined = into:seam(piece)
+  if room > 0 then
+    wake(pipe.readers) -- who run later; once the bytes are there nothing may fail any more, for want of memory
+  end
   local err = refusal(self, op) -- not before: a finalizer may just have closed either stream
   if err then
     return nil, err
@@ -105,8 +114,23 @@ function sink.push(self, bytes, from, op)
     return nil, waiting.again
   end
   into:put(piece, last, joined)
-  wake(pipe.readers)
   return #piece
+end
+
+function sink.prepare(self)
+  local pipe = self.to
+  pipe.bytes:join()
+  pipe.bytes:reserve()
+  wake(pipe.readers)
+end
+
+function sink.put(self, bytes, op)
+  local pipe = self.to
+  if self.done or pipe.broken or pipe.ended then
+    return nil, refusal(self, op)
+  end
+  pipe.bytes:keep(bytes)
+  return #bytes
 end
 
 local function can_push(self)

@@ -7,6 +7,7 @@
 -- and, where bytes can be seen before they are taken,
 --   look(self, max)                  what could be read at once after `input`; "" for nothing
 --   await(self, op, deadline) ⏳      waits until fill would not, taking nothing
+--   drop(self, count)                takes so many of them
 --   ended(self, op)                  the error of a reader that is closed, or nil
 -- Bytes leave `input` only as the results of a call, so that whatever ends a call early has lost none.
 local core = require "tcpnet.core"
@@ -462,7 +463,10 @@ function methods:readable()
   if self.source.await then
     return self.source.await(self, "readable", waiting.deadline(self.read_seconds))
   end
-  refuse_second(self, "readable")
+  local inside <close>, refusal = begin_try(self, "readable") -- what a finalizer read would be counted twice
+  if not inside then
+    return nil, refusal
+  end
   local _held <close> = reader.hold(self)
   local _
   _, err = self.source.fill(self, MAX, "readable")
@@ -480,6 +484,21 @@ function methods:buffered()
     return nil, err
   end
   return self.input.length
+end
+
+-- Takes bytes that `peek` has shown, without making them once more → true | nil, err
+function reader.drop(self, count, op)
+  local err = self.source.ended and self.source.ended(self, op)
+  if err then
+    return nil, err
+  end
+  local input = self.input
+  local ahead = math.min(count, input.length)
+  input:consume(ahead)
+  if count > ahead then
+    self.source.drop(self, count - ahead)
+  end
+  return true
 end
 
 -- iterators ---------------------------------------------------------------------------------------

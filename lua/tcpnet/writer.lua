@@ -3,6 +3,8 @@
 -- A writer is a table with `turn` (a Semaphore of one permit: writes queue up) and `sink`, these of its class:
 --   push(self, bytes, from, op)  → how many bytes from that position on were taken | nil, err (EAGAIN, EPIPE)
 --   room(self, op, deadline) ⏳   → how many bytes would be taken, 1 or more | nil, err
+--   prepare(self)                before bytes are read that will be nowhere else, and no more than there is room for:
+--   put(self, bytes, op)         → their number: all were taken, without a need of memory | nil, err
 --   ended(self, op)              the error of a writer that is closed, or nil
 --   await_close(self) ⏳          → nil, err, once it is closed
 local core = require "tcpnet.core"

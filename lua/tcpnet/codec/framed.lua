@@ -43,10 +43,10 @@ function FramedRead:next()
     if frame or err then
       return frame, err
     end
-    local more
-    more, err = self.reader:read()
-    if more then
-      bytes:append(more)
+    local count
+    count, err = adapters.fetch(bytes, self.reader, "read")
+    if count then
+      bytes:join()
     elseif err then
       return nil, err
     else
