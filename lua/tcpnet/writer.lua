@@ -17,17 +17,10 @@ local CHUNK = 65536 -- of a Buffer at once
 
 local writer = {}
 
--- The turn to write, while a call has it.
-local Turn = {}
-
-function Turn.__close(turn)
-  turn.semaphore:add_permits(1)
-end
-
 -- Gives a new object what every writer has.
 function writer.init(self)
   self.turn = Semaphore.new(1)
-  self.my_turn = setmetatable({ semaphore = self.turn }, Turn)
+  self.my_turn = waiting.turn(self.turn)
   return self
 end
 
