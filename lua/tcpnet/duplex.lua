@@ -55,10 +55,10 @@ function source.try_fill(self, max)
   local pipe, input = self.from, self.input
   local bytes = pipe.bytes
   if bytes.length > 0 then
+    wake(pipe.writers) -- first, as in push: behind the bytes nobody would do it again
     local piece = bytes:sub(1, math.min(max, bytes.length))
     input:append(piece)
     bytes:consume(#piece)
-    wake(pipe.writers)
     return true
   elseif pipe.ended or pipe.broken then
     return nil, closed(self, "read")

@@ -1,9 +1,22 @@
 -- A write to memory that found no memory for a call behind its bytes had sent them and not consumed its Buffer; and for
--- the call that gives back the turn, so that nobody could write or flush there any more.
+-- the call that gives back the turn, so that nobody could write or flush there any more. A task for whose waking it
+-- found none slept for ever.
 local program = require "spec.support.program"
 
-local script = [[
+-- The stack has to grow in other places below so many calls.
+local preamble = [[
   local tcpnet = require "tcpnet"
+  local LEVELS = { 0, 1, 2, 3, 4, 5, 6, 30 }
+  local function deep(levels, fn)
+    if levels > 0 then
+      deep(levels - 1, fn)
+    else
+      fn()
+    end
+  end
+]]
+
+local script = preamble .. [[
   local long = ("abcdefghij"):rep(30)
   local attempts = 0
   local function every(what, attempt_nth)
@@ -17,15 +30,7 @@ local script = [[
     until hits == 0
     attempts = attempts + nth
   end
-  local function deep(levels, fn)
-    if levels > 0 then
-      deep(levels - 1, fn)
-    else
-      fn()
-    end
-  end
-  -- The stack has to grow in other places below so many calls.
-  for _, levels in ipairs { 0, 3, 30 } do
+  for _, levels in ipairs(LEVELS) do
     for name, call in pairs {
       write = function(stream) return stream:write(long, "tail") end,
       write_some = function(stream) return stream:write_some(long) end,
@@ -75,6 +80,44 @@ local script = [[
   end
   print(attempts > 100 and "each byte once") ]]
 
+local in_line = preamble .. [[
+  tcpnet.configure { on_task_error = function() return true end }
+  local attempts = 0
+  for _, levels in ipairs(LEVELS) do
+    local nth, hits = 0
+    repeat
+      nth = nth + 1
+      time_limit(20)
+      local stream, peer = tcpnet.duplex(4)
+      assert(stream:write "full")
+      local first = tcpnet.spawn(stream.write, stream, "1111")
+      local second = tcpnet.spawn(stream.write, stream, "2222")
+      tcpnet.sleep(0)
+      local came
+      _, hits = attempt(function()
+        deep(levels, function() came = peer:try_read() end)
+        tcpnet.sleep(0)
+        tcpnet.sleep(0)
+      end, nth, true)
+      came = came or ""
+      local function is_alive(task)
+        return task:status() == "waiting" or task:status() == "ready"
+      end
+      while is_alive(first) or is_alive(second) do
+        local bytes = tcpnet.timeout(5, peer.read, peer)
+        assert(bytes, ("%d levels, allocation %d: a write sleeps"):format(levels, nth))
+        came = came .. bytes
+      end
+      for bytes in function() return peer:try_read() end do
+        came = came .. bytes
+      end
+      assert(came:find "^full1?1?1?1?2?2?2?2?$", came)
+      assert(stream:try_write "x" == 1, "the turn is lost")
+    until hits == 0
+    attempts = attempts + nth
+  end
+  print(attempts > 20 and "all awake") ]]
+
 describe("a write to memory for which Lua has no memory", function()
   it("sends what it consumes, and gives back its turn", function()
     local output = program.in_host(script)
@@ -82,5 +125,13 @@ describe("a write to memory for which Lua has no memory", function()
       return pending "no C compiler or no lua5.4 for it"
     end
     assert.equal("each byte once\n", output)
+  end)
+
+  it("wakes who waits for room, and for its turn", function()
+    local output = program.in_host(in_line)
+    if not output then
+      return pending "no C compiler or no lua5.4 for it"
+    end
+    assert.equal("all awake\n", output)
   end)
 end)
