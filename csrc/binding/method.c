@@ -96,7 +96,8 @@ static bool claims(const struct tn_call *call) {
 }
 
 /* What a write that waits will send must stay as it is: 0, or a failure. */
-TN_INLINE int claim_buffers(lua_State *L, const struct tn_method *method, struct tn_waiter *waiter) {
+TN_INLINE int claim_buffers(lua_State *L, const struct tn_method *method,
+                            struct tn_waiter *waiter) {
   if (!(method->flags & TN_WRITES)) {
     return 0;
   }
