@@ -102,6 +102,68 @@ static void end_claims(struct tn_buffer *buffer) {
   }
 }
 
+/* --- the same for writes in Lua --- */
+
+/* In the place of a waiter, which is its task's, and waits in more than one operation while such a
+ * write goes on. */
+struct hold {
+  struct tn_header header;
+  struct tn_waiter waiter;
+};
+
+int tn_buffer_claim_new(lua_State *L) {
+  lua_settop(L, 1);
+  tn_new(L, tn_runtime_of(L), TN_BUFFER_CLAIM, sizeof(struct hold), 1);
+  lua_insert(L, 1);
+  lua_setiuservalue(L, 1, 1);
+  return 1;
+}
+
+static struct hold *check_hold(lua_State *L) {
+  return tn_check(L, 1, TN_BUFFER_CLAIM, "claim");
+}
+
+static int take_claim(lua_State *L, struct hold *hold, bool empties) {
+  lua_settop(L, 1);
+  lua_getiuservalue(L, 1, 1);
+  int status = tn_buffers_claim(L, &hold->waiter, empties);
+  return status == TN_EBUSY ? tn_call_error(L, NULL, "a write_from of this Buffer is waiting")
+         : status < 0       ? luaL_error(L, "not enough memory")
+                            : 0;
+}
+
+/* Before a wait; raises while a write_from waits. */
+static int claim_share(lua_State *L) {
+  return take_claim(L, check_hold(L), false);
+}
+
+/* empty(buffer): of a write_from; raises while any write waits. */
+static int claim_empty(lua_State *L) {
+  struct hold *hold = check_hold(L);
+  tn_check_free_buffer(L, 2, &hold->waiter);
+  return take_claim(L, hold, true);
+}
+
+/* consume(n): what has gone out of the one Buffer. */
+static int claim_consume(lua_State *L) {
+  check_hold(L);
+  lua_Integer count = luaL_checkinteger(L, 2);
+  lua_getiuservalue(L, 1, 1);
+  struct tn_buffer *buffer = check_buffer(L, -1);
+  tn_buffer_consume(buffer, (size_t)count < buffer->length ? (size_t)count : buffer->length);
+  return 0;
+}
+
+static int claim_end(lua_State *L) {
+  tn_claims_release(tn_runtime_of(L)->reactor, &check_hold(L)->waiter);
+  return 0;
+}
+
+int tn_buffer_claimed(lua_State *L) {
+  lua_pushboolean(L, tn_buffer_is_claimed(check_buffer(L, 1), NULL));
+  return 1;
+}
+
 /* --- bytes --- */
 
 /* The bytes move into memory of the Buffer's own. */
@@ -304,6 +366,13 @@ static int meta_gc(lua_State *L) {
   buffer->finalized = true;
   return 0;
 }
+
+static const luaL_Reg claim_functions[] = {
+    {"share", claim_share}, {"empty", claim_empty}, {"consume", claim_consume}, {NULL, NULL}};
+static const luaL_Reg claim_metamethods[] = {
+    {"__close", claim_end}, {"__gc", claim_end}, {NULL, NULL}};
+const struct tn_class tn_buffer_claim_class = {"claim", TN_BUFFER_CLAIM, claim_functions,
+                                               claim_metamethods};
 
 static const luaL_Reg functions[] = {
     {"new", buffer_new},         {"capacity", buffer_capacity}, {"sub", buffer_sub},

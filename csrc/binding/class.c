@@ -26,7 +26,7 @@ const char *tn_kind_name(uint64_t kind) {
       "Signal",        "Child",          [32] = "Interest", "Registry",     "Events",
       "Event",         "Waker",          "SourceFd",        "Sender",       "Sender",
       "Receiver",      "ChannelPermit",  "Worker",          "Parent",       "outcome",
-      "guard"};
+      "guard",         "claim"};
   return names[kind_index(kind)];
 }
 

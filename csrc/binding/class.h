@@ -64,11 +64,12 @@ enum tn_kind {
 #define TN_PARENT (UINT64_C(1) << 43)
 #define TN_OUTCOME (UINT64_C(1) << 44)
 #define TN_GUARD (UINT64_C(1) << 45)
+#define TN_BUFFER_CLAIM (UINT64_C(1) << 46)
 /* Classes that scripts find as the metatable of their objects, not in the module. */
 #define TN_NAMELESS (TN_SENDER | TN_UNBOUNDED_SENDER | TN_RECEIVER | TN_CHANNEL_PERMIT)
 
 enum {
-  TN_KINDS = 46,
+  TN_KINDS = 47,
   TN_PIPES = TN_PIPE_SENDER | TN_PIPE_RECEIVER,
   TN_WHOLE_STREAMS = TN_TCP_STREAM | TN_UNIX_STREAM,
   TN_READERS = TN_WHOLE_STREAMS | TN_READ_HALF | TN_OWNED_READ_HALF | TN_PIPE_RECEIVER,

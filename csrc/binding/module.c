@@ -93,6 +93,7 @@ static const struct tn_class *const classes[] = {
     &tn_receiver_class,      &tn_channel_permit_class,
     &tn_worker_class,        &tn_parent_class,
     &tn_outcome_class,       &tn_guard_class,
+    &tn_buffer_claim_class,
 };
 
 static int runtime_gc(lua_State *L) {
@@ -278,6 +279,8 @@ static const luaL_Reg private_functions[] = {
     {"fault_hold", fault_hold},
 #endif
     {"new_channel", tn_channel_new},
+    {"new_claim", tn_buffer_claim_new},
+    {"is_claimed", tn_buffer_claimed},
     {"new_error", tn_error_new},
     {"target", tn_address_target},
     {"hide_sources", hide_sources},
@@ -331,6 +334,8 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
   lua_setfield(L, -2, tn_outcome_class.name);
   lua_pushnil(L);
   lua_setfield(L, -2, tn_guard_class.name);
+  lua_pushnil(L);
+  lua_setfield(L, -2, tn_buffer_claim_class.name);
 }
 
 static void open_functions(lua_State *L, struct tn_runtime *rt) {

@@ -319,10 +319,18 @@ static int attempt_fd(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+int tn_object_check_owner(const struct tn_object *object, const char **message) {
+  if (!object->view) {
+    return 0;
+  }
+  *message = "as_socket() gave a view; the object that it is of owns the descriptor";
+  return TN_EINVAL;
+}
+
 int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const char **message) {
-  if (object->view) {
-    *message = "as_socket() gave a view; the object that it is of owns the descriptor";
-    return TN_EINVAL;
+  int status = tn_object_check_owner(object, message);
+  if (status < 0) {
+    return status;
   }
   if (tn_datagrams_kept(object->source)) {
     *message = "datagrams already received would be lost; receive them first";

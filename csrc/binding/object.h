@@ -35,7 +35,9 @@ int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t
 /* The receiver's descriptor goes on in a new object of that kind, which is on top: 1, or a failure
  * where a finalizer has closed it meanwhile. */
 int tn_object_become(lua_State *L, struct tn_call *call, uint64_t kind);
-/* May its descriptor leave the library now? 0, or a failure with its message. */
+/* Is the descriptor its own? 0, or a failure with its message. */
+int tn_object_check_owner(const struct tn_object *object, const char **message);
+/* May that leave the library now? The same. */
 int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const char **message);
 /* Closes it; what a finalizer closes may be in use, and ends later. `collected`: by its own. */
 void tn_object_close(lua_State *L, struct tn_object *object, bool collected);

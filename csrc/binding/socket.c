@@ -126,11 +126,8 @@ static int convert(lua_State *L, struct tn_call *call, uint64_t kind,
                    int (*check)(tn_fd fd, const char **message)) {
   struct tn_object *object = call->self;
   struct tn_address peer = {.length = sizeof peer.storage};
-  if (object->view) {
-    call->message = "as_socket() gave a view; the object that it is of owns the descriptor";
-    return TN_EINVAL;
-  }
-  int status = check(call->source->fd, &call->message);
+  int status = tn_object_check_owner(object, &call->message);
+  status = status < 0 ? status : check(call->source->fd, &call->message);
   if (status < 0) {
     return status;
   }

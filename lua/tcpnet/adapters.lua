@@ -26,38 +26,46 @@ function adapters.check_reader(value, position, name)
     ("reader expected, got %s"):format(private.kind(value) or type(value)))
 end
 
-local function keep(self, bytes, err)
-  if not bytes then
+-- Reads from `inner` by that method, into bytes that are not joined yet → how many | nil at the end | nil, err
+function adapters.fetch(bytes, inner, method, max)
+  bytes:reserve()
+  local piece, err = inner[method](inner, max)
+  if not piece then
     return nil, err
   end
-  self.input:append(bytes)
-  return true
+  bytes:keep(piece)
+  return #piece
 end
+
+local fetch = adapters.fetch
 
 -- take --------------------------------------------------------------------------------------------
 
 local Take = { __name = "Take" }
 Take.__index = Take
 
-local function taken(self, bytes, err)
-  self.left = self.left - (bytes and #bytes or 0)
-  return keep(self, bytes, err)
+local function take_some(self, method, max)
+  if self.left == 0 then
+    return nil
+  end
+  local input = self.input
+  local count, err = fetch(input, self.inner, method, math.min(max, self.left))
+  if not count then
+    return nil, err
+  end
+  self.left = self.left - count
+  input:join()
+  return true
 end
 
 local take_source = { least = 1 }
 
 function take_source.fill(self, max)
-  if self.left == 0 then
-    return nil
-  end
-  return taken(self, self.inner:read(math.min(max, self.left)))
+  return take_some(self, "read", max)
 end
 
 function take_source.try_fill(self, max)
-  if self.left == 0 then
-    return nil
-  end
-  return taken(self, self.inner:try_read(math.min(max, self.left)))
+  return take_some(self, "try_read", max)
 end
 
 reader.extend(Take, take_source)
@@ -82,15 +90,21 @@ local Chain = { __name = "Chain" }
 Chain.__index = Chain
 
 -- At the end of the first the second follows, at once.
-local function follow(self, read, max)
+local function follow(self, method, max)
+  local input = self.input
+  local count, err
   if not self.over then
-    local bytes, err = self.first[read](self.first, max)
-    if bytes or err then
-      return keep(self, bytes, err)
-    end
-    self.over = true
+    count, err = fetch(input, self.first, method, max)
+    self.over = not count and not err
   end
-  return keep(self, self.second[read](self.second, max))
+  if self.over then
+    count, err = fetch(input, self.second, method, max)
+  end
+  if not count then
+    return nil, err
+  end
+  input:join()
+  return true
 end
 
 local chain_source = { least = 1 }

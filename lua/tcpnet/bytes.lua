@@ -30,9 +30,39 @@ function Bytes:put(bytes, last, joined)
   self.length = self.length + #bytes
 end
 
+-- All of it, or, where there is no memory, nothing.
 function Bytes:append(bytes)
   if #bytes > 0 then
     self:put(bytes, self:seam(bytes))
+  end
+end
+
+-- What was taken from elsewhere is nowhere else: a place for it is made before, where the next piece needs no memory,
+-- and it is joined to the others when it is safe there. Only whoever may take does so.
+function Bytes:reserve()
+  local place = self.last + 1
+  self[place] = self[place] or false
+end
+
+function Bytes:keep(bytes)
+  if #bytes > 0 then
+    local place = self.last + 1
+    self[place] = bytes
+    self.last = place
+    self.length = self.length + #bytes
+  end
+end
+
+function Bytes:join()
+  local last = self.last
+  local piece, before = self[last], self[last - 1]
+  if last - 1 > self.first and #before + #piece <= SMALL then
+    local joined = before .. piece
+    if self.last == last and last - 1 > self.first and self[last] == piece and self[last - 1] == before then
+      self[last - 1] = joined
+      self[last] = false
+      self.last = last - 1
+    end
   end
 end
 
@@ -81,8 +111,16 @@ end
 
 -- All of them as one piece → a string, and where in it they begin. There must be some.
 function Bytes:joined()
-  if self.first < self.last then
-    self:append(self:take(self.length))
+  while self.first < self.last do
+    local count = self.length
+    local whole = self:sub(1, count)
+    if self.length == count then -- else a finalizer appended
+      self[self.last] = whole
+      for i = self.first, self.last - 1 do
+        self[i] = nil
+      end
+      self.first, self.skip = self.last, 0
+    end
   end
   return self[self.first], self.skip + 1
 end

@@ -36,20 +36,30 @@ function generic.check(from, to, max)
       type(max) == "number" and tostring(max) or private.kind(max) or type(max)))
 end
 
--- Takes from the reader what it has shown → true | nil, err
-local function drop(from, count)
+-- Takes from the reader what it has shown → true | nil, err. Into `waste`, where it can: for a string there might be no
+-- memory, and what the writer has would come again.
+local function drop(from, count, waste)
+  if is_own(from, "source") then
+    return reader.drop(from, count, "copy")
+  end
   while count > 0 do
-    local bytes, err = from:try_read(count)
-    if not bytes then
+    local taken, err
+    if waste then
+      taken, err = from:try_read_into(waste:clear(), count)
+    else
+      taken, err = from:try_read(count)
+      taken = taken and #taken
+    end
+    if not taken then
       return nil, err
     end
-    count = count - #bytes
+    count = count - taken
   end
   return true
 end
 
 -- A step to any writer: looks, writes, and takes what was written.
-local function step_by_peek(from, to, most)
+local function step_by_peek(from, to, most, waste)
   local bytes, err = from:peek(most)
   if not bytes then
     return nil, err
@@ -60,7 +70,7 @@ local function step_by_peek(from, to, most)
     return nil, err
   end
   local ok
-  ok, err = drop(from, count)
+  ok, err = drop(from, count, waste)
   if not ok then
     return nil, err
   end
@@ -68,10 +78,12 @@ local function step_by_peek(from, to, most)
 end
 
 -- Waits until there is something to read, taking nothing → true | nil at the end | nil, err. A pipe has no peek, but
--- refuses to read more than nothing to its end once there is something.
-local function await_bytes(from)
+-- refuses to read more than nothing to its end once there is something. What can only wait by reading ahead reads all
+-- that may be copied: a byte at a time would be a step for each.
+local function await_bytes(from, most)
   if from.peek then
-    local bytes, err = from:peek(1)
+    local reads_ahead = is_own(from, "source") and not from.source.await
+    local bytes, err = from:peek(reads_ahead and most or 1)
     return bytes and true, err
   end
   local _, err = from:read_to_end(0)
@@ -84,7 +96,7 @@ end
 -- A step to a writer that tells its room: reads as much as it will take.
 local function step_by_room(from, to, most)
   while true do
-    local ok, err = await_bytes(from)
+    local ok, err = await_bytes(from, most)
     if not ok then
       return nil, err
     end
@@ -94,9 +106,10 @@ local function step_by_room(from, to, most)
       return nil, err
     end
     local bytes
+    to.sink.prepare(to)
     bytes, err = from:try_read(math.min(room, most))
     if bytes then
-      return to.sink.push(to, bytes, 1, "copy")
+      return to.sink.put(to, bytes, "copy")
     elseif not (err and err.code == "EAGAIN") then -- else somebody took it while this waited for room
       return nil, err
     end
@@ -109,7 +122,7 @@ end
 
 -- → true | nil, err; what has been copied is in `progress` at any time.
 local function move_all(from, to, max, progress)
-  local step, turn = step_by_peek, nil
+  local step, turn, waste = step_by_peek, nil, nil
   if is_own(to, "sink") then
     local err
     turn, err = writer.hold(to, "copy", waiting.deadline(to.write_seconds))
@@ -117,11 +130,13 @@ local function move_all(from, to, max, progress)
       return nil, err
     end
     step = step_by_room
+  elseif private.kind(from) then
+    waste = core.Buffer.new(CHUNK)
   end
   local _turn <close> = turn
   local _held <close> = is_own(from, "source") and reader.hold(from) or nil
   while progress.copied < max do
-    local count, err = step(from, to, math.min(max - progress.copied, CHUNK))
+    local count, err = step(from, to, math.min(max - progress.copied, CHUNK), waste)
     if count then
       progress.copied = progress.copied + count
     elseif err then

@@ -55,15 +55,21 @@ function source.try_fill(self, max)
   local pipe, input = self.from, self.input
   local bytes = pipe.bytes
   if bytes.length > 0 then
+    wake(pipe.writers) -- first, as in push: behind the bytes nobody would do it again
     local piece = bytes:sub(1, math.min(max, bytes.length))
     input:append(piece)
     bytes:consume(#piece)
-    wake(pipe.writers)
     return true
   elseif pipe.ended or pipe.broken then
     return nil, closed(self, "read")
   end
   return nil, waiting.again
+end
+
+function source.drop(self, count)
+  local bytes = self.from.bytes
+  bytes:consume(math.min(count, bytes.length))
+  wake(self.from.writers)
 end
 
 local function can_fill(self)
@@ -98,6 +104,9 @@ function sink.push(self, bytes, from, op)
   local room = pipe.capacity - into.length
   local piece = bytes:sub(from, from + room - 1)
   local last, joined = into:seam(piece)
+  if room > 0 then
+    wake(pipe.readers) -- who run later; once the bytes are there nothing may fail any more, for want of memory
+  end
   local err = refusal(self, op) -- not before: a finalizer may just have closed either stream
   if err then
     return nil, err
@@ -105,8 +114,23 @@ function sink.push(self, bytes, from, op)
     return nil, waiting.again
   end
   into:put(piece, last, joined)
-  wake(pipe.readers)
   return #piece
+end
+
+function sink.prepare(self)
+  local pipe = self.to
+  pipe.bytes:join()
+  pipe.bytes:reserve()
+  wake(pipe.readers)
+end
+
+function sink.put(self, bytes, op)
+  local pipe = self.to
+  if self.done or pipe.broken or pipe.ended then
+    return nil, refusal(self, op)
+  end
+  pipe.bytes:keep(bytes)
+  return #bytes
 end
 
 local function can_push(self)

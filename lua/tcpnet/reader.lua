@@ -7,6 +7,7 @@
 -- and, where bytes can be seen before they are taken,
 --   look(self, max)                  what could be read at once after `input`; "" for nothing
 --   await(self, op, deadline) ⏳      waits until fill would not, taking nothing
+--   drop(self, count)                takes so many of them
 --   ended(self, op)                  the error of a reader that is closed, or nil
 -- Bytes leave `input` only as the results of a call, so that whatever ends a call early has lost none.
 local core = require "tcpnet.core"
@@ -295,6 +296,7 @@ end
 local function check_buffer(buffer, name)
   check.that(private.kind(buffer) == "Buffer", 1, name,
     ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
+  check.that(not private.is_claimed(buffer), 1, name, "a write of this Buffer is waiting")
   check.that(room_of(buffer) > 0, 1, name, "the Buffer is full")
 end
 
@@ -328,7 +330,7 @@ function methods:read_into(buffer, max)
     if not ok then
       return nil, err
     end
-    check_buffer(buffer, "read_into") -- it may have been filled meanwhile
+    check_buffer(buffer, "read_into") -- it may have been filled meanwhile, or be on its way out
   end
   return give_into(input, buffer, max)
 end
@@ -359,7 +361,8 @@ local function check_buffers(buffers, name)
   local room, seen = 0, {}
   for i = 1, count do
     local buffer = rawget(buffers, i)
-    check.that(private.kind(buffer) == "Buffer", 1, name, "a list of Buffers expected, none with a write waiting")
+    check.that(private.kind(buffer) == "Buffer" and not private.is_claimed(buffer), 1, name,
+      "a list of Buffers expected, none with a write waiting")
     check.that(not seen[buffer], 1, name, "each Buffer once expected")
     seen[buffer] = true
     room = room + room_of(buffer)
@@ -460,7 +463,10 @@ function methods:readable()
   if self.source.await then
     return self.source.await(self, "readable", waiting.deadline(self.read_seconds))
   end
-  refuse_second(self, "readable")
+  local inside <close>, refusal = begin_try(self, "readable") -- what a finalizer read would be counted twice
+  if not inside then
+    return nil, refusal
+  end
   local _held <close> = reader.hold(self)
   local _
   _, err = self.source.fill(self, MAX, "readable")
@@ -478,6 +484,21 @@ function methods:buffered()
     return nil, err
   end
   return self.input.length
+end
+
+-- Takes bytes that `peek` has shown, without making them once more → true | nil, err
+function reader.drop(self, count, op)
+  local err = self.source.ended and self.source.ended(self, op)
+  if err then
+    return nil, err
+  end
+  local input = self.input
+  local ahead = math.min(count, input.length)
+  input:consume(ahead)
+  if count > ahead then
+    self.source.drop(self, count - ahead)
+  end
+  return true
 end
 
 -- iterators ---------------------------------------------------------------------------------------

@@ -86,6 +86,22 @@ function waiting.permit(semaphore, op, deadline)
   return waiting.named(op, limited(op, deadline, take, semaphore))
 end
 
+-- Such a permit, to be kept in a to-be-closed variable. Where nobody stands in line it goes back without a call, for
+-- which there might be no memory: nobody would ever get it again.
+local Turn = {}
+
+function Turn.__close(turn)
+  local semaphore = turn.semaphore
+  semaphore.permits = semaphore.permits + 1
+  if semaphore.line.first then
+    semaphore:give_back(0)
+  end
+end
+
+function waiting.turn(semaphore)
+  return setmetatable({ semaphore = semaphore }, Turn)
+end
+
 -- Seconds as a timeout is kept: math.huge and its like are none.
 function waiting.kept_seconds(seconds, name)
   check.optional_seconds(seconds, 1, name, "timeout")

@@ -3,6 +3,8 @@
 -- A writer is a table with `turn` (a Semaphore of one permit: writes queue up) and `sink`, these of its class:
 --   push(self, bytes, from, op)  → how many bytes from that position on were taken | nil, err (EAGAIN, EPIPE)
 --   room(self, op, deadline) ⏳   → how many bytes would be taken, 1 or more | nil, err
+--   prepare(self)                before bytes are read that will be nowhere else, and no more than there is room for:
+--   put(self, bytes, op)         → their number: all were taken, without a need of memory | nil, err
 --   ended(self, op)              the error of a writer that is closed, or nil
 --   await_close(self) ⏳          → nil, err, once it is closed
 local core = require "tcpnet.core"
@@ -15,25 +17,28 @@ local CHUNK = 65536 -- of a Buffer at once
 
 local writer = {}
 
--- The turn to write, while a call has it.
-local Turn = {}
-
-function Turn.__close(turn)
-  turn.semaphore:add_permits(1)
-end
-
 -- Gives a new object what every writer has.
 function writer.init(self)
   self.turn = Semaphore.new(1)
-  self.my_turn = setmetatable({ semaphore = self.turn }, Turn)
+  self.my_turn = waiting.turn(self.turn)
   return self
 end
 
+-- Before a write waits: the Buffers among what it writes, if there are any, stay as they are until it ends.
+local function keep(claim)
+  if claim then
+    claim:share()
+  end
+end
+
 -- The turn ⏳, to be kept in a to-be-closed variable | nil, err
-function writer.hold(self, op, deadline)
+function writer.hold(self, op, deadline, claim)
   local err = self.sink.ended(self, op)
   if err then
     return nil, err
+  end
+  if claim and self.turn:available_permits() == 0 then
+    claim:share()
   end
   local ok
   ok, err = waiting.permit(self.turn, op, deadline)
@@ -43,9 +48,9 @@ function writer.hold(self, op, deadline)
   return self.my_turn
 end
 
-local function begin(self, op, deadline)
+local function begin(self, op, deadline, claim)
   waiting.begin(op)
-  return writer.hold(self, op, deadline)
+  return writer.hold(self, op, deadline, claim)
 end
 
 local function begin_try(self, op)
@@ -59,6 +64,16 @@ local function begin_try(self, op)
   return self.my_turn
 end
 
+-- The claim of a write on these values, to be kept in a to-be-closed variable; false: no Buffer is among them.
+local function claim_of(values, count)
+  for i = 1, count do
+    if type(rawget(values, i)) == "userdata" then
+      return private.new_claim(values)
+    end
+  end
+  return false
+end
+
 local function bytes_of(value, position, name)
   local kind = private.kind(value)
   check.that(type(value) == "string" or type(value) == "number" or kind == "Buffer", position, name,
@@ -67,10 +82,11 @@ local function bytes_of(value, position, name)
 end
 
 -- Writes the bytes from a position on ⏳ → position after the last one that was taken | nil, err, that position
-local function push_all(self, bytes, from, op, deadline)
+local function push_all(self, bytes, from, op, deadline, claim)
   while from <= #bytes do
     local count, err = self.sink.push(self, bytes, from, op)
     if not count and err.code == "EAGAIN" then
+      keep(claim)
       count, err = self.sink.room(self, op, deadline)
       if count then
         count, err = self.sink.push(self, bytes, from, op)
@@ -93,19 +109,21 @@ end
 -- write(...) ⏳ → count of all the bytes of its strings, numbers and Buffers | nil, err, sent
 function methods:write(...)
   check_self(self, "write")
-  local pieces = { ... }
-  for i = 1, select("#", ...) do
-    pieces[i] = bytes_of(pieces[i], i, "write")
+  local given, count = { ... }, select("#", ...)
+  local claim <close> = claim_of(given, count)
+  local pieces = claim and {} or given
+  for i = 1, count do
+    pieces[i] = bytes_of(given[i], i, "write")
   end
   local deadline = waiting.deadline(self.write_seconds)
-  local turn, err = begin(self, "write", deadline)
+  local turn, err = begin(self, "write", deadline, claim)
   if not turn then
     return nil, err, 0
   end
   local _turn <close> = turn
   local sent = 0
   for _, bytes in ipairs(pieces) do
-    local next, failure, at = push_all(self, bytes, 1, "write", deadline)
+    local next, failure, at = push_all(self, bytes, 1, "write", deadline, claim)
     if not next then
       return nil, failure, sent + at - 1
     end
@@ -119,6 +137,8 @@ function methods:write_from(buffer)
   check_self(self, "write_from")
   check.that(private.kind(buffer) == "Buffer", 1, "write_from",
     ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
+  local claim <close> = private.new_claim(buffer)
+  claim:empty(buffer)
   local deadline = waiting.deadline(self.write_seconds)
   local turn, err = begin(self, "write_from", deadline)
   if not turn then
@@ -130,7 +150,7 @@ function methods:write_from(buffer)
     local count
     count, err = self.sink.push(self, buffer:sub(1, CHUNK), 1, "write_from")
     if count then
-      buffer:consume(count)
+      claim:consume(count)
       sent = sent + count
     elseif err.code == "EAGAIN" then
       count, err = self.sink.room(self, "write_from", deadline)
@@ -150,7 +170,7 @@ local function check_some(bytes, from, name)
   return bytes, at
 end
 
-local function push_some(self, bytes, from, op, deadline)
+local function push_some(self, bytes, from, op, deadline, claim)
   if from > #bytes then
     return 0
   end
@@ -158,6 +178,7 @@ local function push_some(self, bytes, from, op, deadline)
   if count or not deadline or err.code ~= "EAGAIN" then
     return count, err
   end
+  keep(claim)
   count, err = self.sink.room(self, op, deadline ~= true and deadline or nil)
   if not count then
     return nil, err
@@ -168,14 +189,15 @@ end
 -- write_some(s[, i]) ⏳ → count of the bytes that were taken, from position i on
 function methods:write_some(bytes, from)
   check_self(self, "write_some")
+  local claim <close> = type(bytes) == "userdata" and claim_of({ bytes }, 1)
   bytes, from = check_some(bytes, from, "write_some")
   local deadline = waiting.deadline(self.write_seconds)
-  local turn, err = begin(self, "write_some", deadline)
+  local turn, err = begin(self, "write_some", deadline, claim)
   if not turn then
     return nil, err
   end
   local _turn <close> = turn
-  return push_some(self, bytes, from, "write_some", deadline or true)
+  return push_some(self, bytes, from, "write_some", deadline or true, claim)
 end
 
 -- try_write(s[, i]): the same at once, or EAGAIN.
@@ -207,13 +229,14 @@ end
 function methods:write_vectored(list)
   check_self(self, "write_vectored")
   local bytes = joined(list, "write_vectored")
+  local claim <close> = claim_of(list, rawlen(list))
   local deadline = waiting.deadline(self.write_seconds)
-  local turn, err = begin(self, "write_vectored", deadline)
+  local turn, err = begin(self, "write_vectored", deadline, claim)
   if not turn then
     return nil, err
   end
   local _turn <close> = turn
-  return push_some(self, bytes, 1, "write_vectored", deadline or true)
+  return push_some(self, bytes, 1, "write_vectored", deadline or true, claim)
 end
 
 -- try_write_vectored(list): the same at once, or EAGAIN.

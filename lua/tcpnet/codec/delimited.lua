@@ -9,7 +9,8 @@ local delimited = {}
 local Decoder = {}
 Decoder.__index = Decoder
 
--- A frame that is too long is refused once; the next call discards the rest of it and goes on behind.
+-- A frame that is too long is refused once; the next call discards the rest of it and goes on behind. Nothing changes
+-- before what is given out is made: Lua may have no memory for it.
 function Decoder:decode(bytes)
   while true do
     local found = bytes:find(self.pattern, 1, self.known)
@@ -22,13 +23,14 @@ function Decoder:decode(bytes)
       end
       self.discarding = false
     elseif length > self.max then
+      local err = waiting.failure("LIMIT", "next")
       self.known, self.discarding = 0, true
-      return nil, waiting.failure("LIMIT", "next")
+      return nil, err
     elseif found then
+      local frame = self.trim(bytes:sub(1, length))
       self.known = 0
-      local frame = bytes:sub(1, length)
       bytes:consume(found)
-      return self.trim(frame)
+      return frame
     else
       self.known = bytes.length
       return nil
@@ -47,8 +49,9 @@ function Decoder:finish(bytes)
   if rest == "" or rest == self.nothing then
     return nil
   end
+  local frame = self.trim(rest)
   bytes:clear()
-  return self.trim(rest)
+  return frame
 end
 
 local function decoder(pattern, max, trim, nothing)

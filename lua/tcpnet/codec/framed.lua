@@ -43,10 +43,10 @@ function FramedRead:next()
     if frame or err then
       return frame, err
     end
-    local more
-    more, err = self.reader:read()
-    if more then
-      bytes:append(more)
+    local count
+    count, err = adapters.fetch(bytes, self.reader, "read")
+    if count then
+      bytes:join()
     elseif err then
       return nil, err
     else
@@ -93,14 +93,10 @@ function Codec:framed_write(writer)
   waiting.check_receiver(self, "decoder", "Codec", "framed_write")
   check.that(adapters.can(writer, "write_some"), 1, "framed_write",
     ("writer expected, got %s"):format(private.kind(writer) or type(writer)))
-  return setmetatable({ writer = writer, encode = self.encode, bytes = Bytes.new(), turn = Semaphore.new(1) },
-    FramedWrite)
-end
-
-local Turn = {}
-
-function Turn.__close(turn)
-  turn.semaphore:add_permits(1)
+  local turn = Semaphore.new(1)
+  return setmetatable({
+    writer = writer, encode = self.encode, bytes = Bytes.new(), turn = turn, its_turn = waiting.turn(turn),
+  }, FramedWrite)
 end
 
 -- Writes all that is encoded; one task at a time does, and what was written is gone from `bytes` at once.
@@ -110,7 +106,7 @@ local function flush(self)
   if not ok then
     return nil, err
   end
-  local _turn <close> = setmetatable({ semaphore = self.turn }, Turn)
+  local _turn <close> = self.its_turn
   while bytes.length > 0 do
     local count
     count, err = self.writer:write_some(bytes:joined())

@@ -40,8 +40,9 @@ function Decoder:decode(bytes)
   if bytes.length < self.skipped + length then
     return nil
   end
-  bytes:consume(self.skipped)
-  return bytes:take(length)
+  local frame = bytes:sub(self.skipped + 1, self.skipped + length)
+  bytes:consume(self.skipped + length) -- not before, for want of memory
+  return frame
 end
 
 function Decoder:skip()

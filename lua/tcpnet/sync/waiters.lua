@@ -90,12 +90,17 @@ function Waiters:wait(wish, owner, due, arg)
   return true, entry.grant
 end
 
+-- The task is woken first: there may be no memory for that call, and nobody wakes who is in line no more.
 local function give(list, entry, grant)
-  unlink(list, entry)
-  entry.grant = grant
   local task = entry.task
   if task then
     task:unpark()
+  end
+  if entry.list == list then
+    unlink(list, entry)
+    entry.grant = grant
+  else -- a finalizer has granted it something meanwhile: this is another's
+    list.revoke(entry)
   end
 end
 
