@@ -22,7 +22,7 @@ end
 -- A sanitizer that is preloaded for Lua is nothing for other programs.
 local function command_line(...)
   local plain = select(1, ...) == process.interpreter and "" or "env -u LD_PRELOAD "
-  return ("timeout -k 1 %d %s%s"):format(process.seconds, plain, words(...))
+  return ("timeout -k 5 %d %s%s"):format(process.seconds, plain, words(...))
 end
 
 -- start(program, ...) → child, with both outputs in one pipe. Its __close stops it.
