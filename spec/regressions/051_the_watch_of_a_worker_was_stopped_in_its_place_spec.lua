@@ -7,7 +7,8 @@ describe("a closed worker that computes, and then waits for the first time,", fu
     ["is cancelled"] = "tcpnet.sleep, 30",
     ["is cancelled where it would have been stopped as it began to"] = "one.recvmsg, one", -- it makes a value first
   } do
-    it(name, function()
+    local can = program.moves_stacks and pending or it -- there a loop that makes nothing allocates, and so is stopped
+    can(name, function()
       local code, output = program.lua(([[
         local tcpnet = require "tcpnet"
         local workers = assert(tcpnet.workers(1, function(parent)

@@ -16,6 +16,8 @@ program.foreign = flavour:find "cross" ~= nil
 program.emulated = flavour:find "arm64" ~= nil or flavour:find "s390x" ~= nil
 -- The build under test has a sanitizer in it: memory is kept once it is freed, valgrind cannot run it, …
 program.sanitized = (flavour:find "sanitize" or flavour:find "checked" or flavour:find "threads") ~= nil
+-- Lua of that build moves its stack at every chance, which allocates.
+program.moves_stacks = flavour:find "checked" ~= nil
 program.counts_lines = flavour:find "coverage" ~= nil
 -- TSan delivers a signal with the next system call, which a script that computes does not make.
 program.defers_signals = flavour:find "threads" ~= nil
