@@ -103,6 +103,7 @@ static void join(struct runs *runs, const struct tn_message *messages, int count
     if (length > 1) {
       uint16_t size = (uint16_t)messages[i].slices->length;
       struct cmsghdr *header = &runs->control[runs->count].header;
+      memset(header, 0, CMSG_SPACE(sizeof size)); /* what is behind the value goes along */
       header->cmsg_level = SOL_UDP;
       header->cmsg_type = UDP_SEGMENT;
       header->cmsg_len = CMSG_LEN(sizeof size);
