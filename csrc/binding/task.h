@@ -32,7 +32,7 @@ struct tn_task {
   bool started : 1;
   bool on_stack : 1; /* its thread runs, or something that it runs does */
   bool waits : 1;    /* its yield is a wait, not one of its own */
-  bool woken : 1; /* it goes on with the wait that it was in: nothing of the program has run yet */
+  bool woken : 1;    /* a wait may go on: since then it has entered or closed no coroutine */
   bool failed : 1;
   bool dying : 1;   /* a cancel closes it */
   bool closing : 1; /* nothing may wait: variables are being closed by a cancel or a timeout */
