@@ -46,7 +46,8 @@ end
 local function run(first, count, verbose)
   local folder <close> = program.folder()
   local root = ROOT:find "^/" and ROOT or os.getenv "PWD" .. "/" .. ROOT
-  local command = ("cd %s && LUA_PATH_5_4=%s timeout -s ABRT -k 5 %d %s -W %s --child %d %d %s"):format(
+  -- its input is a pipe, for what it sends to itself it must be able to close
+  local command = ("cd %s && : | LUA_PATH_5_4=%s timeout -s ABRT -k 5 %d %s -W %s --child %d %d %s"):format(
     program.quote(folder.path), program.quote(root .. "/?.lua;" .. (os.getenv "LUA_PATH_5_4" or ";;")), LIMIT,
     program.quote(program.interpreter), program.quote(root .. "/fuzz/script.lua"), first, count, verbose or "")
   local code, output = program.shell(command)

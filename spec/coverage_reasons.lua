@@ -28,7 +28,6 @@ return {
   },
   ["csrc/binding/inner.c"] = {
     ["tn_thread_give"] = LIMIT,
-    ["resumed by somebody else"] = DEBUG,
     ["resumed outside its task"] = DEBUG,
   },
   ["csrc/binding/input.c"] = {

@@ -55,7 +55,10 @@ static void nest_reserve(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   }
 }
 
+/* A coroutine that waits in another task would take this one's for its own: it is the program that
+ * runs, not a wait that goes on. */
 static void nest_push(struct tn_task *task, struct tn_thread thread, uint64_t deadline_ns) {
+  task->woken = false;
   tn_task_nest(task)[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
 }
 
@@ -269,7 +272,7 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
   struct tn_task *task = rt->current;
   enum mode mode = (enum mode)(context % 4);
   int index = (int)(context / 4);
-  if (!task || index >= task->depth || tn_task_nest(task)[index].thread != thread) {
+  if (!task || !task->woken || index >= task->depth || tn_task_nest(task)[index].thread != thread) {
     return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
   }
   uint64_t deadline_ns = tn_task_nest(task)[index].deadline_ns;

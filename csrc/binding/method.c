@@ -213,8 +213,7 @@ int tn_method_first(lua_State *L, const struct tn_bound *bound, struct tn_waiter
 static int start(lua_State *L, int status, lua_KContext context) {
   (void)status;
   const struct tn_bound *bound = (const struct tn_bound *)context;
-  struct tn_runtime *rt = bound->rt;
-  struct tn_waiter *waiter = rt->current ? tn_task_resumed(L, rt) : &rt->blocking;
+  struct tn_waiter *waiter = tn_task_resumed(L, bound->rt);
   return tn_method_first(L, bound, waiter, tn_method_receiver(L, bound->method), 0);
 }
 
@@ -239,7 +238,7 @@ int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_wai
     struct tn_call call = tn_call_begin(bound, bound->method, waiter, NULL);
     return fail(L, &call, status);
   }
-  return start(L, LUA_OK, (lua_KContext)bound);
+  return tn_method_first(L, bound, waiter, tn_method_receiver(L, bound->method), 0);
 }
 
 void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method) {

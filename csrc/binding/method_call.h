@@ -110,7 +110,9 @@ TN_INLINE int tn_call_resume(lua_State *L, struct tn_call *call, const struct tn
 TN_INLINE int tn_method_resume(lua_State *L, const struct tn_bound *bound,
                                const struct tn_method *method) {
   struct tn_waiter *waiter = tn_task_resumed(L, bound->rt);
-  struct tn_call call = tn_call_begin(bound, method, waiter, (void *)waiter->subject);
+  /* not the waiter's subject: where a stranger went on with the coroutine that may be of another
+   * operation */
+  struct tn_call call = tn_call_begin(bound, method, waiter, tn_method_receiver(L, method));
   call.top = waiter->top;
   int status = tn_call_resume(L, &call, method);
   if (status < 0) {

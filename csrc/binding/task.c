@@ -554,9 +554,11 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
   lua_pop(L, 1);
 }
 
-/* Closes a thread of the task; what its variables raise meanwhile is reported. */
+/* Closes a thread of the task; what its variables raise meanwhile is reported. They cannot wait:
+ * what yields in there is a generator. */
 static void close_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                          lua_State *thread) {
+  task->waits = task->woken = false;
   if (tn_thread_close(thread, L) != LUA_OK) {
     tn_task_push(L, rt, task);
     lua_xmove(thread, L, 1);
@@ -686,6 +688,7 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   int arguments = task->started ? tn_task_take_arguments(task, thread) : lua_gettop(thread) - 1;
   task->on_stack = true;
   task->waits = false;
+  task->woken = true;
   rt->current = task;
   tn_budget_renew(rt);
   int results = 0;

@@ -32,6 +32,7 @@ struct tn_task {
   bool started : 1;
   bool on_stack : 1; /* its thread runs, or something that it runs does */
   bool waits : 1;    /* its yield is a wait, not one of its own */
+  bool woken : 1;    /* a wait may go on: since then it has entered or closed no coroutine */
   bool failed : 1;
   bool dying : 1;   /* a cancel closes it */
   bool closing : 1; /* nothing may wait: variables are being closed by a cancel or a timeout */
@@ -109,7 +110,7 @@ static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *r
 void tn_task_resumed_by_stranger(lua_State *L);
 static inline struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
   struct tn_task *task = rt->current;
-  if (!task || tn_task_innermost(task) != L) {
+  if (!task || !task->woken || tn_task_innermost(task) != L) {
     tn_task_resumed_by_stranger(L);
   }
   return &task->waiter;

@@ -55,7 +55,8 @@ static int method_unpark(lua_State *L) {
   bool parked = task->waiter.parked && task->waiter.interest == TN_PARKED;
   if (parked) {
     lua_State *thread = tn_task_innermost(task);
-    int arguments = lua_gettop(L) - 1;
+    /* on one that a stranger closed they would be a function to begin with */
+    int arguments = lua_status(thread) == LUA_YIELD ? lua_gettop(L) - 1 : 0;
     if (!lua_checkstack(thread, arguments + LUA_MINSTACK)) {
       return luaL_error(L, "too many arguments");
     }
