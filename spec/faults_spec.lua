@@ -324,7 +324,7 @@ local injections = {
   { "no descriptors for a socket", "-e inject=socket:error=EMFILE:when=1", [[
       local none, err = tcpnet.TcpSocket.new_v4()
       print(none, err.code, tcpnet.TcpSocket.new_v4() ~= nil) ]], "nil\tEMFILE\ttrue\n" },
-  { "no thread for a lookup", "-e inject=" .. thread_call .. ":error=EAGAIN:when=1", [[
+  { "no thread for a lookup", "-e inject=" .. thread_call .. ":error=EAGAIN:when=" .. 1 + program.own_threads, [[
       local none, err = tcpnet.lookup_host("localhost", 1)
       print(none, err.code, #tcpnet.lookup_host("localhost", 1) > 0) ]], "nil\tENOMEM\ttrue\n" },
   { "no process for a child", "-e inject=clone,fork,vfork:error=EAGAIN:when=1", [[

@@ -22,6 +22,9 @@ program.counts_lines = flavour:find "coverage" ~= nil
 -- TSan delivers a signal with the next system call, which a script that computes does not make.
 program.defers_signals = flavour:find "threads" ~= nil
 
+-- TSan has a thread of its own, which is started first.
+program.own_threads = flavour:find "threads" and 1 or 0
+
 program.quote = quote
 program.interpreter = interpreter
 
