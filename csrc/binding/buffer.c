@@ -111,11 +111,14 @@ struct hold {
   struct tn_waiter waiter;
 };
 
+enum { VALUES = 1, NAME, HELD = NAME };
+
 int tn_buffer_claim_new(lua_State *L) {
-  lua_settop(L, 1);
-  tn_new(L, tn_runtime_of(L), TN_BUFFER_CLAIM, sizeof(struct hold), 1);
+  lua_settop(L, HELD);
+  tn_new(L, tn_runtime_of(L), TN_BUFFER_CLAIM, sizeof(struct hold), HELD);
   lua_insert(L, 1);
-  lua_setiuservalue(L, 1, 1);
+  lua_setiuservalue(L, 1, NAME);
+  lua_setiuservalue(L, 1, VALUES);
   return 1;
 }
 
@@ -125,11 +128,13 @@ static struct hold *check_hold(lua_State *L) {
 
 static int take_claim(lua_State *L, struct hold *hold, bool empties) {
   lua_settop(L, 1);
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, VALUES);
   int status = tn_buffers_claim(L, &hold->waiter, empties);
-  return status == TN_EBUSY ? tn_call_error(L, NULL, "a write_from of this Buffer is waiting")
-         : status < 0       ? luaL_error(L, "not enough memory")
-                            : 0;
+  if (status == TN_EBUSY) {
+    lua_getiuservalue(L, 1, NAME);
+    return tn_call_error(L, lua_tostring(L, -1), "a write_from of this Buffer is waiting");
+  }
+  return status < 0 ? luaL_error(L, "not enough memory") : 0;
 }
 
 /* Before a wait; raises while a write_from waits. */

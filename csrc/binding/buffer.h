@@ -53,8 +53,8 @@ void tn_buffer_consume(struct tn_buffer *buffer, size_t count);
 /* The bytes of a string or a Buffer at `index`, or a NULL base. */
 struct tn_slice tn_bytes_at(lua_State *L, int index);
 
-/* For the writers in Lua. is_claimed(buffer); new_claim(buffer or list) → the claim of a write on
- * what is among that, to be kept in a to-be-closed variable. */
+/* For the writers in Lua. is_claimed(buffer); new_claim(buffer or list, name) → the claim of a
+ * write on what is among that, to be kept in a to-be-closed variable. */
 int tn_buffer_claimed(lua_State *L);
 int tn_buffer_claim_new(lua_State *L);
 

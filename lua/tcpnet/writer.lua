@@ -65,10 +65,10 @@ local function begin_try(self, op)
 end
 
 -- The claim of a write on these values, to be kept in a to-be-closed variable; false: no Buffer is among them.
-local function claim_of(values, count)
+local function claim_of(values, count, name)
   for i = 1, count do
     if type(rawget(values, i)) == "userdata" then
-      return private.new_claim(values)
+      return private.new_claim(values, name)
     end
   end
   return false
@@ -110,7 +110,7 @@ end
 function methods:write(...)
   check_self(self, "write")
   local given, count = { ... }, select("#", ...)
-  local claim <close> = claim_of(given, count)
+  local claim <close> = claim_of(given, count, "write")
   local pieces = claim and {} or given
   for i = 1, count do
     pieces[i] = bytes_of(given[i], i, "write")
@@ -137,7 +137,7 @@ function methods:write_from(buffer)
   check_self(self, "write_from")
   check.that(private.kind(buffer) == "Buffer", 1, "write_from",
     ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
-  local claim <close> = private.new_claim(buffer)
+  local claim <close> = private.new_claim(buffer, "write_from")
   claim:empty(buffer)
   local deadline = waiting.deadline(self.write_seconds)
   local turn, err = begin(self, "write_from", deadline)
@@ -189,7 +189,7 @@ end
 -- write_some(s[, i]) ⏳ → count of the bytes that were taken, from position i on
 function methods:write_some(bytes, from)
   check_self(self, "write_some")
-  local claim <close> = type(bytes) == "userdata" and claim_of({ bytes }, 1)
+  local claim <close> = type(bytes) == "userdata" and claim_of({ bytes }, 1, "write_some")
   bytes, from = check_some(bytes, from, "write_some")
   local deadline = waiting.deadline(self.write_seconds)
   local turn, err = begin(self, "write_some", deadline, claim)
@@ -229,7 +229,7 @@ end
 function methods:write_vectored(list)
   check_self(self, "write_vectored")
   local bytes = joined(list, "write_vectored")
-  local claim <close> = claim_of(list, rawlen(list))
+  local claim <close> = claim_of(list, rawlen(list), "write_vectored")
   local deadline = waiting.deadline(self.write_seconds)
   local turn, err = begin(self, "write_vectored", deadline, claim)
   if not turn then
