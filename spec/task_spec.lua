@@ -1,5 +1,6 @@
 -- Tasks: spawn, join, cancel, park, and what becomes of their errors.
 local tcpnet = require "tcpnet"
+local collect = require "spec.support.collect"
 local leaks = require "spec.support.leaks"
 local loopback = require "spec.support.loopback"
 local program = require "spec.support.program"
@@ -150,6 +151,15 @@ describe("a task", function()
     settle()
     assert.is_true(cancelled:cancel())
     assert.is_true(select(2, cancelled:join()):is "CANCELED")
+  end)
+
+  it("nor to one that a finalizer gives in the middle of another", function()
+    for n in collect.each_time() do
+      local task = tcpnet.spawn(function(...) return ... end, n, "and")
+      collect.during_nth(n, function() task:name "inner" end, task.name, task, "outer")
+      assert.equal("outer", task:name())
+      assert.same({ true, n, "and" }, { task:join() })
+    end
   end)
 
   it("does not inherit the name of an older task", function()
