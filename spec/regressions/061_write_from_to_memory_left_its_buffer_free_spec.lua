@@ -15,9 +15,12 @@ local function filled(text)
   return Buffer.new(#text):append(text)
 end
 
+local peers = {} -- whom nobody holds the collector closes
+
 -- A stream without room, and its peer.
 local function full_stream()
   local here, there = tcpnet.duplex(4)
+  peers[#peers + 1] = there
   assert(here:write "full")
   return here, there
 end

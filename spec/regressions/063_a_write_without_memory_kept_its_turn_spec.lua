@@ -132,6 +132,6 @@ describe("a write to memory for which Lua has no memory", function()
     if not output then
       return pending "no C compiler or no lua5.4 for it"
     end
-    assert.equal("all awake\n", output)
+    assert.matches("all awake\n$", output) -- behind what a task had no memory to report
   end)
 end)
