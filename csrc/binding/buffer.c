@@ -153,7 +153,7 @@ static int claim_empty(lua_State *L) {
 static int claim_consume(lua_State *L) {
   check_hold(L);
   lua_Integer count = luaL_checkinteger(L, 2);
-  lua_getiuservalue(L, 1, 1);
+  lua_getiuservalue(L, 1, VALUES);
   struct tn_buffer *buffer = check_buffer(L, -1);
   tn_buffer_consume(buffer, (size_t)count < buffer->length ? (size_t)count : buffer->length);
   return 0;
