@@ -223,6 +223,11 @@ static int pass_on(lua_State *L, struct tn_runtime *rt, struct tn_task *task, in
                    enum mode mode) {
   struct tn_inner *inner = &tn_task_nest(task)[index];
   if (inner->anchor == 0) {
+    if (!tn_anchor_reserve(L, &rt->anchors)) {
+      tn_forget(rt->reactor, &task->waiter);
+      tn_task_close_inner(L, rt, task, index);
+      return lua_error(L);
+    }
     lua_pushvalue(L, 1);
     inner->anchor = tn_anchor(L, &rt->anchors);
   }

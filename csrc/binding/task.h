@@ -138,7 +138,12 @@ void tn_thread_mark(lua_State *thread);
 void tn_thread_unmark(lua_State *thread);
 bool tn_thread_marked(lua_State *thread);
 
-/* The function and its arguments on top are replaced by the task. */
+/* The function and its arguments on top are replaced by a task, which is garbage until it begins.
+ */
+struct tn_task *tn_task_new(lua_State *L, struct tn_runtime *rt, int arguments);
+/* The task on top, which stays there: it needs no memory but a place among the anchors. */
+void tn_task_begin(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
+/* Both. */
 struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments);
 /* Lets a ready task run until it waits or ends. */
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
@@ -154,8 +159,8 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index);
  * unchanged. */
 int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index);
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task);
-/* An inner coroutine failed, or the task did: the thread's traceback goes before those noted
- * already. */
+/* An inner coroutine failed, or the task did, with the error on top of the stack, which is popped:
+ * the thread's traceback goes before those noted already. Raises nothing. */
 void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                             lua_State *thread, int level);
 /* Closes the inner coroutines beyond `depth`, innermost first. */
