@@ -145,8 +145,23 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
   return rt->driving || tn_in_finalizer(L) ? refuse(L, rt, operation) : &rt->blocking;
 }
 
-void tn_task_resumed_by_stranger(lua_State *L) {
-  luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
+/* It may catch the error and wait anew, in another task: whoever it was taken from must not go on
+ * with that. */
+int tn_task_resumed_by_stranger(lua_State *L, struct tn_runtime *rt) {
+  luaL_checkstack(L, 4, NULL);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
+  for (lua_Integer slot = (lua_Integer)lua_rawlen(L, -1); slot > 0; slot--) {
+    lua_rawgeti(L, -1, slot);
+    struct tn_task *task = tn_cast(L, -1, TN_TASK);
+    if (task && task != rt->current) {
+      task->stolen |= task->thread == L;
+      for (int i = 0; i < task->depth; i++) {
+        tn_task_nest(task)[i].stolen |= tn_task_nest(task)[i].thread == L;
+      }
+    }
+    lua_pop(L, 1);
+  }
+  return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
 }
 
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
@@ -719,7 +734,7 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     }
   }
   lua_State *thread = task->thread;
-  bool intact = !task->started || lua_status(thread) == LUA_YIELD;
+  bool intact = !task->started || (lua_status(thread) == LUA_YIELD && !task->stolen);
   if ((!intact || task->depth > 0) && is_run_by_stranger(task)) {
     tn_make_ready(rt->reactor, &task->waiter, task->waiter.reason);
     return;

@@ -16,6 +16,7 @@
 struct tn_inner {
   lua_State *thread;
   int anchor;           /* 0: not yet, it has never waited */
+  bool stolen;          /* somebody else resumed it while it waited */
   uint64_t deadline_ns; /* of a timeout; 0: none */
 };
 
@@ -42,6 +43,7 @@ struct tn_task {
   bool joined : 1; /* somebody has seen how it ended */
   bool many : 1;   /* more than one inner coroutine stood in the nest, which is a list since */
   bool noted : 1;  /* it has a table of notes */
+  bool stolen : 1; /* its own coroutine, as one of the nest */
   uint8_t state : 2;
   union {
     int arguments;      /* user values, until it starts */
@@ -107,11 +109,11 @@ static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *r
              : tn_task_enter_slowly(L, rt, operation);
 }
 /* The same after a wait: raises where somebody else resumed the coroutine. */
-void tn_task_resumed_by_stranger(lua_State *L);
+int tn_task_resumed_by_stranger(lua_State *L, struct tn_runtime *rt);
 static inline struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
   struct tn_task *task = rt->current;
   if (!task || !task->woken || tn_task_innermost(task) != L) {
-    tn_task_resumed_by_stranger(L);
+    tn_task_resumed_by_stranger(L, rt);
   }
   return &task->waiter;
 }

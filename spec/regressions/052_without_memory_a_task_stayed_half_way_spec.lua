@@ -1,7 +1,7 @@
--- Where Lua had no memory in the middle of a change, half of that was done. A task that had none for its results, or for
--- its failure, stayed alive in no queue, and who joined it was told of a deadlock; one of `run` outlived that. One that
--- had none for a coroutine inside could never wait again. A JoinSet had given out a task that nobody got, and one that it
--- could not enter ran all the same. What a channel had granted was lost.
+-- Where Lua had no memory in the middle of a change, half of that was done. A task that had none for its results, or
+-- for its failure, stayed alive in no queue, and who joined it was told of a deadlock; one of `run` outlived that. One
+-- that had none for a coroutine inside could never wait again. A JoinSet had given out a task that nobody got, and one
+-- that it could not enter ran all the same. What a channel had granted was lost.
 local program = require "spec.support.program"
 
 local preamble = [[
@@ -93,7 +93,8 @@ local ends = preamble .. [[
         local ok, joined, err = pcall(task.join, task, 5)
         check(ok, joined)
         err = tostring(err)
-        check(joined or err:find "^table" or err:find "not enough memory" or err:find "boom" or err:find "coroutine", err)
+        check(joined or err:find "^table" or err:find "not enough memory" or err:find "boom"
+          or err:find "coroutine", err)
         check(not joined or name:find "result" or name:find "nothing", "it is done")
         if joiner then
           local woken, why = joiner:join(5)
