@@ -8,6 +8,25 @@ void tn_anchors_open(lua_State *L, struct tn_anchors *anchors) {
   *anchors = (struct tn_anchors){.list = luaL_ref(L, LUA_REGISTRYINDEX)};
 }
 
+/* One more place, which is free. */
+static int add_place(lua_State *L) {
+  struct tn_anchors *anchors = lua_touserdata(L, 1);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, anchors->list);
+  lua_pushinteger(L, anchors->free);
+  lua_rawseti(L, -2, anchors->length + 1);
+  anchors->free = ++anchors->length;
+  return 0;
+}
+
+bool tn_anchor_reserve(lua_State *L, struct tn_anchors *anchors) {
+  if (anchors->free != 0) {
+    return true;
+  }
+  lua_pushcfunction(L, add_place);
+  lua_pushlightuserdata(L, anchors);
+  return lua_pcall(L, 1, 0, 0) == LUA_OK;
+}
+
 int tn_anchor(lua_State *L, struct tn_anchors *anchors) {
   int place = anchors->free;
   int next = 0;

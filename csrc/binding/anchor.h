@@ -4,6 +4,7 @@
 #define TCPNET_ANCHOR_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 struct tn_anchors {
   int list;   /* in the registry */
@@ -14,6 +15,8 @@ struct tn_anchors {
 void tn_anchors_open(lua_State *L, struct tn_anchors *anchors);
 /* Pops the value on top and keeps it; the place, from 1. */
 int tn_anchor(lua_State *L, struct tn_anchors *anchors);
+/* The next one needs no memory then; without memory for that: false, with the error on top. */
+bool tn_anchor_reserve(lua_State *L, struct tn_anchors *anchors);
 void tn_anchor_push(lua_State *L, const struct tn_anchors *anchors, int place);
 /* Pops the value on top, which takes the place of what is there. Raises nothing. */
 void tn_anchor_replace(lua_State *L, struct tn_anchors *anchors, int place);

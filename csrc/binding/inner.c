@@ -59,7 +59,8 @@ static void nest_reserve(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
  * runs, not a wait that goes on. */
 static void nest_push(struct tn_task *task, struct tn_thread thread, uint64_t deadline_ns) {
   task->woken = false;
-  tn_task_nest(task)[task->depth++] = (struct tn_inner){thread.state, thread.anchor, deadline_ns};
+  tn_task_nest(task)[task->depth++] = (struct tn_inner){
+      .thread = thread.state, .anchor = thread.anchor, .deadline_ns = deadline_ns};
 }
 
 /* Closes what is pending in a coroutine of L's, where nothing may wait meanwhile. The status, with
@@ -223,6 +224,11 @@ static int pass_on(lua_State *L, struct tn_runtime *rt, struct tn_task *task, in
                    enum mode mode) {
   struct tn_inner *inner = &tn_task_nest(task)[index];
   if (inner->anchor == 0) {
+    if (!tn_anchor_reserve(L, &rt->anchors)) {
+      tn_forget(rt->reactor, &task->waiter);
+      tn_task_close_inner(L, rt, task, index);
+      return lua_error(L);
+    }
     lua_pushvalue(L, 1);
     inner->anchor = tn_anchor(L, &rt->anchors);
   }
@@ -273,7 +279,7 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
   enum mode mode = (enum mode)(context % 4);
   int index = (int)(context / 4);
   if (!task || !task->woken || index >= task->depth || tn_task_nest(task)[index].thread != thread) {
-    return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
+    return tn_task_resumed_by_stranger(L, rt);
   }
   uint64_t deadline_ns = tn_task_nest(task)[index].deadline_ns;
   if (mode == TIMEOUT && task->waiter.reason == TN_TIMEOUT && deadline_ns != 0 &&
@@ -281,6 +287,13 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
     tn_forget(rt->reactor, &task->waiter);
     tn_task_close_inner(L, rt, task, index);
     return tn_fail(L, rt, TN_TIMEOUT, "timeout", NULL);
+  }
+  if (tn_task_nest(task)[index].stolen) {
+    tn_forget(rt->reactor, &task->waiter);
+    tn_task_close_inner(L, rt, task, index);
+    lua_pushboolean(L, 0);
+    lua_pushliteral(L, "the coroutine was resumed by somebody else than the reactor");
+    return mode == RESUME ? 2 : lua_error(L);
   }
   tn_thread_unmark(thread);
   return proceed(L, rt, task, index, mode, tn_task_take_arguments(task, thread));

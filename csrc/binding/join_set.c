@@ -61,12 +61,16 @@ static int set_spawn(lua_State *L) {
   lua_pushboolean(L, 0);
   lua_rawseti(L, -2, set->places + 1);
   lua_pop(L, 1);
-  struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 2);
+  struct tn_task *task = tn_task_new(L, rt, lua_gettop(L) - 2);
+  if (!tn_anchor_reserve(L, &rt->anchors)) {
+    return lua_error(L);
+  }
   lua_getiuservalue(L, 1, ALIVE);
   lua_pushvalue(L, -2);
   lua_pushboolean(L, 1);
   lua_rawset(L, -3);
   lua_pop(L, 1);
+  tn_task_begin(L, rt, task);
   set->places++;
   set->members++;
   task->set = set;
@@ -142,15 +146,17 @@ static int attempt_join_next(lua_State *L, struct tn_call *call) {
     call->queue = &set->waiters;
     return TN_EAGAIN;
   }
+  lua_getiuservalue(L, 1, ENDED);
+  const int ended = lua_gettop(L);
+  lua_rawgeti(L, ended, set->first + 1);
+  int count = tn_task_push_outcome(L, call->rt, ended + 1);
+  lua_pushnil(L); /* not before: there may have been no memory for the outcome */
+  lua_rawseti(L, ended, ++set->first);
   set->members--;
   if (set->members == 0) {
     tn_wake_all(call->rt->reactor, &set->waiters, 0);
   }
-  lua_getiuservalue(L, 1, ENDED);
-  lua_rawgeti(L, -1, ++set->first);
-  lua_pushnil(L);
-  lua_rawseti(L, -3, set->first);
-  return 1 + tn_task_push_outcome(L, call->rt, lua_gettop(L));
+  return 1 + count;
 }
 
 const struct tn_method tn_join_set_methods[] = {

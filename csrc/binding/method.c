@@ -121,6 +121,9 @@ static int wait_for(lua_State *L, struct tn_call *call, lua_KFunction continuati
   if (!call->only_yield && (!call->resumed || call->progressed)) {
     waiter->operation_ns = timeout_of(L, call);
   }
+  if (waiter->granted) { /* of an operation that ended in a Lua error */
+    tn_revoke(rt->reactor, waiter);
+  }
   struct tn_source *source = call->wait_source ? call->wait_source : call->source;
   if (source && !call->until_ns && !call->queue) {
     call->until_ns = tn_source_noisy_until(source);

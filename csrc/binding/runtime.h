@@ -21,6 +21,7 @@ enum {
   TN_OPERATION_BYTES = 4096, /* so many bytes count as one operation more */
   TN_POOL_MAX = 64,          /* more kept threads only slow the collector down */
   TN_ADDRESSES_KEPT = 64,
+  TN_FAILURES_MAX = 64, /* that `run` remembers */
 };
 
 /* A thread that a task or a timeout runs in, and where it is kept alive. */

@@ -21,6 +21,7 @@ enum {
   RESUMES_PER_POLL = 61, /* the kernel is not asked more often than that by a busy ready list */
   IDLE_NS = 50000000,    /* so long without an event, and the collector gets a turn */
   CHORES_SHARE = 20,     /* what an idle program does takes one part in so many */
+  CANCEL_STACK = 3 * LUA_MINSTACK,
 };
 
 static struct drive begin_drive(struct tn_runtime *rt) {
@@ -268,8 +269,21 @@ static int cancel_spawned(lua_State *L) {
       lua_pop(L, 1);
     }
     lua_pop(L, 1);
+    tn_task_cancel_doomed(L, rt);
   }
   return 0;
+}
+
+static int nothing(lua_State *L) {
+  (void)L;
+  return 0;
+}
+
+/* What Lua needs for that call, which it keeps: there may be no memory in the end. */
+static void reserve_cancel(lua_State *L) {
+  luaL_checkstack(L, CANCEL_STACK, NULL);
+  lua_pushcfunction(L, nothing);
+  lua_call(L, 0, 0);
 }
 
 /* Leaves the first task on top that failed, was reported, and nobody joined since; or nothing. */
@@ -289,8 +303,9 @@ static bool push_first_failure(lua_State *L, struct tn_runtime *rt) {
   return false;
 }
 
+/* They have their places, so that the end of a task needs no memory. */
 static void forget_failures(lua_State *L, struct tn_runtime *rt) {
-  lua_newtable(L);
+  lua_createtable(L, TN_FAILURES_MAX, 0);
   lua_rawseti(L, LUA_REGISTRYINDEX, rt->failures);
 }
 
@@ -302,6 +317,7 @@ int tn_run(lua_State *L) {
     return luaL_error(L, "run: the reactor runs already; use spawn, or call the function");
   }
   tn_finalizer_check(L, "run");
+  reserve_cancel(L);
   forget_failures(L, rt);
   tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 1);

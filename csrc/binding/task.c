@@ -11,11 +11,10 @@
 #include <string.h>
 
 enum {
-  KILL_DEPTH_MAX = 100, /* cancels within cancels on the C stack; deeper ones go to a list */
-  FAILURES_MAX = 64,
-  TRACEBACK_MAX = 4096, /* an error raised again and again does not gather more */
-  SURE_ARGUMENTS = 8,   /* so many fit on any stack */
-  SETTLE_STACK = 20,    /* slots that ending a task may need, taken before anything is changed */
+  KILL_DEPTH_MAX = 100,        /* cancels within cancels on the C stack; deeper ones go to a list */
+  TRACEBACK_MAX = 4096,        /* an error raised again and again does not gather more */
+  SURE_ARGUMENTS = 8,          /* so many fit on any stack */
+  SETTLE_STACK = LUA_MINSTACK, /* slots that ending a task may need: whoever drives has them */
 };
 
 /* A task's user values, of which each costs every task 16 bytes: what it keeps, which is its
@@ -146,8 +145,23 @@ struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, cons
   return rt->driving || tn_in_finalizer(L) ? refuse(L, rt, operation) : &rt->blocking;
 }
 
-void tn_task_resumed_by_stranger(lua_State *L) {
-  luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
+/* It may catch the error and wait anew, in another task: whoever it was taken from must not go on
+ * with that. */
+int tn_task_resumed_by_stranger(lua_State *L, struct tn_runtime *rt) {
+  luaL_checkstack(L, 4, NULL);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->anchors.list);
+  for (lua_Integer slot = (lua_Integer)lua_rawlen(L, -1); slot > 0; slot--) {
+    lua_rawgeti(L, -1, slot);
+    struct tn_task *task = tn_cast(L, -1, TN_TASK);
+    if (task && task != rt->current) {
+      task->stolen |= task->thread == L;
+      for (int i = 0; i < task->depth; i++) {
+        tn_task_nest(task)[i].stolen |= tn_task_nest(task)[i].thread == L;
+      }
+    }
+    lua_pop(L, 1);
+  }
+  return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
 }
 
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
@@ -263,23 +277,40 @@ void tn_task_push_notes(lua_State *L, int index, bool make) {
   }
 }
 
-/* The error is on top of the stack, and popped. Raised again on its way out it keeps the tracebacks
- * it has; those of another error, which somebody caught, are forgotten. */
+struct note {
+  struct tn_runtime *rt;
+  struct tn_task *task;
+  lua_State *thread;
+  int level;
+};
+
+/* note_traceback(note, error). Raised again on its way out an error keeps the tracebacks it has;
+ * those of another error, which somebody caught, are forgotten. */
+static int note_traceback(lua_State *L) {
+  enum { NOTE = 1, ERROR, TASK, NOTES };
+  const struct note *note = lua_touserdata(L, NOTE);
+  tn_task_push(L, note->rt, note->task);
+  tn_task_push_notes(L, TASK, true);
+  lua_getfield(L, NOTES, "error");
+  bool same = lua_rawequal(L, -1, ERROR);
+  lua_getfield(L, NOTES, "traceback");
+  bool short_enough = lua_rawlen(L, -1) < TRACEBACK_MAX;
+  int level = note->thread == L ? note->level + 1 : note->level;
+  luaL_traceback(L, note->thread, same && short_enough ? lua_tostring(L, -1) : NULL, level);
+  lua_setfield(L, NOTES, "traceback");
+  lua_pushvalue(L, ERROR);
+  lua_setfield(L, NOTES, "error");
+  return 0;
+}
+
 void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                             lua_State *thread, int level) {
+  struct note note = {rt, task, thread, level};
   const int error = lua_gettop(L);
-  luaL_checkstack(L, 8, NULL);
-  tn_task_push(L, rt, task);
-  tn_task_push_notes(L, -1, true);
-  const int notes = lua_gettop(L);
-  lua_getfield(L, notes, "error");
-  bool same = lua_rawequal(L, -1, error);
-  lua_getfield(L, notes, "traceback");
-  bool short_enough = lua_rawlen(L, -1) < TRACEBACK_MAX;
-  luaL_traceback(L, thread, same && short_enough ? lua_tostring(L, -1) : NULL, level);
-  lua_setfield(L, notes, "traceback");
+  lua_pushcfunction(L, note_traceback);
+  lua_pushlightuserdata(L, &note);
   lua_pushvalue(L, error);
-  lua_setfield(L, notes, "error");
+  lua_pcall(L, 2, 0, 0); /* without memory there is no traceback, and all else goes on */
   lua_settop(L, error - 1);
 }
 
@@ -380,10 +411,10 @@ static lua_Integer forget_joined(lua_State *L) {
 static void remember_failure(lua_State *L, struct tn_runtime *rt) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->failures);
   lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
-  if (length == FAILURES_MAX) {
+  if (length == TN_FAILURES_MAX) {
     length = forget_joined(L);
   }
-  if (length < FAILURES_MAX) {
+  if (length < TN_FAILURES_MAX) {
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, length + 1);
   }
@@ -449,7 +480,7 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   }
 }
 
-struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {
+struct tn_task *tn_task_new(lua_State *L, struct tn_runtime *rt, int arguments) {
   bool few = arguments <= ARGUMENTS_MAX;
   luaL_checkstack(L, 6, "too many arguments");
   struct tn_task *task = tn_new(L, rt, TN_TASK, sizeof *task, KEPT + (few ? arguments : 0));
@@ -466,29 +497,40 @@ struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments
   } else {
     equip(L, rt, self, arguments);
   }
-  lua_pushvalue(L, self);
-  task->slot = tn_anchor(L, &rt->anchors);
-  rt->live++;
-  tn_make_ready(rt->reactor, &task->waiter, 0);
   return task;
 }
 
-/* The task at the top of L has ended: it keeps its `count` results, on top of its thread. */
-static void keep_results(lua_State *L, struct tn_task *task, int count) {
-  lua_State *thread = task->thread;
-  task->results = count;
-  if (count == 0) {
-    lua_pushnil(L);
-  } else if (count == 1) {
+void tn_task_begin(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+  lua_pushvalue(L, -1);
+  task->slot = tn_anchor(L, &rt->anchors);
+  rt->live++;
+  tn_make_ready(rt->reactor, &task->waiter, 0);
+}
+
+struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments) {
+  struct tn_task *task = tn_task_new(L, rt, arguments);
+  tn_task_begin(L, rt, task);
+  return task;
+}
+
+static int new_list(lua_State *L) {
+  lua_createtable(L, (int)lua_tointeger(L, 1), 0);
+  return 1;
+}
+
+/* The results on top of the thread are more than a task can keep, and become a list of them; where
+ * Lua has no memory for it, the error. Was there any? */
+static bool gather(lua_State *L, lua_State *thread, int count) {
+  lua_pushcfunction(L, new_list);
+  lua_pushinteger(L, count);
+  bool done = lua_pcall(L, 1, 1, 0) == LUA_OK;
+  for (int i = count; i > 0 && done; i--) {
     lua_xmove(thread, L, 1);
-  } else {
-    lua_createtable(L, count, 0);
-    for (int i = count; i > 0; i--) {
-      lua_xmove(thread, L, 1);
-      lua_rawseti(L, -2, i);
-    }
+    lua_rawseti(L, -2, i);
   }
-  keep(L, task, -2);
+  lua_pop(thread, done ? 0 : count);
+  lua_xmove(L, thread, 1);
+  return done;
 }
 
 /* The thread of a task that has ended goes to the pool, if it can: one that was made for the task
@@ -511,17 +553,26 @@ static void give_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *tas
   task->thread = NULL;
 }
 
-/* The task has ended: its `count` results are on top of its thread. Once it is marked so nothing
- * here can raise. */
+/* The task has ended: its results are on top of its thread. Nothing here may raise: the task is in
+ * no queue any more, and would neither live nor end. */
 static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                    enum tn_task_state state, int count) {
-  luaL_checkstack(L, SETTLE_STACK, NULL);
+  if (count > 1 && !gather(L, task->thread, count)) {
+    state = TN_TASK_FAILED;
+    count = 1;
+  }
   tn_task_push(L, rt, task);
   for (int i = 0; !task->started && i < task->arguments; i++) {
     lua_pushnil(L);
     lua_setiuservalue(L, -2, ARGUMENTS + i);
   }
-  keep_results(L, task, count);
+  if (count > 0) {
+    lua_xmove(task->thread, L, 1);
+  } else {
+    lua_pushnil(L);
+  }
+  task->results = count;
+  keep(L, task, -2);
   task->state = (uint8_t)state;
   /* one that was closed keeps its message handler, until 5.4.5 */
   give_thread(L, rt, task, state == TN_TASK_DONE || task->failed);
@@ -577,10 +628,19 @@ void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   task->closing = closing;
 }
 
+static int new_text(lua_State *L) {
+  lua_pushstring(L, lua_touserdata(L, 1));
+  return 1;
+}
+
 /* The task ended without returning, by a yield of its own or by a stranger who resumed or closed
- * its coroutine. The error is on top of the stack. */
-static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
-  luaL_checkstack(L, SETTLE_STACK, NULL);
+ * its coroutine. NULL for `why`: the error is on top of the stack. */
+static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task, const char *why) {
+  if (why) {
+    lua_pushcfunction(L, new_text);
+    lua_pushlightuserdata(L, (void *)why);
+    lua_pcall(L, 1, 1, 0); /* or that there is no memory */
+  }
   lua_pushvalue(L, -1);
   tn_task_note_traceback(L, rt, task, task->thread, 0);
   rt->current = task;
@@ -598,7 +658,6 @@ static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
 
 static void kill(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   struct tn_task *outer = rt->current;
-  luaL_checkstack(L, 2 * SETTLE_STACK, NULL);
   tn_forget(rt->reactor, &task->waiter);
   task->dying = true;
   rt->current = task;
@@ -646,7 +705,8 @@ bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   } else if (is_run_by_stranger(task)) {
     task->cancel_pending = true;
     tn_wake(rt->reactor, &task->waiter, 0);
-  } else if (rt->kill_depth >= KILL_DEPTH_MAX || tn_in_finalizer(L)) {
+  } else if (rt->kill_depth >= KILL_DEPTH_MAX || tn_in_finalizer(L) ||
+             !lua_checkstack(L, SETTLE_STACK)) {
     task->dying = true;
     tn_forget(rt->reactor, &task->waiter);
     tn_queue_push(&rt->doomed, &task->waiter);
@@ -674,15 +734,14 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     }
   }
   lua_State *thread = task->thread;
-  bool intact = !task->started || lua_status(thread) == LUA_YIELD;
+  bool intact = !task->started || (lua_status(thread) == LUA_YIELD && !task->stolen);
   if ((!intact || task->depth > 0) && is_run_by_stranger(task)) {
     tn_make_ready(rt->reactor, &task->waiter, task->waiter.reason);
     return;
   }
   if (!intact) {
-    lua_pushliteral(L,
-                    "the task's coroutine was resumed or closed by somebody else than the reactor");
-    fail(L, rt, task);
+    fail(L, rt, task,
+         "the task's coroutine was resumed or closed by somebody else than the reactor");
     return;
   }
   int arguments = task->started ? tn_task_take_arguments(task, thread) : lua_gettop(thread) - 1;
@@ -703,12 +762,12 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     }
     collect_while_waiting(L);
   } else if (status == LUA_YIELD) {
-    lua_pushliteral(L, "coroutine.yield in the body of a task: nobody gets what it yields "
-                       "(tcpnet.yield gives way)");
-    fail(L, rt, task);
+    fail(L, rt, task,
+         "coroutine.yield in the body of a task: nobody gets what it yields "
+         "(tcpnet.yield gives way)");
   } else {
     lua_xmove(thread, L, 1); /* raised below the task's own pcall: out of memory or of stack */
-    fail(L, rt, task);
+    fail(L, rt, task, NULL);
   }
 }
 

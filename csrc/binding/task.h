@@ -16,6 +16,7 @@
 struct tn_inner {
   lua_State *thread;
   int anchor;           /* 0: not yet, it has never waited */
+  bool stolen;          /* somebody else resumed it while it waited */
   uint64_t deadline_ns; /* of a timeout; 0: none */
 };
 
@@ -42,6 +43,7 @@ struct tn_task {
   bool joined : 1; /* somebody has seen how it ended */
   bool many : 1;   /* more than one inner coroutine stood in the nest, which is a list since */
   bool noted : 1;  /* it has a table of notes */
+  bool stolen : 1; /* its own coroutine, as one of the nest */
   uint8_t state : 2;
   union {
     int arguments;      /* user values, until it starts */
@@ -107,11 +109,11 @@ static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *r
              : tn_task_enter_slowly(L, rt, operation);
 }
 /* The same after a wait: raises where somebody else resumed the coroutine. */
-void tn_task_resumed_by_stranger(lua_State *L);
+int tn_task_resumed_by_stranger(lua_State *L, struct tn_runtime *rt);
 static inline struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
   struct tn_task *task = rt->current;
   if (!task || !task->woken || tn_task_innermost(task) != L) {
-    tn_task_resumed_by_stranger(L);
+    tn_task_resumed_by_stranger(L, rt);
   }
   return &task->waiter;
 }
@@ -138,7 +140,12 @@ void tn_thread_mark(lua_State *thread);
 void tn_thread_unmark(lua_State *thread);
 bool tn_thread_marked(lua_State *thread);
 
-/* The function and its arguments on top are replaced by the task. */
+/* The function and its arguments on top are replaced by a task, which is garbage until it begins.
+ */
+struct tn_task *tn_task_new(lua_State *L, struct tn_runtime *rt, int arguments);
+/* The task on top, which stays there: it needs no memory but a place among the anchors. */
+void tn_task_begin(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
+/* Both. */
 struct tn_task *tn_task_spawn(lua_State *L, struct tn_runtime *rt, int arguments);
 /* Lets a ready task run until it waits or ends. */
 void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
@@ -154,8 +161,8 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index);
  * unchanged. */
 int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index);
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task);
-/* An inner coroutine failed, or the task did: the thread's traceback goes before those noted
- * already. */
+/* An inner coroutine failed, or the task did, with the error on top of the stack, which is popped:
+ * the thread's traceback goes before those noted already. Raises nothing. */
 void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                             lua_State *thread, int level);
 /* Closes the inner coroutines beyond `depth`, innermost first. */
