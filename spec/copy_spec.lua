@@ -598,6 +598,20 @@ describe("copy of much", function()
     end
   end))
 
+  it("takes no pipe for small pieces, however many: an echo server stays one", in_task(function()
+    local client, server, _guard <close> = tcp.pair()
+    local echo = tcpnet.spawn(tcpnet.copy, server, server)
+    local piece = ("x"):rep(1024)
+    local open_before = #descriptors()
+    for _ = 1, 2 * SPLICE_FROM // #piece do
+      assert.equal(#piece, client:write(piece))
+      assert.equal(piece, client:read_exact(#piece))
+    end
+    assert.equal(open_before, #descriptors())
+    client:shutdown()
+    assert.same({ true, 2 * SPLICE_FROM }, { echo:join() })
+  end))
+
   -- A copy that waits for a writer that takes no more: → a, from, to, b, all, guard; whatever lies in the kernel's
   -- buffers is at `from` or at `b`.
   local function stuck(spliced)

@@ -9,6 +9,7 @@
 enum {
   CHUNK = 65536,
   SPLICE_FROM = 262144, /* bytes; before, a pipe costs more than it saves */
+  SPLICE_LEAST = 16384, /* and so it does for pieces smaller than this */
 };
 
 static struct tn_object *check_reader(lua_State *L) {
@@ -63,13 +64,28 @@ static ptrdiff_t move_spliced(struct tn_source *from, struct tn_source *to, uint
   return tn_splice_send(from, to, want);
 }
 
+/* What comes goes out again from the scratch memory; what the writer did not take is ahead of the
+ * reader then. */
+static ptrdiff_t move_through(struct tn_source *from, struct tn_source *to, size_t want,
+                              int *direction) {
+  const char *bytes;
+  ptrdiff_t count = tn_scratch_recv(from, want, &bytes);
+  if (count <= 0) {
+    return count;
+  }
+  *direction = TN_WRITABLE;
+  ptrdiff_t sent = tn_source_send(to, bytes, (size_t)count);
+  tn_scratch_take_first(from->reactor, sent > 0 ? (size_t)sent : 0);
+  return sent;
+}
+
 /* Each wait is one of the party's own, with the time that it allows. */
-static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left, uint64_t copied,
+static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t left, bool much,
                       int *direction) {
   size_t want = left < CHUNK ? (size_t)left : CHUNK;
-  bool many = copied >= SPLICE_FROM && tn_splice_begin(from, to);
+  bool splices = much && tn_splice_begin(from, to);
   *direction = TN_READABLE;
-  if (from->input.length == 0 && (many || tn_source_has_splice(from))) {
+  if (from->input.length == 0 && (splices || tn_source_has_splice(from))) {
     ptrdiff_t count = move_spliced(from, to, left, direction);
     if (count != TN_EINVAL || !from->no_splice) {
       return count;
@@ -80,10 +96,7 @@ static ptrdiff_t move(struct tn_source *from, struct tn_source *to, uint64_t lef
     }
   }
   if (from->input.length == 0) {
-    ptrdiff_t count = tn_source_fill(from, want);
-    if (count <= 0) {
-      return count;
-    }
+    return move_through(from, to, want, direction);
   }
   *direction = TN_WRITABLE;
   want = from->input.length < left ? from->input.length : (size_t)left;
@@ -117,6 +130,7 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
   }
   int status = tn_scratch_rescue(from->reactor);
   status = status < 0 ? status : claim(L, call, from, to);
+  ptrdiff_t count = 0;
   for (int turns = 0; status == 0 && copied < max; turns++) {
     int direction;                /* of what comes next; one stream may be both */
     if (turns == TN_BUDGET / 2) { /* a fast pair must not starve the others */
@@ -124,7 +138,8 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
       status = TN_EAGAIN;
       break;
     }
-    ptrdiff_t count = move(from, to, max - copied, copied, &direction);
+    bool much = copied >= SPLICE_FROM && count >= SPLICE_LEAST;
+    count = move(from, to, max - copied, much, &direction);
     struct tn_source *party = direction == TN_READABLE ? from : to;
     if (count == 0) {
       break;

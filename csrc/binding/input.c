@@ -27,6 +27,21 @@ TN_INLINE int give_first(lua_State *L, struct tn_source *source, const char *byt
   return 1;
 }
 
+/* The same of what one read brought into the scratch memory; the others are ahead then. */
+TN_INLINE int give_come(lua_State *L, struct tn_source *source, const char *bytes, size_t count,
+                        size_t consumed) {
+  struct tn_reactor *reactor = source->reactor;
+  lua_pushlstring(L, bytes, count);
+  tn_scratch_take_first(reactor, consumed);
+  return 1;
+}
+
+/* With nothing ahead bytes come by way of the scratch memory: a stream that gets what it asks for
+ * needs no buffer of its own. Not where a finalizer reads in the middle of another read. */
+TN_INLINE bool comes_by_scratch(const struct tn_source *source) {
+  return source->input.length == 0 && !tn_scratch_busy(source->reactor);
+}
+
 int tn_give_ahead(lua_State *L, struct tn_source *source, size_t count) {
   const char *bytes = count ? tn_bytes_data(&source->input) : "";
   return give_first(L, source, bytes, count, count);
@@ -98,22 +113,17 @@ static ptrdiff_t fill_to(struct tn_call *call, size_t want) {
   return 1;
 }
 
-/* With nothing read ahead the bytes come by way of the scratch memory: a stream that gets what it
- * asks for needs no buffer of its own. */
 TN_INLINE int attempt_read_exact(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t want = tn_size_at(L, 2);
-  if (source->input.length == 0 && want > 0 && want <= TN_SCRATCH_SIZE &&
-      !tn_scratch_busy(source->reactor)) {
+  if (want > 0 && want <= TN_SCRATCH_SIZE && comes_by_scratch(source)) {
     const char *bytes;
     ptrdiff_t count = tn_scratch_recv(source, want < fill_least ? fill_least : want, &bytes);
     if (count <= 0) {
       return count == 0 ? TN_EOF : (int)count;
     }
     if ((size_t)count >= want) {
-      lua_pushlstring(L, bytes, want);
-      tn_scratch_take_first(call->rt->reactor, want);
-      return 1;
+      return give_come(L, source, bytes, want, want);
     }
     int status = tn_scratch_rescue(source->reactor);
     if (status < 0) {
@@ -181,19 +191,24 @@ TN_INLINE size_t limit_of(lua_State *L, const struct tn_call *call, int index) {
                         : (size_t)luaL_optinteger(L, index, TN_SCRATCH_SIZE);
 }
 
-/* Nothing is found before `from`: reads until something is, or the stream ends. */
+/* Nothing is found before `from`; what there is, if anything, comes with the next attempt. */
+static ptrdiff_t not_found(lua_State *L, int slot, size_t from, ptrdiff_t status) {
+  lua_settop(L, slot - 1);
+  lua_pushinteger(L, (lua_Integer)from);
+  return status;
+}
+
+/* Reads until something is found, or the stream ends. */
 static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_call *call, int slot, size_t from,
                                    const char *delimiter, size_t length, size_t max) {
-  struct tn_source *source = call->source;
-  for (int calls = 0; source->input.length < max; calls++) {
-    ptrdiff_t count =
-        calls < TN_CALLS_MAX ? tn_source_fill(source, fill_least) : tn_call_give_way(call);
+  struct tn_bytes *input = &call->source->input;
+  for (int calls = 0; input->length < max; calls++) {
+    ptrdiff_t count = calls < TN_CALLS_MAX ? tn_source_fill(call->source, fill_least)
+                                           : tn_call_give_way(call);
     if (count <= 0) {
-      lua_settop(L, slot - 1);
-      lua_pushinteger(L, (lua_Integer)from);
-      return count;
+      return not_found(L, slot, from, count);
     }
-    size_t found = tn_bytes_find(&source->input, &from, delimiter, length);
+    size_t found = tn_bytes_find(tn_bytes_data(input), input->length, &from, delimiter, length);
     if (found > 0) {
       return found <= max ? (ptrdiff_t)found : TN_LIMIT;
     }
@@ -201,14 +216,43 @@ static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_call *call, int slot,
   return TN_LIMIT;
 }
 
-/* The length of the prefix that ends with the delimiter; 0: the stream ended without one. */
+/* The length of the prefix that ends with the delimiter, which is `*bytes`; 0: the stream ended
+ * without one. */
 TN_INLINE ptrdiff_t find_delimiter(lua_State *L, struct tn_call *call, int slot,
-                                   const char *delimiter, size_t length, size_t max) {
+                                   const char *delimiter, size_t length, size_t max,
+                                   const char **bytes) {
+  struct tn_source *source = call->source;
   size_t from = call->resumed ? (size_t)lua_tointeger(L, slot) : 0;
-  size_t found = tn_bytes_find(&call->source->input, &from, delimiter, length);
-  return found == 0     ? fill_to_delimiter(L, call, slot, from, delimiter, length, max)
-         : found <= max ? (ptrdiff_t)found
-                        : TN_LIMIT;
+  size_t found = 0;
+  if (comes_by_scratch(source)) {
+    ptrdiff_t count = tn_scratch_recv(source, fill_least, bytes);
+    if (count <= 0) {
+      return not_found(L, slot, from, count);
+    }
+    found = tn_bytes_find(*bytes, (size_t)count, &from, delimiter, length);
+    if (found > 0 && found <= max) {
+      return (ptrdiff_t)found;
+    }
+    int status = tn_scratch_rescue(source->reactor);
+    if (status < 0) {
+      return not_found(L, slot, 0, status);
+    }
+  } else if (source->input.length > 0) {
+    found = tn_bytes_find(tn_bytes_data(&source->input), source->input.length, &from, delimiter,
+                          length);
+  }
+  ptrdiff_t result = found == 0     ? fill_to_delimiter(L, call, slot, from, delimiter, length, max)
+                     : found <= max ? (ptrdiff_t)found
+                                    : TN_LIMIT;
+  *bytes = source->input.length > 0 ? tn_bytes_data(&source->input) : "";
+  return result;
+}
+
+/* The first `count` of what was found; it ends after `consumed`. */
+TN_INLINE int give_found(lua_State *L, struct tn_source *source, const char *bytes, size_t count,
+                         size_t consumed) {
+  return tn_scratch_holds(source) ? give_come(L, source, bytes, count, consumed)
+                                  : give_first(L, source, bytes, count, consumed);
 }
 
 TN_INLINE int prepare_read_line(lua_State *L, struct tn_runtime *rt) {
@@ -241,7 +285,8 @@ TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   /* the ending is not counted */
   size_t max = limit_of(L, call, 2);
-  ptrdiff_t found = find_delimiter(L, call, 3, "\n", 1, max + 2);
+  const char *line;
+  ptrdiff_t found = find_delimiter(L, call, 3, "\n", 1, max + 2, &line);
   if (found < 0) {
     return (int)found;
   }
@@ -250,12 +295,12 @@ TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
     lua_pushnil(L);
     return 1;
   }
-  const char *line = tn_bytes_data(&source->input);
   size_t length = found > 0 ? without_ending(line, total) : total;
   if (length > max) {
-    return TN_LIMIT;
+    int status = tn_scratch_rescue(source->reactor);
+    return status < 0 ? status : TN_LIMIT;
   }
-  return give_first(L, source, line, length, total);
+  return give_found(L, source, line, length, total);
 }
 
 TN_INLINE int prepare_read_until(lua_State *L, struct tn_runtime *rt) {
@@ -269,15 +314,17 @@ TN_INLINE int attempt_read_until(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t length;
   const char *delimiter = lua_tolstring(L, 2, &length);
-  ptrdiff_t found = find_delimiter(L, call, 4, delimiter, length, limit_of(L, call, 3));
+  const char *bytes;
+  ptrdiff_t found = find_delimiter(L, call, 4, delimiter, length, limit_of(L, call, 3), &bytes);
   if (found < 0) {
     return (int)found;
   }
-  if (found == 0 && source->input.length == 0) {
+  size_t total = found > 0 ? (size_t)found : source->input.length;
+  if (total == 0) {
     lua_pushnil(L);
     return 1;
   }
-  return tn_give_ahead(L, source, found > 0 ? (size_t)found : source->input.length);
+  return give_found(L, source, bytes, total, total);
 }
 
 /* --- into a Buffer --- */

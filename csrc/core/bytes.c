@@ -71,17 +71,16 @@ void tn_bytes_free(struct tn_bytes *bytes) {
   memset(bytes, 0, sizeof *bytes);
 }
 
-size_t tn_bytes_find(const struct tn_bytes *bytes, size_t *from, const char *delimiter,
+size_t tn_bytes_find(const char *bytes, size_t size, size_t *from, const char *delimiter,
                      size_t length) {
   char last = delimiter[length - 1];
-  while (*from < bytes->length) {
-    const char *data = tn_bytes_data(bytes);
-    const char *hit = memchr(data + *from, last, bytes->length - *from);
+  while (*from < size) {
+    const char *hit = memchr(bytes + *from, last, size - *from);
     if (!hit) {
-      *from = bytes->length;
+      *from = size;
       break;
     }
-    *from = (size_t)(hit - data) + 1;
+    *from = (size_t)(hit - bytes) + 1;
     if (length == 1 || (*from >= length && memcmp(hit + 1 - length, delimiter, length) == 0)) {
       return *from;
     }

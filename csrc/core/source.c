@@ -775,12 +775,12 @@ bool tn_scratch_take(struct tn_reactor *reactor, const struct tn_source *source)
 
 void tn_scratch_take_first(struct tn_reactor *reactor, size_t count) {
   size_t rest = reactor->unclaimed ? reactor->unclaimed_length - count : 0;
-  if (rest == 0) {
+  const char *first = reactor->scratch + count;
+  if (rest == 0 || tn_bytes_put_back(&reactor->unclaimed->input, first, rest)) {
     reactor->unclaimed = NULL;
-  } else { /* ahead of its reader; without memory for it, it waits here for the next call */
-    memmove(reactor->scratch, reactor->scratch + count, rest);
+  } else { /* without memory it waits here for the next call */
+    memmove(reactor->scratch, first, rest);
     reactor->unclaimed_length = rest;
-    tn_scratch_rescue(reactor);
   }
 }
 
