@@ -288,7 +288,7 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
     tn_task_close_inner(L, rt, task, index);
     return tn_fail(L, rt, TN_TIMEOUT, "timeout", NULL);
   }
-  if (tn_task_nest(task)[index].stolen) {
+  if (tn_task_nest(task)[index].stolen && lua_status(thread) == LUA_YIELD) {
     tn_forget(rt->reactor, &task->waiter);
     tn_task_close_inner(L, rt, task, index);
     lua_pushboolean(L, 0);

@@ -86,14 +86,18 @@ function waiting.permit(semaphore, op, deadline)
   return waiting.named(op, limited(op, deadline, take, semaphore))
 end
 
--- Such a permit, to be kept in a to-be-closed variable. Where nobody stands in line it goes back without a call, for
--- which there might be no memory: nobody would ever get it again.
+-- Such a permit, to be kept in a to-be-closed variable. It goes back without a call, for which there might be no
+-- memory: nobody would ever get it again. Who is first in line is woken before the rest, for the same reason.
 local Turn = {}
 
 function Turn.__close(turn)
   local semaphore = turn.semaphore
+  local entry = semaphore.line.first
   semaphore.permits = semaphore.permits + 1
-  if semaphore.line.first then
+  if entry then
+    if entry.task then
+      entry.task:unpark()
+    end
     semaphore:give_back(0)
   end
 end

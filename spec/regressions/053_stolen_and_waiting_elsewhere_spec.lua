@@ -103,4 +103,19 @@ describe("a coroutine that was taken from its task and waits in another", functi
       end
     end
   end
+
+  it("is reported by nobody where it ended with that error", tcp.in_task(function()
+    local reports, thread = 0, nil
+    tcpnet.configure { on_task_error = function() reports = reports + 1 return true end }
+    local task = tcpnet.spawn(function()
+      thread = tcpnet.coroutine.create(tcpnet.park)
+      return tcpnet.coroutine.resume(thread)
+    end)
+    tcpnet.yield()
+    assert.is_false((coroutine.resume(thread)))
+    task:unpark()
+    assert.same({ true, false, "cannot resume dead coroutine" }, { task:join(1) })
+    tcpnet.configure { on_task_error = false }
+    assert.equal(0, reports)
+  end))
 end)

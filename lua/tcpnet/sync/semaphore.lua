@@ -30,9 +30,14 @@ end
 -- Whoever is first in line holds up those behind, however little they want.
 local function serve(semaphore)
   local line = semaphore.line
-  while line.first and line.first.wish <= semaphore.permits do
-    semaphore.permits = semaphore.permits - line.first.wish
-    line:grant(true)
+  local entry = line.first
+  while entry and entry.wish <= semaphore.permits do
+    line:wake_first()
+    if line.first == entry and entry.wish <= semaphore.permits then -- no finalizer has served meanwhile
+      line:grant_woken(true)
+      semaphore.permits = semaphore.permits - entry.wish
+    end
+    entry = line.first
   end
 end
 

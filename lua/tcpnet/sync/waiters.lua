@@ -44,21 +44,24 @@ function Entry.__close(entry)
   end
 end
 
--- Only a __close run by a cancel may not wait; what a stranger's unpark brings is nothing to us.
-local function park_until_granted(entry)
+-- Only a __close run by a cancel may not wait; what a stranger's unpark brings is nothing to us. Whoever woke us may
+-- have had no memory for what comes after that.
+local function park_until_granted(entry, due, arg)
   while entry.list do
     local _, err = park()
     if err and is_error(err, "CANCELED") then
       return nil, err
+    elseif due and entry.list then
+      due(arg)
     end
   end
   return true
 end
 
 -- Outside every task a task of its own parks; until that runs there is nobody to wake, and no need to.
-local park_outside = outside(function(entry)
+local park_outside = outside(function(entry, due, arg)
   entry.task = current()
-  return park_until_granted(entry)
+  return park_until_granted(entry, due, arg)
 end, "wait")
 
 -- list:wait([wish[, owner]][, due, arg]) ⏳ → true, what was granted; in line from the moment of the call. `wish` and
@@ -81,7 +84,7 @@ function Waiters:wait(wish, owner, due, arg)
     due(arg)
   end
   if entry.list then
-    local ok, err = (task and park_until_granted or park_outside)(entry)
+    local ok, err = (task and park_until_granted or park_outside)(entry, due, arg)
     if not ok then
       return nil, err
     end
@@ -90,18 +93,33 @@ function Waiters:wait(wish, owner, due, arg)
   return true, entry.grant
 end
 
--- The task is woken first: there may be no memory for that call, and nobody wakes who is in line no more.
-local function give(list, entry, grant)
+-- Comes before a grant: there may be no memory for that call, and nobody wakes who is in line no more.
+local function wake(entry)
   local task = entry.task
   if task then
     task:unpark()
   end
+end
+
+local function give(list, entry, grant)
+  wake(entry)
   if entry.list == list then
     unlink(list, entry)
     entry.grant = grant
   else -- a finalizer has granted it something meanwhile: this is another's
     list.revoke(entry)
   end
+end
+
+-- The same for the first in line in two steps, of which only the first may fail or run a finalizer.
+function Waiters:wake_first()
+  wake(self.first)
+end
+
+function Waiters:grant_woken(grant)
+  local entry = self.first
+  unlink(self, entry)
+  entry.grant = grant
 end
 
 -- Grants something to the first in line → was there one.
