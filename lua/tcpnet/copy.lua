@@ -39,9 +39,6 @@ end
 -- Takes from the reader what it has shown → true | nil, err. Into `waste`, where it can: for a string there might be no
 -- memory, and what the writer has would come again.
 local function drop(from, count, waste)
-  if is_own(from, "source") then
-    return reader.drop(from, count, "copy")
-  end
   while count > 0 do
     local taken, err
     if waste then
@@ -60,6 +57,7 @@ end
 
 -- A step to any writer: looks, writes, and takes what was written.
 local function step_by_peek(from, to, most, waste)
+  local own = is_own(from, "source")
   local bytes, err = from:peek(most)
   if not bytes then
     return nil, err
@@ -69,8 +67,15 @@ local function step_by_peek(from, to, most, waste)
   if not count then
     return nil, err
   end
+  if own then -- without a call
+    from.owed = count
+  end
   local ok
-  ok, err = drop(from, count, waste)
+  if own then
+    ok, err = reader.pay(from, "copy")
+  else
+    ok, err = drop(from, count, waste)
+  end
   if not ok then
     return nil, err
   end

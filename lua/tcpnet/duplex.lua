@@ -68,8 +68,8 @@ end
 
 function source.drop(self, count)
   local bytes = self.from.bytes
-  bytes:consume(math.min(count, bytes.length))
   wake(self.from.writers)
+  bytes:consume(math.min(count, bytes.length))
 end
 
 local function can_fill(self)

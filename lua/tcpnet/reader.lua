@@ -7,7 +7,7 @@
 -- and, where bytes can be seen before they are taken,
 --   look(self, max)                  what could be read at once after `input`; "" for nothing
 --   await(self, op, deadline) ⏳      waits until fill would not, taking nothing
---   drop(self, count)                takes so many of them
+--   drop(self, count)                takes so many of them, and nothing may fail once it has
 --   ended(self, op)                  the error of a reader that is closed, or nil
 -- Bytes leave `input` only as the results of a call, so that whatever ends a call early has lost none.
 local core = require "tcpnet.core"
@@ -53,6 +53,7 @@ function reader.init(self)
   self.input = Bytes.new()
   self.claim = setmetatable({}, Claim)
   self.inside = setmetatable({ busy = false }, Inside)
+  self.owed = 0
   return self
 end
 
@@ -63,6 +64,19 @@ local function refuse_second(self, op)
   end
 end
 
+-- Takes the `owed` bytes, which `peek` has shown and another has now, without making them once more. Nothing is taken
+-- twice where there is no memory for a call on the way: the next read goes on with it.
+local function pay(self)
+  local input = self.input
+  local ahead = math.min(self.owed, input.length)
+  input:consume(ahead)
+  self.owed = self.owed - ahead
+  if self.owed > 0 then
+    self.source.drop(self, self.owed)
+    self.owed = 0
+  end
+end
+
 -- What the call keeps in a to-be-closed variable until its end | nil, err
 local function begin_try(self, op)
   refuse_second(self, op)
@@ -70,6 +84,9 @@ local function begin_try(self, op)
   local inside = self.inside
   if err or inside.busy then
     return nil, err or waiting.again
+  end
+  if self.owed > 0 then
+    pay(self)
   end
   inside.busy = true
   return inside
@@ -486,19 +503,13 @@ function methods:buffered()
   return self.input.length
 end
 
--- Takes bytes that `peek` has shown, without making them once more → true | nil, err
-function reader.drop(self, count, op)
+-- Takes what is owed → true | nil, err
+function reader.pay(self, op)
   local err = self.source.ended and self.source.ended(self, op)
-  if err then
-    return nil, err
+  if not err then
+    pay(self)
   end
-  local input = self.input
-  local ahead = math.min(count, input.length)
-  input:consume(ahead)
-  if count > ahead then
-    self.source.drop(self, count - ahead)
-  end
-  return true
+  return not err or nil, err
 end
 
 -- iterators ---------------------------------------------------------------------------------------
