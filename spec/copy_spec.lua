@@ -469,11 +469,6 @@ describe("copy of much", function()
     assert.same(open, descriptors())
   end)
 
-  local function unix_pair()
-    local a, b = assert(tcpnet.UnixStream.pair())
-    return a, b, tcp.guard(a, b)
-  end
-
   local function pipe_pair()
     local sender, receiver = assert(tcpnet.pipe())
     return sender, receiver, tcp.guard(sender, receiver)
@@ -482,7 +477,7 @@ describe("copy of much", function()
   -- Each gives what is written to, what the copy uses, and a guard.
   local sources = {
     tcp = tcp.pair,
-    unix = unix_pair,
+    unix = tcp.unix_pair,
     pipe = pipe_pair,
     half = function()
       local a, from, guard = tcp.pair()
@@ -496,7 +491,7 @@ describe("copy of much", function()
   }
   local sinks = {
     tcp = tcp.pair,
-    unix = unix_pair,
+    unix = tcp.unix_pair,
     pipe = pipe_pair,
     half = function()
       local to, b, guard = tcp.pair()

@@ -11,12 +11,7 @@ local function duplex_pair()
   return a, b, tcp.guard(a, b)
 end
 
-local function unix_pair()
-  local a, b = assert(tcpnet.UnixStream.pair())
-  return a, b, tcp.guard(a, b)
-end
-
-local PAIRS = { { "TcpStream", tcp.pair }, { "UnixStream", unix_pair }, { "DuplexStream", duplex_pair } }
+local PAIRS = { { "TcpStream", tcp.pair }, { "UnixStream", tcp.unix_pair }, { "DuplexStream", duplex_pair } }
 
 -- The same on every kind of stream; what two tasks need to have happened, on the wire too, is waited for.
 local function alike(name, scenario)

@@ -8,13 +8,7 @@ local fails, in_task, waits = tcp.fails, tcp.in_task, tcp.waits
 local SocketAddr, TcpStream, UnixStream = tcpnet.SocketAddr, tcpnet.TcpStream, tcpnet.UnixStream
 local UnixListener = tcpnet.UnixListener
 
-local function unix_pair()
-  local a, b = UnixStream.pair()
-  assert(a, b)
-  return a, b, tcp.guard(a, b)
-end
-
-local pairs_of = { TcpStream = tcp.pair, UnixStream = unix_pair }
+local pairs_of = { TcpStream = tcp.pair, UnixStream = tcp.unix_pair }
 
 local function is_end(...)
   assert.same({ n = 1 }, table.pack(...))
@@ -345,7 +339,7 @@ scenario("a timeout ends one call, and nothing else", function(a, b)
 end)
 
 scenario("copy moves to the end, or so many bytes", function(a, b)
-  local c, d, _guard <close> = unix_pair()
+  local c, d, _guard <close> = tcp.unix_pair()
   a:write "0123456789"
   a:shutdown()
   assert.equal(4, tcpnet.copy(b, c, 4))
@@ -355,7 +349,7 @@ scenario("copy moves to the end, or so many bytes", function(a, b)
 end)
 
 scenario("copy_bidirectional passes ends on and counts", function(a, b)
-  local c, d, _guard <close> = unix_pair()
+  local c, d, _guard <close> = tcp.unix_pair()
   local relay = tcpnet.spawn(tcpnet.copy_bidirectional, b, c)
   a:write "request"
   a:shutdown()
@@ -627,14 +621,14 @@ describe("UnixStream", function()
   end)
 
   it("shuts down as the system says: what it means for each side (B176)", in_task(function()
-    local a, b, _guard <close> = unix_pair()
+    local a, b, _guard <close> = tcp.unix_pair()
     assert(a:shutdown "read")
     assert.is_true(a:ready("r"):is_read_closed())
     is_end(a:read())
     fails("EPIPE", b:write "x")
     assert.equal(1, a:write "y")
     assert.equal("y", b:read())
-    local c, d, _other <close> = unix_pair()
+    local c, d, _other <close> = tcp.unix_pair()
     assert(c:shutdown "both")
     assert.is_true(c:ready("w"):is_write_closed())
     fails("EPIPE", c:write "x")
@@ -642,7 +636,7 @@ describe("UnixStream", function()
   end))
 
   it("reads what had come before the peer closed, then the end", in_task(function()
-    local a, b, _guard <close> = unix_pair()
+    local a, b, _guard <close> = tcp.unix_pair()
     a:write "last words"
     a:close()
     assert.equal("last words", b:read())
@@ -651,7 +645,7 @@ describe("UnixStream", function()
   end))
 
   it("pair gives two unnamed streams", function()
-    local a, b, _guard <close> = unix_pair()
+    local a, b, _guard <close> = tcp.unix_pair()
     for _, stream in ipairs { a, b } do
       assert.is_true(stream:local_addr():is_unnamed())
       assert.is_true(stream:peer_addr():is_unnamed())
@@ -689,7 +683,7 @@ describe("UnixStream", function()
     end
 
     it("is that of this process on both ends of a pair (B70)", function()
-      local a, b, _guard <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
       local uid, gid, pid = ids()
       assert.same({ uid = uid, gid = gid, pid = pid }, a:peer_cred())
       assert.same(a:peer_cred(), b:peer_cred())
@@ -714,7 +708,7 @@ describe("UnixStream", function()
     end))
 
     it("is an error on a closed stream", function()
-      local a, _, _guard <close> = unix_pair()
+      local a, _, _guard <close> = tcp.unix_pair()
       a:close()
       fails("CLOSED", a:peer_cred())
     end)
@@ -737,7 +731,7 @@ describe("UnixStream", function()
     end
 
     it("the other process's copy outlives ours", in_task(function()
-      local a, b, _guard <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
       local client, server, _tcp <close> = tcp.pair()
       assert.equal(a, a:send_fd(server))
       local old = server:fd()
@@ -753,8 +747,8 @@ describe("UnixStream", function()
     end))
 
     it("an integer, a listener, a datagram socket, a half can be sent", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       local listener <close> = tcp.listener()
       local datagram <close> = assert(tcpnet.UnixDatagram.unbound())
       local half = x:split()
@@ -770,7 +764,7 @@ describe("UnixStream", function()
     end))
 
     it("many in a row keep their order", in_task(function()
-      local a, b, _guard <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
       local ends <close> = tcp.guard()
       local sender = tcpnet.spawn(function()
         for i = 1, 100 do
@@ -791,8 +785,8 @@ describe("UnixStream", function()
     end))
 
     it("between bytes: each keeps its place", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       a:send_fd(x)
       a:write "abc"
       a:send_fd(x)
@@ -813,8 +807,8 @@ describe("UnixStream", function()
     end))
 
     it("between lines: reading ahead loses none", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       for i = 1, 20 do
         a:write("line ", i, "\n")
         a:send_fd(x)
@@ -828,8 +822,8 @@ describe("UnixStream", function()
     end))
 
     it("the byte that carries one is there for who reads bytes, the descriptor afterwards", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       a:write "a"
       a:send_fd(x)
       a:write "b"
@@ -841,8 +835,8 @@ describe("UnixStream", function()
 
     for _, way in ipairs { "read_exact", "read_into", "try_read_vectored", "read_to_end", "chunks", "copy" } do
       it(way .. " keeps those that come with its bytes", in_task(function()
-        local a, b, _guard <close> = unix_pair()
-        local x, y, _other <close> = unix_pair()
+        local a, b, _guard <close> = tcp.unix_pair()
+        local x, y, _other <close> = tcp.unix_pair()
         a:write "1"
         a:send_fd(x)
         a:write "2"
@@ -868,7 +862,7 @@ describe("UnixStream", function()
           end
           assert.equal("1\0002\0", text)
         else
-          local c, d, _third <close> = unix_pair()
+          local c, d, _third <close> = tcp.unix_pair()
           assert.equal(4, tcpnet.copy(b, c))
           assert.equal("1\0002\0", d:read_exact(4))
           c:shutdown()
@@ -881,8 +875,8 @@ describe("UnixStream", function()
     end
 
     it("peeking takes neither the byte nor the descriptor", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       a:send_fd(x)
       assert.equal("\0", b:peek())
       assert.equal("\0", b:peek())
@@ -891,9 +885,9 @@ describe("UnixStream", function()
     end))
 
     it("several in one message of another program come one by one", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local one, two, _other <close> = unix_pair()
-      local x, y, _third <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local one, two, _other <close> = tcp.unix_pair()
+      local x, y, _third <close> = tcp.unix_pair()
       local fds = {}
       for i = 1, 40 do
         fds[i] = i % 2 == 0 and one or x
@@ -908,8 +902,8 @@ describe("UnixStream", function()
     end))
 
     it("those of a longer message come when its bytes have been read, and no byte is lost", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       local function send()
         a:as_socket():sendmsg { data = "hello\n", control = { { type = "fds", fds = { x, x } } } }
       end
@@ -927,8 +921,8 @@ describe("UnixStream", function()
     end))
 
     it("recv_fd waits, is woken, is cancelled and times out without harm", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       assert.is_true(waits(b.recv_fd, b))
       b:set_read_timeout(0.02)
       local err = fails("TIMEOUT", b:recv_fd())
@@ -949,8 +943,8 @@ describe("UnixStream", function()
     end))
 
     it("send_fd waits for room; what was cancelled has sent nothing", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       a:set_send_buffer_size(4096)
       local sent = 0
       a:set_write_timeout(0.03)
@@ -973,8 +967,8 @@ describe("UnixStream", function()
     end))
 
     it("an object that closes while its send waits is CLOSED, and nothing of its number is sent", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, _, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, _, _other <close> = tcp.unix_pair()
       tcp.fill(a)
       local waiting = tcpnet.spawn(a.send_fd, a, x)
       tcpnet.yield()
@@ -989,7 +983,7 @@ describe("UnixStream", function()
     end))
 
     it("an object with buffered bytes is refused with EBUSY", in_task(function()
-      local a, b, _guard <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
       local client, server, _tcp <close> = tcp.pair()
       client:write "line\nrest"
       assert.equal("line", server:read_line())
@@ -1001,8 +995,8 @@ describe("UnixStream", function()
     end))
 
     it("a closed object is CLOSED, a closed stream is too, a wrong number EBADF", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, _, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, _, _other <close> = tcp.unix_pair()
       x:close()
       assert.matches("the UnixStream is closed", tostring(fails("CLOSED", a:send_fd(x))))
       fails("EBADF", a:send_fd(9999))
@@ -1014,7 +1008,7 @@ describe("UnixStream", function()
     end))
 
     it("what is no descriptor raises and names the argument", function()
-      local a, _, _guard <close> = unix_pair()
+      local a, _, _guard <close> = tcp.unix_pair()
       for _, wrong in ipairs { "x", -1, 1.5, {}, 1 << 40, io.stdout, tcpnet.Buffer.new(1), true } do
         local ok, message = pcall(function() a:send_fd(wrong) end)
         assert.is_false(ok)
@@ -1027,7 +1021,7 @@ describe("UnixStream", function()
     end)
 
     it("a second reader is a misuse here too", in_task(function()
-      local a, b, _guard <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
       local reader = tcpnet.spawn(b.read, b)
       tcpnet.yield()
       assert.has_error(function() b:recv_fd() end)
@@ -1036,8 +1030,8 @@ describe("UnixStream", function()
     end))
 
     it("received ones are not inherited by programs", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       a:send_fd(x)
       local got = adopted(b)
       local pipe = assert(io.popen(("[ -e /proc/self/fd/%d ] && echo inherited || echo none"):format(got:fd())))
@@ -1049,8 +1043,8 @@ describe("UnixStream", function()
     end))
 
     it("into_fd is refused with EBUSY while unclaimed ones would be lost", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       a:send_fd(x)
       assert.equal("\0", b:read())
       assert.matches("descriptors", tostring(fails("EBUSY", b:into_fd())))
@@ -1066,8 +1060,8 @@ describe("UnixStream", function()
     end))
 
     it("those that came before into_split are there after reunite", in_task(function()
-      local a, b, _guard <close> = unix_pair()
-      local x, y, _other <close> = unix_pair()
+      local a, b, _guard <close> = tcp.unix_pair()
+      local x, y, _other <close> = tcp.unix_pair()
       a:send_fd(x)
       local read_half, write_half = b:into_split()
       assert.equal("\0", read_half:read())

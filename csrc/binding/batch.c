@@ -289,6 +289,10 @@ static int receive_bytes(lua_State *L, struct tn_source *source, size_t max) {
   lua_createtable(L, 1, 0);
   lua_createtable(L, 0, 1);
   lua_pushliteral(L, "data");
+  if (source->input.length == 0) { /* a finalizer has read them, or closed it */
+    lua_settop(L, 3);
+    return TN_EAGAIN;
+  }
   tn_give_ahead(L, source, source->input.length < max ? source->input.length : max);
   lua_rawset(L, -3);
   lua_rawseti(L, -2, 1);

@@ -75,7 +75,7 @@ static ptrdiff_t move_through(struct tn_source *from, struct tn_source *to, size
   }
   *direction = TN_WRITABLE;
   ptrdiff_t sent = tn_source_send(to, bytes, (size_t)count);
-  tn_scratch_take_first(from->reactor, sent > 0 ? (size_t)sent : 0);
+  tn_scratch_take_first(from->reactor, from, sent > 0 ? (size_t)sent : 0);
   return sent;
 }
 
@@ -128,6 +128,9 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
   if (!from || !to) {
     return TN_CLOSED;
   }
+  if (tn_scratch_busy(from->reactor) && tn_in_finalizer(L)) {
+    return TN_EAGAIN; /* what is there is on its way into Lua */
+  }
   int status = tn_scratch_rescue(from->reactor);
   status = status < 0 ? status : claim(L, call, from, to);
   ptrdiff_t count = 0;
@@ -151,6 +154,7 @@ static int attempt_copy(lua_State *L, struct tn_call *call) {
       status = (int)count;
     } else {
       copied += (uint64_t)count;
+      status = tn_scratch_rescue(from->reactor); /* what the writer did not take */
     }
   }
   if (status != TN_EAGAIN && tn_splice_end(from) < 0 && status == 0) {

@@ -32,7 +32,7 @@ TN_INLINE int give_come(lua_State *L, struct tn_source *source, const char *byte
                         size_t consumed) {
   struct tn_reactor *reactor = source->reactor;
   lua_pushlstring(L, bytes, count);
-  tn_scratch_take_first(reactor, consumed);
+  tn_scratch_take_first(reactor, source, consumed);
   return 1;
 }
 
@@ -66,7 +66,7 @@ TN_INLINE int attempt_read(lua_State *L, struct tn_call *call) {
   size_t max = max_of(L, call);
   if (source->input.length == 0 &&
       tn_scratch_busy(source->reactor)) { /* a finalizer reads, in the middle of another read */
-    ptrdiff_t filled = tn_source_fill(source, max);
+    ptrdiff_t filled = tn_source_fill(source, max < fill_most ? max : fill_most);
     if (filled <= 0) {
       return filled == 0 ? (lua_pushnil(L), 1) : (int)filled;
     }
@@ -203,8 +203,8 @@ static ptrdiff_t fill_to_delimiter(lua_State *L, struct tn_call *call, int slot,
                                    const char *delimiter, size_t length, size_t max) {
   struct tn_bytes *input = &call->source->input;
   for (int calls = 0; input->length < max; calls++) {
-    ptrdiff_t count = calls < TN_CALLS_MAX ? tn_source_fill(call->source, fill_least)
-                                           : tn_call_give_way(call);
+    ptrdiff_t count =
+        calls < TN_CALLS_MAX ? tn_source_fill(call->source, fill_least) : tn_call_give_way(call);
     if (count <= 0) {
       return not_found(L, slot, from, count);
     }
@@ -297,7 +297,7 @@ TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
   }
   size_t length = found > 0 ? without_ending(line, total) : total;
   if (length > max) {
-    int status = tn_scratch_rescue(source->reactor);
+    int status = tn_scratch_holds(source) ? tn_scratch_rescue(source->reactor) : 0;
     return status < 0 ? status : TN_LIMIT;
   }
   return give_found(L, source, line, length, total);

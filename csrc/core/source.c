@@ -340,8 +340,11 @@ static void end_of(struct tn_reactor *reactor, struct tn_queue *queue, const voi
 void tn_source_end_waits_of(struct tn_source *source, const void *subject) {
   struct tn_claim *claims[] = {&source->reading, &source->writing};
   for (int i = 0; i < 2; i++) {
-    if (claims[i]->holder && claims[i]->holder->subject == subject) {
+    struct tn_waiter *holder = claims[i]->holder;
+    if (holder && holder->subject == subject) {
       end_claim(source->reactor, claims[i]);
+    } else if (holder && !holder->subject) { /* a function's, which looks whose end it is */
+      tn_wake(source->reactor, holder, 0);
     }
   }
   end_of(source->reactor, &source->waiters, subject);
@@ -773,10 +776,13 @@ bool tn_scratch_take(struct tn_reactor *reactor, const struct tn_source *source)
   return true;
 }
 
-void tn_scratch_take_first(struct tn_reactor *reactor, size_t count) {
-  size_t rest = reactor->unclaimed ? reactor->unclaimed_length - count : 0;
+void tn_scratch_take_first(struct tn_reactor *reactor, struct tn_source *source, size_t count) {
+  if (reactor->unclaimed != source) { /* a finalizer's, in the middle of another's read */
+    return;
+  }
+  size_t rest = reactor->unclaimed_length - count;
   const char *first = reactor->scratch + count;
-  if (rest == 0 || tn_bytes_put_back(&reactor->unclaimed->input, first, rest)) {
+  if (rest == 0 || tn_bytes_put_back(&source->input, first, rest)) {
     reactor->unclaimed = NULL;
   } else { /* without memory it waits here for the next call */
     memmove(reactor->scratch, first, rest);

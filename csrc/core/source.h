@@ -183,7 +183,7 @@ ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **by
 /* false: nothing of that source's was held, or a finalizer has closed it meanwhile. */
 bool tn_scratch_take(struct tn_reactor *reactor, const struct tn_source *source);
 /* The first `count` bytes of them alone; the others are the source's again. */
-void tn_scratch_take_first(struct tn_reactor *reactor, size_t count);
+void tn_scratch_take_first(struct tn_reactor *reactor, struct tn_source *source, size_t count);
 /* The same for bytes of a stream that were received there by other means; nothing where `bytes` are
  * elsewhere. */
 void tn_scratch_hold(struct tn_source *source, const char *bytes, size_t count);

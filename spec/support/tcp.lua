@@ -48,6 +48,12 @@ function tcp.pair(opts)
   return client, server, tcp.guard(client, server)
 end
 
+-- Two Unix streams that are connected, and what closes them.
+function tcp.unix_pair()
+  local a, b = assert(tcpnet.UnixStream.pair())
+  return a, b, tcp.guard(a, b)
+end
+
 -- An address of which nobody answers: a port that was free a moment ago.
 function tcp.refusing_address()
   local listener <close> = tcp.listener()
