@@ -444,6 +444,7 @@ struct tn_reactor *tn_reactor_new(void) {
   if (!reactor) {
     return NULL;
   }
+  tn_standard_fds_fill();
   reactor->scratch = malloc(TN_SCRATCH_SIZE);
   reactor->fork_mark = tn_fork_mark_new();
   reactor->now_ns = tn_now_ns();
