@@ -7,6 +7,7 @@
 #include "binding/worker.h"
 
 #include "binding/error.h"
+#include "binding/object.h"
 #include "binding/parcel.h"
 #include "core/crew.h"
 
@@ -329,7 +330,7 @@ static void take_plan(lua_State *L, struct plan *plan) {
 
 int tn_worker_start(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
-  tn_runtime_check(L, rt, "workers");
+  tn_opening_check(L, rt, "workers");
   int last = lua_gettop(L);
   struct plan plan = {.reactor = rt->reactor};
   luaL_checkstack(L, 16, NULL);
