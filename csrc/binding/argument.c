@@ -11,9 +11,9 @@ void tn_own_sources_set(lua_State *L) {
   lua_setfield(L, LUA_REGISTRYINDEX, sources_key);
 }
 
-bool tn_is_own_frame(lua_State *L, lua_Debug *frame) {
+bool tn_is_own_frame(lua_State *L, lua_State *thread, lua_Debug *frame) {
   bool own = false;
-  lua_getinfo(L, "Sl", frame);
+  lua_getinfo(thread, "Sl", frame);
   if (lua_getfield(L, LUA_REGISTRYINDEX, sources_key) == LUA_TSTRING) {
     size_t length;
     const char *prefix = lua_tolstring(L, -1, &length);
@@ -30,7 +30,7 @@ static int find_call(lua_State *L, lua_Debug *called) {
   bool was_own = false;
   lua_getstack(L, level, called); /* the function of C that asks */
   while (lua_getstack(L, level + 1, &caller)) {
-    bool own = tn_is_own_frame(L, &caller);
+    bool own = tn_is_own_frame(L, L, &caller);
     if (!own &&
         !(was_own && *caller.what == 'C')) { /* a function of the core may call such a file */
       break;

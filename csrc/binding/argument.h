@@ -9,8 +9,8 @@
 
 /* The library's own Lua files: how their names begin is the string on top, which is popped. */
 void tn_own_sources_set(lua_State *L);
-/* Is the frame, of which it asks the source and line, in one of them? */
-bool tn_is_own_frame(lua_State *L, lua_Debug *frame);
+/* Is the thread's frame, of which it asks the source and line, in one of them? */
+bool tn_is_own_frame(lua_State *L, lua_State *thread, lua_Debug *frame);
 
 /* As Lua's functions of those names, but the line and the name are those of the call into the
  * library, where a file of its own stands in between. */
