@@ -25,9 +25,11 @@ enum tn_method_flags {
   TN_YIELDS = 512,       /* gives way, and does nothing else */
   TN_NEEDS_BYTES = 1024, /* can do nothing while there are none */
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
-  TN_ALWAYS_WAITS = 2048, /* at once: to give way before would be another wait, which nobody ends */
-  TN_EMPTIES = 4096,      /* the Buffer that it writes from */
-  TN_RAISES = 8192,       /* where others answer `nil, err`: an iterator */
+  /* At once: to give way before would be another wait, which nobody ends, and in which nobody sees
+   * who waits. */
+  TN_ALWAYS_WAITS = 2048,
+  TN_EMPTIES = 4096, /* the Buffer that it writes from */
+  TN_RAISES = 8192,  /* where others answer `nil, err`: an iterator */
 };
 
 /* In a waiter's interest: it waits in `park`. */
