@@ -91,7 +91,7 @@ struct tn_method {
   int interest;
   int slots;      /* arguments and state, receiver included, to pad to; 0: as many as are given */
   int seconds_at; /* the argument that limits the time, or 0 */
-  int address_at; /* the argument that is the address which an error names, or 0 */
+  int address_at; /* the argument that is the address, or name, which an error tells, or 0 */
   unsigned flags;
   int (*prepare)(lua_State *L, struct tn_runtime *rt); /* checks the arguments, once; a hint */
   /* Of a read: gives what lies ahead of the reader, or answers false and has touched nothing. Most

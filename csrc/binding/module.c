@@ -96,6 +96,8 @@ static const struct tn_class *const classes[] = {
     &tn_buffer_claim_class,
 };
 
+const char tn_runtime_failure[] = "tcpnet runtime";
+
 static int runtime_gc(lua_State *L) {
   static const unsigned char gone = 0;
   struct tn_runtime *rt = tn_check(L, 1, TN_RUNTIME, "tcpnet runtime");
@@ -116,8 +118,11 @@ static struct tn_runtime *new_runtime(lua_State *L) {
   lua_pushcfunction(L, runtime_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  rt->reactor = tn_reactor_new();
+  int status;
+  rt->reactor = tn_reactor_new(&status);
   if (!rt->reactor) {
+    lua_pushinteger(L, status);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, tn_runtime_failure);
     luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
   }
   rt->fork_mark = tn_reactor_fork_mark(rt->reactor);

@@ -290,6 +290,10 @@ static int make_state(struct start *start, const struct plan *plan, char **messa
   if (status == LUA_OK) {
     return 0;
   }
+  if (lua_rawgetp(start->L, LUA_REGISTRYINDEX, tn_runtime_failure) == LUA_TNUMBER) {
+    return (int)lua_tointeger(start->L, -1);
+  }
+  lua_pop(start->L, 1);
   size_t length;
   const char *text =
       lua_type(start->L, -1) == LUA_TSTRING ? lua_tolstring(start->L, -1, &length) : NULL;

@@ -439,8 +439,9 @@ static int open_loop(struct tn_reactor *reactor) {
   return status;
 }
 
-struct tn_reactor *tn_reactor_new(void) {
+struct tn_reactor *tn_reactor_new(int *status) {
   struct tn_reactor *reactor = calloc(1, sizeof *reactor);
+  *status = TN_ENOMEM;
   if (!reactor) {
     return NULL;
   }
@@ -449,7 +450,7 @@ struct tn_reactor *tn_reactor_new(void) {
   reactor->fork_mark = tn_fork_mark_new();
   reactor->now_ns = tn_now_ns();
   reactor->recheck_ns = reactor->now_ns + RECHECK_NS;
-  if (!reactor->scratch || !reactor->fork_mark || open_loop(reactor) < 0) {
+  if (!reactor->scratch || !reactor->fork_mark || (*status = open_loop(reactor)) < 0) {
     if (reactor->fork_mark) {
       tn_fork_mark_free(reactor->fork_mark);
     }

@@ -11,9 +11,9 @@ local TcpSocket, TcpStream, TcpListener = core.TcpSocket, core.TcpStream, core.T
 local ATTEMPT_DELAY = 0.25
 
 -- A socket of the address's family with these options, bound to local_addr if there is one.
-local function new_socket(addr, options, local_addr)
+local function new_socket(name, addr, options, local_addr)
   local socket, err = TcpSocket[addr:is_ipv6() and "new_v6" or "new_v4"]()
-  return resolve.prepared(socket, err, options, local_addr)
+  return resolve.prepared(name, addr, socket, err, options, local_addr)
 end
 
 local families = { any = true, inet = true, inet6 = true }
@@ -53,7 +53,7 @@ end
 
 -- One attempt. The socket closes with it, however it ends.
 local function connect_one(addr, settings, seconds)
-  local fresh, err = new_socket(addr, settings.options, settings.local_addr)
+  local fresh, err = new_socket("connect", addr, settings.options, settings.local_addr)
   if not fresh then
     return nil, err
   end
@@ -175,7 +175,7 @@ function TcpSocket:connect(...)
     return nil, err
   end
   local ok
-  ok, err = private.set_options(socket, options)
+  ok, err = resolve.set_options("connect", addr, socket, options)
   if not ok then
     return nil, err
   end
@@ -195,7 +195,7 @@ end
 -- listening ---------------------------------------------------------------------------------------
 
 local function listen_on(addr, options, backlog)
-  local fresh, err = new_socket(addr, options, addr)
+  local fresh, err = new_socket("bind", addr, options, addr)
   if not fresh then
     return nil, err
   end

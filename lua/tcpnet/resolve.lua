@@ -80,13 +80,28 @@ function resolve.take(class, name, opts, position, ...)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 
--- Sets options on a fresh socket and binds it, if there is where; it closes where that fails. Nothing here waits.
-function resolve.prepared(socket, err, options, local_addr)
+-- What a step inside a call failed by, as the failure of that call.
+local function named(name, addr, err)
+  return private.new_error(err.errno or err.code, name, tostring(addr), err.message)
+end
+
+-- Sets options on the socket that a call of that name uses → true.
+function resolve.set_options(name, addr, socket, options)
+  local ok, err = private.set_options(socket, options)
+  if not ok then
+    return nil, named(name, addr, err)
+  end
+  return true
+end
+
+-- Sets options on a fresh socket, of a call with that name and address, and binds it, if there is where; it closes where
+-- that fails. Nothing here waits.
+function resolve.prepared(name, addr, socket, err, options, local_addr)
   if not socket then
-    return nil, err
+    return nil, named(name, addr, err)
   end
   local ok
-  ok, err = private.set_options(socket, options)
+  ok, err = resolve.set_options(name, addr, socket, options)
   if ok and local_addr then
     ok, err = private.bind(socket, local_addr)
   end
