@@ -312,6 +312,11 @@ static void push_bound(lua_State *L, struct tn_runtime *rt, const struct tn_meth
   lua_pushcclosure(L, function, 2);
 }
 
+const struct tn_method *tn_running_method(lua_State *L) {
+  const struct tn_bound *bound = lua_touserdata(L, lua_upvalueindex(1));
+  return bound && bound == lua_touserdata(L, lua_upvalueindex(2)) ? bound->method : NULL;
+}
+
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row) {
   push_bound(L, rt, row, row->function ? row->function : call_method);
 }

@@ -114,6 +114,8 @@ int tn_take_detour(lua_State *L, struct tn_runtime *rt, const char *prefix, cons
  * only those. */
 void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                     const struct tn_method *rows);
+/* The row whose function runs, or NULL. */
+const struct tn_method *tn_running_method(lua_State *L);
 /* Pushes the function of one row. */
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row);
 void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);

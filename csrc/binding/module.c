@@ -96,8 +96,6 @@ static const struct tn_class *const classes[] = {
     &tn_buffer_claim_class,
 };
 
-const char tn_runtime_failure[] = "tcpnet runtime";
-
 static int runtime_gc(lua_State *L) {
   static const unsigned char gone = 0;
   struct tn_runtime *rt = tn_check(L, 1, TN_RUNTIME, "tcpnet runtime");

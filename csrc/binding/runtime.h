@@ -85,9 +85,10 @@ static inline struct tn_runtime *tn_runtime_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-/* Opens the module, in this state or in another. Where there can be no reactor, the status is left
- * in the registry, under that address. */
+/* Where there can be no reactor, the status is left in the registry, under that address. */
 extern const char tn_runtime_failure[];
+
+/* Opens the module, in this state or in another. */
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L);
 
 #endif

@@ -547,16 +547,31 @@ int tn_metrics_table(lua_State *L) {
   return 1;
 }
 
+/* The setting on top of the stack. */
+static void check_setting(lua_State *L, const char *name, bool valid, const char *expected) {
+  if (!valid) {
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "%s: %s expected, got %s", name, expected,
+                                  lua_type(L, -1) == LUA_TNUMBER ? lua_tostring(L, -1)
+                                                                 : luaL_typename(L, -1)));
+  }
+}
+
 static void take_setting(lua_State *L, struct tn_runtime *rt, const char *name) {
+  bool number = lua_type(L, -1) == LUA_TNUMBER;
   if (strcmp(name, "spin") == 0) {
-    rt->spin = tn_check_seconds(L, -1);
+    check_setting(L, name, number && lua_tonumber(L, -1) >= 0, "seconds, 0 or more,");
+    rt->spin = lua_tonumber(L, -1);
     tn_reactor_set_spin(rt->reactor, rt->spin < 1e6 ? (uint64_t)(rt->spin * 1e9) : UINT64_MAX / 4);
   } else if (strcmp(name, "buffer_size") == 0) {
-    rt->buffer_size = tn_check_integer(L, -1, name, 1, TN_SCRATCH_SIZE);
+    int is_integer = 0;
+    lua_Integer size = number ? lua_tointegerx(L, -1, &is_integer) : 0;
+    check_setting(L, name, is_integer && size >= 1 && size <= TN_SCRATCH_SIZE,
+                  "integer from 1 to 65536");
+    rt->buffer_size = size;
   } else {
-    if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) { /* false: the default again */
-      luaL_checktype(L, -1, LUA_TFUNCTION);
-    }
+    bool is_default = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
+    check_setting(L, name, is_default || lua_isfunction(L, -1), "function or false");
     lua_pushvalue(L, -1);
     lua_rawseti(L, LUA_REGISTRYINDEX, rt->on_task_error);
   }
@@ -569,8 +584,7 @@ int tn_configure(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) {
     luaL_checktype(L, 1, LUA_TTABLE);
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-      const char *name =
-          lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+      const char *name = tn_key_name(L, -2);
       int known = 0;
       while (names[known] && strcmp(names[known], name) != 0) {
         known++;

@@ -20,19 +20,20 @@ local families = { any = true, inet = true, inet6 = true }
 
 -- lookup_host(host[, port][, opts]) → array of SocketAddr. opts: family = "inet" | "inet6", timeout in seconds.
 function core.lookup_host(host, port, opts)
+  local position = 3
   if type(port) == "table" then
-    port, opts = nil, port
+    port, opts, position = nil, port, 2
   end
   if opts == nil then
     opts = {}
   end
-  check.value(opts, "table", 3, "lookup_host")
+  check.value(opts, "table", position, "lookup_host")
   for key in pairs(opts) do
-    check.that(key == "family" or key == "timeout", 3, "lookup_host", ("unknown option '%s'"):format(tostring(key)))
+    check.that(key == "family" or key == "timeout", position, "lookup_host", ("unknown option '%s'"):format(tostring(key)))
   end
-  check.that(opts.family == nil or families[opts.family], 3, "lookup_host",
+  check.that(opts.family == nil or families[opts.family], position, "lookup_host",
     ("family: 'any', 'inet' or 'inet6' expected, got '%s'"):format(tostring(opts.family)))
-  check.optional_seconds(opts.timeout, 3, "lookup_host", "timeout")
+  check.optional_seconds(opts.timeout, position, "lookup_host", "timeout")
   if type(host) == "string" and port == nil and not host:find(":", 1, true) then
     port = 0
   end
@@ -154,7 +155,7 @@ function TcpStream.connect(...)
   private.enter "connect"
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
   if local_addr ~= nil then
-    local locals, err = resolve.all("connect", local_addr)
+    local locals, err = resolve.all("connect", local_addr, nil, nil, nil, position - 1, "local_addr")
     if not locals then
       return nil, err
     end

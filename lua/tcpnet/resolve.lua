@@ -22,16 +22,16 @@ function resolve.split_arguments(name, address, second, third)
 end
 
 -- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
--- `before`: how many arguments stand before the address.
-function resolve.target(name, address, port, before)
+-- `before`: how many arguments stand before the address. `field`: its key in that argument.
+function resolve.target(name, address, port, before, field)
   local found, host, number, message = private.target(address, port)
-  check.that(not message, (number or 0) + (before or 0), name, message)
+  check.that(not message, (number or 0) + (before or 0), name, field and message and field .. ": " .. message or message)
   return found, host, number
 end
 
 -- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
-function resolve.all(name, address, port, seconds, family, before)
-  local found, host, number = resolve.target(name, address, port, before)
+function resolve.all(name, address, port, seconds, family, before, field)
+  local found, host, number = resolve.target(name, address, port, before, field)
   if found then
     return { found }
   elseif found == nil then
@@ -48,7 +48,7 @@ function resolve.family_of(socket)
 end
 
 -- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
-function resolve.first(name, socket, address, port, seconds, before)
+function resolve.first(name, socket, address, port, seconds, before, field)
   if private.kind(address) == "SocketAddr" and port == nil then
     return address
   end
@@ -60,7 +60,7 @@ function resolve.first(name, socket, address, port, seconds, before)
   end
   check.that(family == nil or family == "inet" or family == "inet6", 1 + (before or 0), name,
     ("a SocketAddr expected: this socket's family, %s, has no addresses in words"):format(tostring(family)))
-  local addresses, err = resolve.all(name, address, port, seconds, family, before)
+  local addresses, err = resolve.all(name, address, port, seconds, family, before, field)
   return addresses and addresses[1], err
 end
 
