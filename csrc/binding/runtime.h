@@ -9,9 +9,14 @@
 
 #include <lua.h>
 
+#if LUA_VERSION_RELEASE_NUM < 50404
+#error "tcpnet needs Lua 5.4.4 or later: before, lua_gc does not tell what runs in a finalizer"
+#endif
+
 struct tn_task;
 
-/* Lua calls a finalizer wherever it makes a value: in the middle of any call. */
+/* Lua calls a finalizer wherever it makes a value: in the middle of any call. In there lua_gc
+ * refuses, since 5.4.4. */
 static inline bool tn_in_finalizer(lua_State *L) {
   return lua_gc(L, LUA_GCCOUNT) < 0;
 }
