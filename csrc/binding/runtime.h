@@ -9,7 +9,7 @@
 
 #include <lua.h>
 
-#if LUA_VERSION_RELEASE_NUM < 50404
+#if defined(LUA_VERSION_RELEASE_NUM) && LUA_VERSION_RELEASE_NUM < 50404
 #error "tcpnet needs Lua 5.4.4 or later: before, lua_gc does not tell what runs in a finalizer"
 #endif
 

@@ -29,7 +29,8 @@ function core.lookup_host(host, port, opts)
   end
   check.value(opts, "table", position, "lookup_host")
   for key in pairs(opts) do
-    check.that(key == "family" or key == "timeout", position, "lookup_host", ("unknown option '%s'"):format(tostring(key)))
+    check.that(key == "family" or key == "timeout", position, "lookup_host",
+      ("unknown option '%s'"):format(tostring(key)))
   end
   check.that(opts.family == nil or families[opts.family], position, "lookup_host",
     ("family: 'any', 'inet' or 'inet6' expected, got '%s'"):format(tostring(opts.family)))

@@ -25,7 +25,9 @@ end
 -- `before`: how many arguments stand before the address. `field`: its key in that argument.
 function resolve.target(name, address, port, before, field)
   local found, host, number, message = private.target(address, port)
-  check.that(not message, (number or 0) + (before or 0), name, field and message and field .. ": " .. message or message)
+  if message then
+    check.that(false, number + (before or 0), name, field and field .. ": " .. message or message)
+  end
   return found, host, number
 end
 
@@ -94,8 +96,8 @@ function resolve.set_options(name, addr, socket, options)
   return true
 end
 
--- Sets options on a fresh socket, of a call with that name and address, and binds it, if there is where; it closes where
--- that fails. Nothing here waits.
+-- Sets options on a fresh socket, of a call with that name and address, and binds it, if there is where; it closes
+-- where that fails. Nothing here waits.
 function resolve.prepared(name, addr, socket, err, options, local_addr)
   if not socket then
     return nil, named(name, addr, err)

@@ -1,5 +1,5 @@
--- What the collector had taken kept its descriptor until the reactor next turned: a port that nothing held any more was in
--- use, and a loop of sockets ran out of descriptors.
+-- What the collector had taken kept its descriptor until the reactor next turned: a port that nothing held any more was
+-- in use, and a loop of sockets ran out of descriptors.
 local leaks = require "spec.support.leaks"
 local program = require "spec.support.program"
 local tcpnet = require "tcpnet"

@@ -1,5 +1,5 @@
--- Errors named the step that failed inside a call ("new_v4", "set_options") and no address; a lookup had the name that was
--- given in its message alone; workers without descriptors failed by EINVAL.
+-- Errors named the step that failed inside a call ("new_v4", "set_options") and no address; a lookup had the name that
+-- was given in its message alone; workers without descriptors failed by EINVAL.
 local program = require "spec.support.program"
 local tcpnet = require "tcpnet"
 

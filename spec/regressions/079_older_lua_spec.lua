@@ -1,5 +1,5 @@
--- Lua before 5.4.4 does not tell a finalizer from other code, on which the library relies where finalizers close things in
--- the middle of a call: it was built with those all the same.
+-- Lua before 5.4.4 does not tell a finalizer from other code, on which the library relies where finalizers close things
+-- in the middle of a call: it was built with those all the same.
 local program = require "spec.support.program"
 
 describe("the library", function()
