@@ -13,13 +13,14 @@ static int take_direction(lua_State *L) {
   static const char *const names[] = {"read", "write", "both", NULL};
   static const enum tn_direction directions[] = {TN_SHUT_READ, TN_SHUT_WRITE, TN_SHUT_BOTH};
   const char *name = luaL_optstring(L, 2, "write");
-  int i = 0;
-  while (names[i] && strcmp(names[i], name) != 0) {
-    i++;
+  for (int i = 0; names[i]; i++) {
+    if (strcmp(names[i], name) == 0) {
+      return directions[i];
+    }
   }
-  luaL_argcheck(L, names[i], 2,
+  luaL_argerror(L, 2,
                 lua_pushfstring(L, "\"read\", \"write\" or \"both\" expected, got \"%s\"", name));
-  return directions[i];
+  return TN_SHUT_BOTH;
 }
 
 static int prepare_shutdown(lua_State *L, struct tn_runtime *rt) {
