@@ -10,7 +10,7 @@ description = {
   summary = "TCP for Lua 5.4 in coroutines, after Tokio's interface, on libuv",
   detailed = [[
     Non-blocking sockets, tasks and time on libuv. Every operation that may wait suspends only the task
-    it stands in; outside of tasks the same call simply blocks.
+    it stands in; outside of tasks the same call simply blocks. Needs Lua 5.4.4 or later.
   ]],
   license = "MIT",
   labels = { "network", "async", "tcp", "udp", "socket", "libuv" },

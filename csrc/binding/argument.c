@@ -1,6 +1,8 @@
 /* Arguments: see argument.h. */
 #include "binding/argument.h"
 
+#include "binding/method.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,9 +13,9 @@ void tn_own_sources_set(lua_State *L) {
   lua_setfield(L, LUA_REGISTRYINDEX, sources_key);
 }
 
-bool tn_is_own_frame(lua_State *L, lua_Debug *frame) {
+bool tn_is_own_frame(lua_State *L, lua_State *thread, lua_Debug *frame) {
   bool own = false;
-  lua_getinfo(L, "Sl", frame);
+  lua_getinfo(thread, "Sl", frame);
   if (lua_getfield(L, LUA_REGISTRYINDEX, sources_key) == LUA_TSTRING) {
     size_t length;
     const char *prefix = lua_tolstring(L, -1, &length);
@@ -23,6 +25,17 @@ bool tn_is_own_frame(lua_State *L, lua_Debug *frame) {
   return own;
 }
 
+/* Of the core: all of those have an upvalue of that kind, Lua's own that call functions none. */
+static bool is_core_function(lua_State *L, lua_Debug *frame) {
+  if (*frame->what != 'C') {
+    return false;
+  }
+  lua_getinfo(L, "f", frame);
+  bool found = lua_getupvalue(L, -1, 1) && lua_islightuserdata(L, -1);
+  lua_pop(L, found ? 2 : 1);
+  return found;
+}
+
 /* The call into the library, whose name it asks for, and its level. */
 static int find_call(lua_State *L, lua_Debug *called) {
   lua_Debug caller;
@@ -30,9 +43,8 @@ static int find_call(lua_State *L, lua_Debug *called) {
   bool was_own = false;
   lua_getstack(L, level, called); /* the function of C that asks */
   while (lua_getstack(L, level + 1, &caller)) {
-    bool own = tn_is_own_frame(L, &caller);
-    if (!own &&
-        !(was_own && *caller.what == 'C')) { /* a function of the core may call such a file */
+    bool own = tn_is_own_frame(L, L, &caller);
+    if (!own && !(was_own && is_core_function(L, &caller))) { /* one may call such a file */
       break;
     }
     was_own = own;
@@ -46,10 +58,16 @@ static int find_call(lua_State *L, lua_Debug *called) {
 int tn_argument_error(lua_State *L, int argument, const char *message) {
   lua_Debug called;
   int level = find_call(L, &called);
-  const char *name = called.name ? called.name : "?";
+  const char *name = called.name;
+  bool method = strcmp(called.namewhat, "method") == 0;
+  if (!name) { /* called by C, or by a tail call */
+    const struct tn_method *row = tn_running_method(L);
+    name = row ? row->name : "?";
+    method = row && row->kinds && argument > 1;
+  }
   luaL_where(L, level + 1);
   const char *where = lua_tostring(L, -1);
-  if (strcmp(called.namewhat, "method") == 0 && --argument == 0) {
+  if (method && --argument == 0) {
     lua_pushfstring(L, "%scalling '%s' on bad self (%s)", where, name, message);
   } else {
     lua_pushfstring(L, "%sbad argument #%d to '%s' (%s)", where, argument, name, message);
@@ -105,6 +123,14 @@ double tn_check_seconds(lua_State *L, int index) {
     luaL_argerror(L, index, lua_pushfstring(L, "seconds, 0 or more, expected, got %s", given));
   }
   return seconds;
+}
+
+const char *tn_key_name(lua_State *L, int index) {
+  if (lua_type(L, index) == LUA_TNUMBER) { /* not in its place, where a traversal needs it */
+    lua_pushvalue(L, index);
+    return lua_tostring(L, -1);
+  }
+  return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : luaL_typename(L, index);
 }
 
 size_t tn_size_at(lua_State *L, int index) {

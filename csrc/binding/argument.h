@@ -9,8 +9,8 @@
 
 /* The library's own Lua files: how their names begin is the string on top, which is popped. */
 void tn_own_sources_set(lua_State *L);
-/* Is the frame, of which it asks the source and line, in one of them? */
-bool tn_is_own_frame(lua_State *L, lua_Debug *frame);
+/* Is the thread's frame, of which it asks the source and line, in one of them? */
+bool tn_is_own_frame(lua_State *L, lua_State *thread, lua_Debug *frame);
 
 /* As Lua's functions of those names, but the line and the name are those of the call into the
  * library, where a file of its own stands in between. */
@@ -31,6 +31,8 @@ lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Inte
                              lua_Integer most);
 lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
                            lua_Integer most, lua_Integer otherwise);
+/* The key of a table at `index`, as messages name it; may push something. */
+const char *tn_key_name(lua_State *L, int index);
 /* A number of bytes that was checked, no more than memory can have: an integer of Lua has 64 bits
  * everywhere, a size has not. */
 size_t tn_size_at(lua_State *L, int index);

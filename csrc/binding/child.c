@@ -2,6 +2,7 @@
 #include "binding/child.h"
 
 #include "binding/error.h"
+#include "binding/object.h"
 #include "binding/signal.h"
 #include "core/watch.h"
 
@@ -36,7 +37,7 @@ int tn_child_new(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 5, LUA_TTABLE);
   lua_settop(L, 8);
-  tn_runtime_check(L, rt, "spawn");
+  tn_opening_check(L, rt, "spawn");
   struct tn_child_options options = {.directory = lua_tostring(L, 7),
                                      .detached = lua_toboolean(L, 8)};
   for (int i = 0; i < TN_STDIO; i++) {

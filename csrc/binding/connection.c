@@ -52,9 +52,8 @@ static int become(lua_State *L, struct tn_call *call, uint64_t kind) {
 }
 
 static int prepare_address(lua_State *L, struct tn_runtime *rt) {
-  (void)rt;
   tn_check_address(L, 2);
-  return 0;
+  return tn_opening_prepare(L, rt);
 }
 
 static int attempt_bind(lua_State *L, struct tn_call *call) {
@@ -210,7 +209,7 @@ const struct tn_method tn_connection_methods[] = {
   {.name = "listen", .kinds = LISTENING, .slots = 2, .flags = TN_NEVER_WAITS,
    .prepare = prepare_listen, .attempt = attempt_listen},
   {.name = "accept", .kinds = TN_LISTENERS | TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
-   .flags = TN_HAS_TRY, .attempt = attempt_accept},
+   .flags = TN_HAS_TRY, .prepare = tn_opening_prepare, .attempt = attempt_accept},
   {0},
 };
 /* clang-format on */

@@ -10,7 +10,7 @@
 static void push_where(lua_State *L) {
   lua_Debug frame;
   for (int level = 0; lua_getstack(L, level, &frame); level++) {
-    if (!tn_is_own_frame(L, &frame) && frame.currentline > 0) {
+    if (!tn_is_own_frame(L, L, &frame) && frame.currentline > 0) {
       lua_pushfstring(L, "%s:%d", frame.short_src, frame.currentline);
       return;
     }

@@ -55,8 +55,6 @@ static int attempt_lookup(lua_State *L, struct tn_call *call) {
     return TN_EAGAIN;
   }
   if (request->status < 0) {
-    call->message =
-        lua_pushfstring(L, "%s: %s", lua_tostring(L, 1), tn_status_message(request->status));
     return request->status;
   }
   lua_createtable(L, (int)request->count, 0);
@@ -72,6 +70,7 @@ const struct tn_method tn_lookup_methods[] = {
     {.name = "lookup_host",
      .slots = 4,
      .seconds_at = 4,
+     .address_at = 1,
      .flags = TN_PRIVATE,
      .prepare = prepare_lookup,
      .attempt = attempt_lookup},

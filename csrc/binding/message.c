@@ -505,9 +505,10 @@ static int attempt_recv_from_vectored(lua_State *L, struct tn_call *call) {
 /* The field of the table at `index`, taken off the list of those that may be there. */
 static void check_keys(lua_State *L, int index, const char *const *known) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+    bool text = lua_type(L, -2) == LUA_TSTRING;
+    const char *name = tn_key_name(L, -2);
     const char *const *key = known;
-    while (*key && strcmp(*key, name) != 0) {
+    while (*key && !(text && strcmp(*key, name) == 0)) {
       key++;
     }
     if (!*key) {

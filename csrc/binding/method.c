@@ -16,11 +16,14 @@ static void end(struct tn_call *call) {
   }
 }
 
-/* "127.0.0.1:80", of the call or of the socket's peer. */
+/* "127.0.0.1:80", of the call or of the socket's peer; or the name that a call was given. */
 static const char *address_text(lua_State *L, const struct tn_call *call, char *text, size_t size) {
   struct tn_address peer;
-  const struct tn_address *address =
-      call->method->address_at ? tn_address_at(L, call->method->address_at) : NULL;
+  int at = call->method->address_at;
+  if (at && lua_type(L, at) == LUA_TSTRING) {
+    return lua_tostring(L, at);
+  }
+  const struct tn_address *address = at ? tn_address_at(L, at) : NULL;
   if (!address) {
     if (!call->source || call->source->fd == TN_NO_FD || tn_source_peer(call->source, &peer) < 0) {
       return NULL;
@@ -307,6 +310,11 @@ static void push_bound(lua_State *L, struct tn_runtime *rt, const struct tn_meth
   lua_pushlightuserdata(L, bound);
   lua_insert(L, -2);
   lua_pushcclosure(L, function, 2);
+}
+
+const struct tn_method *tn_running_method(lua_State *L) {
+  const struct tn_bound *bound = lua_touserdata(L, lua_upvalueindex(1));
+  return bound && bound == lua_touserdata(L, lua_upvalueindex(2)) ? bound->method : NULL;
 }
 
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row) {

@@ -25,9 +25,11 @@ enum tn_method_flags {
   TN_YIELDS = 512,       /* gives way, and does nothing else */
   TN_NEEDS_BYTES = 1024, /* can do nothing while there are none */
   TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
-  TN_ALWAYS_WAITS = 2048, /* at once: to give way before would be another wait, which nobody ends */
-  TN_EMPTIES = 4096,      /* the Buffer that it writes from */
-  TN_RAISES = 8192,       /* where others answer `nil, err`: an iterator */
+  /* At once: to give way before would be another wait, which nobody ends, and in which nobody sees
+   * who waits. */
+  TN_ALWAYS_WAITS = 2048,
+  TN_EMPTIES = 4096, /* the Buffer that it writes from */
+  TN_RAISES = 8192,  /* where others answer `nil, err`: an iterator */
 };
 
 /* In a waiter's interest: it waits in `park`. */
@@ -89,7 +91,7 @@ struct tn_method {
   int interest;
   int slots;      /* arguments and state, receiver included, to pad to; 0: as many as are given */
   int seconds_at; /* the argument that limits the time, or 0 */
-  int address_at; /* the argument that is the address which an error names, or 0 */
+  int address_at; /* the argument that is the address, or name, which an error tells, or 0 */
   unsigned flags;
   int (*prepare)(lua_State *L, struct tn_runtime *rt); /* checks the arguments, once; a hint */
   /* Of a read: gives what lies ahead of the reader, or answers false and has touched nothing. Most
@@ -112,6 +114,8 @@ int tn_take_detour(lua_State *L, struct tn_runtime *rt, const char *prefix, cons
  * only those. */
 void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                     const struct tn_method *rows);
+/* The row whose function runs, or NULL. */
+const struct tn_method *tn_running_method(lua_State *L);
 /* Pushes the function of one row. */
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row);
 void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);

@@ -116,8 +116,11 @@ static struct tn_runtime *new_runtime(lua_State *L) {
   lua_pushcfunction(L, runtime_gc);
   lua_setfield(L, -2, "__gc");
   lua_setmetatable(L, -2);
-  rt->reactor = tn_reactor_new();
+  int status;
+  rt->reactor = tn_reactor_new(&status);
   if (!rt->reactor) {
+    lua_pushinteger(L, status);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, tn_runtime_failure);
     luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
   }
   rt->fork_mark = tn_reactor_fork_mark(rt->reactor);

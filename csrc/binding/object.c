@@ -196,6 +196,18 @@ int tn_check_unix_listener_fd(tn_fd fd, const char **message) {
   return status < 0 ? status : check_listening(fd, message);
 }
 
+int tn_opening_prepare(lua_State *L, struct tn_runtime *rt) {
+  if (rt->reactor && tn_sources_released(rt->reactor) && !tn_in_finalizer(L)) {
+    tn_sources_bury(rt->reactor);
+  }
+  return 0;
+}
+
+void tn_opening_check(lua_State *L, struct tn_runtime *rt, const char *operation) {
+  tn_runtime_check(L, rt, operation);
+  tn_opening_prepare(L, rt);
+}
+
 struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd) {
   struct tn_source *source = tn_source_new(rt->reactor, fd);
   if (!source) {
@@ -208,7 +220,7 @@ struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd) 
 int tn_object_open(lua_State *L, uint64_t kind, int domain, int type, int protocol,
                    const char *op) {
   struct tn_runtime *rt = tn_runtime_of(L);
-  tn_runtime_check(L, rt, op);
+  tn_opening_check(L, rt, op);
   struct tn_object *object = tn_object_new(L, rt, kind);
   int fd = tn_socket_open(domain, type, protocol);
   if (fd < 0) {
@@ -240,7 +252,7 @@ int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t
 
 int tn_object_open_pair(lua_State *L, uint64_t kind, int type) {
   struct tn_runtime *rt = tn_runtime_of(L);
-  tn_runtime_check(L, rt, "pair");
+  tn_opening_check(L, rt, "pair");
   tn_object_new(L, rt, kind);
   tn_object_new(L, rt, kind);
   tn_fd fds[2];
@@ -252,7 +264,7 @@ int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const 
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_fd fd = (tn_fd)tn_check_integer(L, 1, "fd", 0, INT_MAX);
   const char *message = NULL;
-  tn_runtime_check(L, rt, "from_fd");
+  tn_opening_check(L, rt, "from_fd");
   struct tn_object *object = tn_object_new(L, rt, kind);
   int status = 0;
   if (tn_source_owns(rt->reactor, fd)) {

@@ -43,6 +43,11 @@ int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const 
 void tn_object_close(lua_State *L, struct tn_object *object, bool collected);
 /* The same for a writing half, without a word to the peer. */
 void tn_object_forget(lua_State *L, struct tn_object *half);
+/* What opens a descriptor, or takes an address, begins with that: what the collector has taken
+ * gives its own back first. A row's `prepare`, before anything of its receiver's is looked at. */
+int tn_opening_prepare(lua_State *L, struct tn_runtime *rt);
+/* The same for a function, which may also be called where the runtime is gone: raises then. */
+void tn_opening_check(lua_State *L, struct tn_runtime *rt, const char *operation);
 /* A new source for the descriptor, which is closed where there is no memory: raises then. */
 struct tn_source *tn_source_take(lua_State *L, struct tn_runtime *rt, tn_fd fd);
 

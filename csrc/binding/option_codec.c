@@ -47,7 +47,11 @@ static int decode_int(const struct tn_option_value *value) {
 static const char *problem(lua_State *L, const struct tn_option *option, int index,
                            const char *expected) {
   lua_pushvalue(L, index);
-  const char *given = lua_type(L, -1) == LUA_TNUMBER ? lua_tostring(L, -1) : luaL_typename(L, -1);
+  int type = lua_type(L, -1);
+  const char *given = type == LUA_TNUMBER ? lua_tostring(L, -1) : luaL_typename(L, -1);
+  if (type == LUA_TSTRING && (option->access & TN_OPTION_DO)) { /* an address, a name */
+    given = lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
+  }
   return lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given);
 }
 

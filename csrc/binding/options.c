@@ -402,9 +402,9 @@ int tn_option_info_rows(lua_State *L) {
 /* The entry at the top of a table's traversal: its name below, its value on top. */
 static const char *take_entry(lua_State *L, uint64_t kind, struct tn_option_value *value,
                               int *status) {
-  const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+  bool whole = lua_type(L, -2) != LUA_TSTRING || strlen(lua_tostring(L, -2)) == lua_rawlen(L, -2);
+  const char *name = tn_key_name(L, -2);
   *status = 0;
-  bool whole = lua_type(L, -2) != LUA_TSTRING || strlen(name) == lua_rawlen(L, -2);
   value->option = whole ? tn_option_find(name, kind) : NULL;
   if (!value->option || !(value->option->access & TN_OPTION_SET)) {
     return lua_pushfstring(

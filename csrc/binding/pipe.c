@@ -9,7 +9,7 @@
 
 int tn_pipe_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
-  tn_runtime_check(L, rt, "pipe");
+  tn_opening_check(L, rt, "pipe");
   tn_object_new(L, rt, TN_PIPE_SENDER);
   tn_object_new(L, rt, TN_PIPE_RECEIVER);
   tn_fd ends[2];
@@ -30,7 +30,7 @@ int tn_pipe_open_fifo(lua_State *L) {
   int ends = lua_toboolean(L, 3) ? TN_PIPE_READ | TN_PIPE_WRITE
              : sends             ? TN_PIPE_WRITE
                                  : TN_PIPE_READ;
-  tn_runtime_check(L, rt, op);
+  tn_opening_check(L, rt, op);
   struct tn_object *object = tn_object_new(L, rt, sends ? TN_PIPE_SENDER : TN_PIPE_RECEIVER);
   int fd = tn_fifo_open(path, ends, lua_toboolean(L, 4));
   if (fd < 0) {

@@ -155,7 +155,7 @@ const struct tn_class tn_event_class = {"Event", TN_EVENT, event_functions, even
 
 static int poll_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
-  tn_runtime_check(L, rt, "new");
+  tn_opening_check(L, rt, "new");
   struct tn_object *poll = tn_object_new(L, rt, TN_POLL);
   int fd = tn_selector_open();
   if (fd < 0) {
@@ -358,7 +358,7 @@ static int waker_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   const struct registry *registry = check_registry(L, 1);
   uint64_t token = (uint64_t)tn_check_integer(L, 2, "token", LUA_MININTEGER, LUA_MAXINTEGER);
-  tn_runtime_check(L, rt, "new");
+  tn_opening_check(L, rt, "new");
   struct waker *waker = tn_new(L, rt, TN_WAKER, sizeof *waker, 0);
   waker->fd = TN_NO_FD;
   if (is_closed(registry)) {

@@ -9,9 +9,14 @@
 
 #include <lua.h>
 
+#if defined(LUA_VERSION_RELEASE_NUM) && LUA_VERSION_RELEASE_NUM < 50404
+#error "tcpnet needs Lua 5.4.4 or later: before, lua_gc does not tell what runs in a finalizer"
+#endif
+
 struct tn_task;
 
-/* Lua calls a finalizer wherever it makes a value: in the middle of any call. */
+/* Lua calls a finalizer wherever it makes a value: in the middle of any call. In there lua_gc
+ * refuses, since 5.4.4. */
 static inline bool tn_in_finalizer(lua_State *L) {
   return lua_gc(L, LUA_GCCOUNT) < 0;
 }
@@ -84,6 +89,9 @@ static inline bool tn_budget_spend(struct tn_runtime *rt) {
 static inline struct tn_runtime *tn_runtime_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
+
+/* Where there can be no reactor, the status is left in the registry, under that address. */
+extern const char tn_runtime_failure[];
 
 /* Opens the module, in this state or in another. */
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L);

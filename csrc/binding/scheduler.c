@@ -98,6 +98,59 @@ static void collect_when_idle(lua_State *L, struct tn_runtime *rt) {
   }
 }
 
+/* The operation at `index` and the place behind it become those of the program's call that the
+ * thread is in, unless its name is lost by a tail call; was it made there? Otherwise in the thread
+ * that this one is in. */
+static bool find_wait(lua_State *L, lua_State *thread, int index) {
+  lua_Debug frame;
+  const int first = thread == L ? 1 : 0; /* above who waits here stands the scheduler */
+  for (int level = first; lua_getstack(thread, level, &frame); level++) {
+    bool own = tn_is_own_frame(L, thread, &frame);
+    if (!own && frame.currentline > 0) {
+      lua_pushfstring(L, " at %s:%d", frame.short_src, frame.currentline);
+      lua_replace(L, index + 1);
+      return true;
+    }
+    lua_getinfo(thread, "n", &frame);
+    if (own || level == first) { /* not a pcall around it */
+      lua_pushstring(L, frame.name);
+      lua_replace(L, index);
+    }
+  }
+  return false;
+}
+
+/* Leaves a line about who waits, from the title on top: nobody's `task` is the caller. */
+static void describe(lua_State *L, struct tn_task *task) {
+  int title = lua_gettop(L);
+  luaL_checkstack(L, 10, NULL);
+  lua_pushnil(L);
+  lua_pushliteral(L, "");
+  bool found = !task && find_wait(L, L, title + 1);
+  for (int i = task ? task->depth : 0; i > 0 && !found; i--) {
+    found = find_wait(L, tn_task_nest(task)[i - 1].thread, title + 1);
+  }
+  if (task && !found && task->thread) {
+    find_wait(L, task->thread, title + 1);
+  }
+  lua_pushfstring(L, "%s waits%s%s%s", lua_tostring(L, title),
+                  lua_isnil(L, title + 1) ? "" : " in ", luaL_optstring(L, title + 1, ""),
+                  lua_tostring(L, title + 2));
+  lua_replace(L, title);
+  lua_settop(L, title);
+}
+
+/* "task 3 (reader) waits in read at server.lua:12" */
+static void describe_task(lua_State *L, int index) {
+  struct tn_task *task = lua_touserdata(L, index);
+  int title = lua_gettop(L) + 1;
+  luaL_checkstack(L, 4, NULL);
+  tn_task_push_title(L, index);
+  lua_replace(L, title);
+  lua_settop(L, title);
+  describe(L, task);
+}
+
 /* Pushes a list with a line for each task that waits: where it does. */
 static int push_waits(lua_State *L, struct tn_runtime *rt) {
   int waiting = 0;
@@ -107,7 +160,7 @@ static int push_waits(lua_State *L, struct tn_runtime *rt) {
   for (lua_pushnil(L); lua_next(L, list + 1); lua_pop(L, 1)) {
     struct tn_task *task = tn_cast(L, -1, TN_TASK);
     if (task && task->waiter.parked) {
-      tn_task_describe(L, lua_gettop(L));
+      describe_task(L, lua_gettop(L));
       lua_rawseti(L, list, ++waiting);
     }
   }
@@ -125,9 +178,19 @@ static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
   lua_settop(L, 0);
   int waiting = push_waits(L, rt);
   luaL_buffinit(L, &text);
-  lua_pushfstring(L, "deadlock: %d task%s waiting and nothing can wake %s", waiting,
-                  waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
+  if (waiting > 0) {
+    lua_pushfstring(L, "deadlock: %d task%s waiting and nothing can wake %s", waiting,
+                    waiting == 1 ? " is" : "s are", waiting == 1 ? "it" : "them");
+  } else {
+    lua_pushliteral(L, "deadlock: nothing can end this wait");
+  }
   luaL_addvalue(&text);
+  if (rt->blocking.parked) {
+    luaL_addstring(&text, "\n  ");
+    lua_pushliteral(L, "the program");
+    describe(L, NULL);
+    luaL_addvalue(&text);
+  }
   for (int i = 1; i <= waiting; i++) {
     luaL_addstring(&text, "\n  ");
     lua_rawgeti(L, 1, i);
@@ -484,16 +547,31 @@ int tn_metrics_table(lua_State *L) {
   return 1;
 }
 
+/* The setting on top of the stack. */
+static void check_setting(lua_State *L, const char *name, bool valid, const char *expected) {
+  if (!valid) {
+    luaL_argerror(L, 1,
+                  lua_pushfstring(L, "%s: %s expected, got %s", name, expected,
+                                  lua_type(L, -1) == LUA_TNUMBER ? lua_tostring(L, -1)
+                                                                 : luaL_typename(L, -1)));
+  }
+}
+
 static void take_setting(lua_State *L, struct tn_runtime *rt, const char *name) {
+  bool number = lua_type(L, -1) == LUA_TNUMBER;
   if (strcmp(name, "spin") == 0) {
-    rt->spin = tn_check_seconds(L, -1);
+    check_setting(L, name, number && lua_tonumber(L, -1) >= 0, "seconds, 0 or more,");
+    rt->spin = lua_tonumber(L, -1);
     tn_reactor_set_spin(rt->reactor, rt->spin < 1e6 ? (uint64_t)(rt->spin * 1e9) : UINT64_MAX / 4);
   } else if (strcmp(name, "buffer_size") == 0) {
-    rt->buffer_size = tn_check_integer(L, -1, name, 1, TN_SCRATCH_SIZE);
+    int is_integer = 0;
+    lua_Integer size = number ? lua_tointegerx(L, -1, &is_integer) : 0;
+    check_setting(L, name, is_integer && size >= 1 && size <= TN_SCRATCH_SIZE,
+                  "integer from 1 to 65536");
+    rt->buffer_size = size;
   } else {
-    if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) { /* false: the default again */
-      luaL_checktype(L, -1, LUA_TFUNCTION);
-    }
+    bool is_default = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
+    check_setting(L, name, is_default || lua_isfunction(L, -1), "function or false");
     lua_pushvalue(L, -1);
     lua_rawseti(L, LUA_REGISTRYINDEX, rt->on_task_error);
   }
@@ -506,8 +584,7 @@ int tn_configure(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) {
     luaL_checktype(L, 1, LUA_TTABLE);
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-      const char *name =
-          lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
+      const char *name = tn_key_name(L, -2);
       int known = 0;
       while (names[known] && strcmp(names[known], name) != 0) {
         known++;

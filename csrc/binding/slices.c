@@ -18,8 +18,12 @@ void tn_check_bytes_list(lua_State *L, int index) {
   luaL_argcheck(L, count > 0, index, "a list of at least one string or Buffer expected");
   for (lua_Integer i = 1; i <= count; i++) {
     int type = lua_rawgeti(L, index, i);
-    luaL_argcheck(L, type == LUA_TSTRING || type == LUA_TNUMBER || tn_cast(L, -1, TN_BUFFER), index,
-                  "a list of strings, numbers or Buffers expected");
+    if (type != LUA_TSTRING && type != LUA_TNUMBER && !tn_cast(L, -1, TN_BUFFER)) {
+      luaL_argerror(L, index,
+                    lua_pushfstring(L,
+                                    "a list of strings, numbers or Buffers expected, got %s at %d",
+                                    luaL_typename(L, -1), (int)i));
+    }
     lua_pop(L, 1);
   }
 }

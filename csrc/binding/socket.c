@@ -66,7 +66,7 @@ static int fail_kind(lua_State *L, int status, const char *op) {
 static int socket_new(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   struct kinds kinds = take_kinds(L);
-  tn_runtime_check(L, rt, "new");
+  tn_opening_check(L, rt, "new");
   struct tn_object *object = tn_object_new(L, rt, TN_SOCKET);
   int fd = is_absent(&kinds) ? -ENOTSUP : tn_socket_open(kinds.domain, kinds.type, kinds.protocol);
   if (fd < 0) {
@@ -79,7 +79,7 @@ static int socket_new(lua_State *L) {
 static int socket_pair(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   struct kinds kinds = take_kinds(L);
-  tn_runtime_check(L, rt, "pair");
+  tn_opening_check(L, rt, "pair");
   tn_object_new(L, rt, TN_SOCKET);
   tn_object_new(L, rt, TN_SOCKET);
   tn_fd fds[2];
@@ -285,7 +285,8 @@ const struct tn_class tn_socket_class = {"Socket", TN_SOCKET, functions, tn_obje
 #define INTO(kind) {.name = "into_" #kind, .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, \
                     .attempt = attempt_into_##kind}
 const struct tn_method tn_socket_methods[] = {
-  {.name = "try_clone", .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS, .attempt = attempt_try_clone},
+  {.name = "try_clone", .kinds = TN_SOCKET, .slots = 1, .flags = TN_NEVER_WAITS,
+   .prepare = tn_opening_prepare, .attempt = attempt_try_clone},
   {.name = "as_socket", .kinds = TN_SOURCES & ~TN_HALVES & ~TN_PIPES & ~TN_POLL, .slots = 1, .flags = TN_NEVER_WAITS,
    .attempt = attempt_as_socket},
   INTO(tcp_socket), INTO(tcp_stream), INTO(tcp_listener), INTO(udp_socket), INTO(unix_socket), INTO(unix_stream),

@@ -5,12 +5,22 @@
 #include "binding/method_call.h"
 #include "binding/object.h"
 
+#include <string.h>
+
 /* --- ends --- */
 
 static int take_direction(lua_State *L) {
   static const char *const names[] = {"read", "write", "both", NULL};
   static const enum tn_direction directions[] = {TN_SHUT_READ, TN_SHUT_WRITE, TN_SHUT_BOTH};
-  return directions[luaL_checkoption(L, 2, "write", names)];
+  const char *name = luaL_optstring(L, 2, "write");
+  for (int i = 0; names[i]; i++) {
+    if (strcmp(names[i], name) == 0) {
+      return directions[i];
+    }
+  }
+  luaL_argerror(L, 2,
+                lua_pushfstring(L, "\"read\", \"write\" or \"both\" expected, got \"%s\"", name));
+  return TN_SHUT_BOTH;
 }
 
 static int prepare_shutdown(lua_State *L, struct tn_runtime *rt) {

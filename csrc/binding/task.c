@@ -828,31 +828,6 @@ void tn_task_push_title(lua_State *L, int index) {
   }
 }
 
-void tn_task_describe(lua_State *L, int index) {
-  struct tn_task *task = lua_touserdata(L, index);
-  int base = lua_gettop(L);
-  luaL_checkstack(L, 10, NULL);
-  tn_task_push_title(L, index);
-  const char *title = lua_tostring(L, -1);
-  lua_State *thread = tn_task_innermost(task);
-  lua_Debug frame;
-  const char *operation = NULL;
-  const char *place = "";
-  for (int level = 0; lua_getstack(thread, level, &frame); level++) {
-    lua_getinfo(thread, "nSl", &frame);
-    if (level == 0 && frame.name) {
-      operation = lua_pushstring(L, frame.name);
-    }
-    if (frame.currentline > 0) {
-      place = lua_pushfstring(L, " at %s:%d", frame.short_src, frame.currentline);
-      break;
-    }
-  }
-  lua_pushfstring(L, "%s waits in %s%s", title, operation ? operation : "an operation", place);
-  lua_replace(L, base + 1);
-  lua_settop(L, base + 1);
-}
-
 void tn_task_open(lua_State *L, struct tn_runtime *rt) {
   lua_pushlightuserdata(L, rt);
   lua_pushcclosure(L, handle_error, 1);

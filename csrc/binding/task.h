@@ -171,8 +171,6 @@ void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
 void tn_task_push_notes(lua_State *L, int index, bool make);
 /* "task 3 (reader)" */
 void tn_task_push_title(lua_State *L, int index);
-/* "task 3 (reader) waits in read at server.lua:12" */
-void tn_task_describe(lua_State *L, int index);
 
 void tn_task_open(lua_State *L, struct tn_runtime *rt);
 

@@ -115,7 +115,12 @@ static int attempt_park(lua_State *L, struct tn_call *call) {
 }
 
 const struct tn_method tn_task_methods[] = {
-    {.name = "join", .kinds = TN_TASK, .slots = 2, .seconds_at = 2, .attempt = attempt_join},
+    {.name = "join",
+     .kinds = TN_TASK,
+     .slots = 2,
+     .seconds_at = 2,
+     .flags = TN_ALWAYS_WAITS,
+     .attempt = attempt_join},
     {.name = "park",
      .slots = 1,
      .seconds_at = 1,

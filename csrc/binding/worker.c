@@ -7,6 +7,7 @@
 #include "binding/worker.h"
 
 #include "binding/error.h"
+#include "binding/object.h"
 #include "binding/parcel.h"
 #include "core/crew.h"
 
@@ -289,6 +290,10 @@ static int make_state(struct start *start, const struct plan *plan, char **messa
   if (status == LUA_OK) {
     return 0;
   }
+  if (lua_rawgetp(start->L, LUA_REGISTRYINDEX, tn_runtime_failure) == LUA_TNUMBER) {
+    return (int)lua_tointeger(start->L, -1);
+  }
+  lua_pop(start->L, 1);
   size_t length;
   const char *text =
       lua_type(start->L, -1) == LUA_TSTRING ? lua_tolstring(start->L, -1, &length) : NULL;
@@ -329,7 +334,7 @@ static void take_plan(lua_State *L, struct plan *plan) {
 
 int tn_worker_start(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
-  tn_runtime_check(L, rt, "workers");
+  tn_opening_check(L, rt, "workers");
   int last = lua_gettop(L);
   struct plan plan = {.reactor = rt->reactor};
   luaL_checkstack(L, 16, NULL);

@@ -32,9 +32,9 @@ bool tn_bytes_put_back(struct tn_bytes *bytes, const void *data, size_t length);
 /* Gives out the first `count`. */
 void tn_bytes_consume(struct tn_bytes *bytes, size_t count);
 void tn_bytes_free(struct tn_bytes *bytes);
-/* The length of the prefix of `size` bytes that ends with the delimiter, or 0. `from`: so many bytes
- * are known to hold no end of one; carried from call to call it makes the search of a long line
- * linear. */
+/* The length of the prefix of `size` bytes that ends with the delimiter, or 0. `from`: so many
+ * bytes are known to hold no end of one; carried from call to call it makes the search of a long
+ * line linear. */
 size_t tn_bytes_find(const char *bytes, size_t size, size_t *from, const char *delimiter,
                      size_t length);
 

@@ -439,16 +439,18 @@ static int open_loop(struct tn_reactor *reactor) {
   return status;
 }
 
-struct tn_reactor *tn_reactor_new(void) {
+struct tn_reactor *tn_reactor_new(int *status) {
   struct tn_reactor *reactor = calloc(1, sizeof *reactor);
+  *status = TN_ENOMEM;
   if (!reactor) {
     return NULL;
   }
+  tn_standard_fds_fill();
   reactor->scratch = malloc(TN_SCRATCH_SIZE);
   reactor->fork_mark = tn_fork_mark_new();
   reactor->now_ns = tn_now_ns();
   reactor->recheck_ns = reactor->now_ns + RECHECK_NS;
-  if (!reactor->scratch || !reactor->fork_mark || open_loop(reactor) < 0) {
+  if (!reactor->scratch || !reactor->fork_mark || (*status = open_loop(reactor)) < 0) {
     if (reactor->fork_mark) {
       tn_fork_mark_free(reactor->fork_mark);
     }

@@ -33,8 +33,8 @@ struct tn_metrics {
   uint64_t closed[TN_SORTS];
 };
 
-/* NULL without memory or descriptors. */
-struct tn_reactor *tn_reactor_new(void);
+/* NULL without memory or descriptors: the status says which. */
+struct tn_reactor *tn_reactor_new(int *status);
 /* Closes every source and waits until libuv has let go of them. Objects may outlive it. */
 void tn_reactor_free(struct tn_reactor *reactor);
 

@@ -254,6 +254,10 @@ void tn_source_release_later(struct tn_source *source, bool close) {
   enter_list(&reactor->graveyard, source);
 }
 
+bool tn_sources_released(const struct tn_reactor *reactor) {
+  return reactor->graveyard != NULL;
+}
+
 void tn_sources_bury(struct tn_reactor *reactor) {
   while (reactor->graveyard) {
     struct tn_source *source = reactor->graveyard;

@@ -82,6 +82,8 @@ void tn_source_release(struct tn_source *source);
  * next tn_sources_bury. */
 void tn_source_release_later(struct tn_source *source, bool close);
 void tn_sources_bury(struct tn_reactor *reactor);
+/* Would that end any? */
+bool tn_sources_released(const struct tn_reactor *reactor);
 /* What it has of that; NULL: no memory for it. */
 struct tn_rare *tn_source_rare(struct tn_source *source);
 /* Ends all of it. */

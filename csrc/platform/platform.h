@@ -227,6 +227,10 @@ int tn_thread_start(void (*work)(void *), void *argument);
  * blocked: those that the program does not handle are let through, so that programs started there
  * begin as they should. */
 void tn_thread_admit_signals(void);
+/* Opens /dev/null in place of each standard stream that the process began without, so that no other
+ * descriptor gets its number: libuv aborts where one of its own has, and children would inherit it.
+ * Where that fails the place stays empty. */
+void tn_standard_fds_fill(void);
 /* Ends the process at once, from any thread: what stdio holds of the standard streams goes out,
  * nothing else is closed or run. */
 _Noreturn void tn_process_exit(int code);

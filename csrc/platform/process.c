@@ -2,6 +2,7 @@
 #include "platform/platform.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,6 +61,14 @@ bool tn_signal_ignored(int number) {
 void tn_signal_ignore(int number) {
   struct sigaction action = {.sa_handler = SIG_IGN};
   sigaction(number, &action, NULL);
+}
+
+void tn_standard_fds_fill(void) {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+      (void)open("/dev/null", O_RDWR); /* NOLINT(android-cloexec-open): children have it, too */
+    }
+  }
 }
 
 int tn_process_id(void) {

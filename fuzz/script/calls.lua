@@ -73,6 +73,7 @@ local ALLOWED = {
   "not enough memory", "^deadlock: ", "attempt to yield across a C%-call boundary", "resumed by somebody else",
   "tcpnet%.coroutine", "C stack overflow", "nobody gets what it yields", "cannot close a %l+ coroutine",
   "attempt to yield from outside a coroutine", "another task is reading from",
+  "cannot wait here: in a finalizer", -- where a callback waits, it is the callback's wait that is named
 }
 
 -- Misuse raises a text that names the call or the argument.

@@ -11,28 +11,30 @@ local TcpSocket, TcpStream, TcpListener = core.TcpSocket, core.TcpStream, core.T
 local ATTEMPT_DELAY = 0.25
 
 -- A socket of the address's family with these options, bound to local_addr if there is one.
-local function new_socket(addr, options, local_addr)
+local function new_socket(name, addr, options, local_addr)
   local socket, err = TcpSocket[addr:is_ipv6() and "new_v6" or "new_v4"]()
-  return resolve.prepared(socket, err, options, local_addr)
+  return resolve.prepared(name, addr, socket, err, options, local_addr)
 end
 
 local families = { any = true, inet = true, inet6 = true }
 
 -- lookup_host(host[, port][, opts]) → array of SocketAddr. opts: family = "inet" | "inet6", timeout in seconds.
 function core.lookup_host(host, port, opts)
+  local position = 3
   if type(port) == "table" then
-    port, opts = nil, port
+    port, opts, position = nil, port, 2
   end
   if opts == nil then
     opts = {}
   end
-  check.value(opts, "table", 3, "lookup_host")
+  check.value(opts, "table", position, "lookup_host")
   for key in pairs(opts) do
-    check.that(key == "family" or key == "timeout", 3, "lookup_host", ("unknown option '%s'"):format(tostring(key)))
+    check.that(key == "family" or key == "timeout", position, "lookup_host",
+      ("unknown option '%s'"):format(tostring(key)))
   end
-  check.that(opts.family == nil or families[opts.family], 3, "lookup_host",
+  check.that(opts.family == nil or families[opts.family], position, "lookup_host",
     ("family: 'any', 'inet' or 'inet6' expected, got '%s'"):format(tostring(opts.family)))
-  check.optional_seconds(opts.timeout, 3, "lookup_host", "timeout")
+  check.optional_seconds(opts.timeout, position, "lookup_host", "timeout")
   if type(host) == "string" and port == nil and not host:find(":", 1, true) then
     port = 0
   end
@@ -53,7 +55,7 @@ end
 
 -- One attempt. The socket closes with it, however it ends.
 local function connect_one(addr, settings, seconds)
-  local fresh, err = new_socket(addr, settings.options, settings.local_addr)
+  local fresh, err = new_socket("connect", addr, settings.options, settings.local_addr)
   if not fresh then
     return nil, err
   end
@@ -154,7 +156,7 @@ function TcpStream.connect(...)
   private.enter "connect"
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
   if local_addr ~= nil then
-    local locals, err = resolve.all("connect", local_addr)
+    local locals, err = resolve.all("connect", local_addr, nil, nil, nil, position - 1, "local_addr")
     if not locals then
       return nil, err
     end
@@ -175,7 +177,7 @@ function TcpSocket:connect(...)
     return nil, err
   end
   local ok
-  ok, err = private.set_options(socket, options)
+  ok, err = resolve.set_options("connect", addr, socket, options)
   if not ok then
     return nil, err
   end
@@ -195,7 +197,7 @@ end
 -- listening ---------------------------------------------------------------------------------------
 
 local function listen_on(addr, options, backlog)
-  local fresh, err = new_socket(addr, options, addr)
+  local fresh, err = new_socket("bind", addr, options, addr)
   if not fresh then
     return nil, err
   end

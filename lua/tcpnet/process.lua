@@ -118,6 +118,19 @@ local function closing()
   end })
 end
 
+-- The error of a folder that is not there, or is none: it looks as if the program were missing.
+local function lost_folder(cwd, err)
+  if not cwd then
+    return nil
+  end
+  local file, _, errno = io.open(cwd .. "/.")
+  if file then
+    file:close()
+  elseif errno == err.errno and err:is("ENOENT", "ENOTDIR") then
+    return private.new_error(errno, "spawn", cwd, "cannot enter that folder: " .. err.message)
+  end
+end
+
 -- spawn{…} → Child | nil, err. Objects given as streams are the child's from then on, and closed here.
 local function spawn(options)
   check.value(options, "table", 1, "spawn")
@@ -148,7 +161,7 @@ local function spawn(options)
   local child, err = private.spawn_child(arguments, fds[1], fds[2], fds[3], fields, environment, options.cwd,
     options.detached)
   if not child then
-    return nil, err
+    return nil, lost_folder(options.cwd, err) or err
   end
   for i = #ours, 1, -1 do
     ours[i] = nil

@@ -22,16 +22,18 @@ function resolve.split_arguments(name, address, second, third)
 end
 
 -- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
--- `before`: how many arguments stand before the address.
-function resolve.target(name, address, port, before)
+-- `before`: how many arguments stand before the address. `field`: its key in that argument.
+function resolve.target(name, address, port, before, field)
   local found, host, number, message = private.target(address, port)
-  check.that(not message, (number or 0) + (before or 0), name, message)
+  if message then
+    check.that(false, number + (before or 0), name, field and field .. ": " .. message or message)
+  end
   return found, host, number
 end
 
 -- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
-function resolve.all(name, address, port, seconds, family, before)
-  local found, host, number = resolve.target(name, address, port, before)
+function resolve.all(name, address, port, seconds, family, before, field)
+  local found, host, number = resolve.target(name, address, port, before, field)
   if found then
     return { found }
   elseif found == nil then
@@ -48,7 +50,7 @@ function resolve.family_of(socket)
 end
 
 -- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
-function resolve.first(name, socket, address, port, seconds, before)
+function resolve.first(name, socket, address, port, seconds, before, field)
   if private.kind(address) == "SocketAddr" and port == nil then
     return address
   end
@@ -60,7 +62,7 @@ function resolve.first(name, socket, address, port, seconds, before)
   end
   check.that(family == nil or family == "inet" or family == "inet6", 1 + (before or 0), name,
     ("a SocketAddr expected: this socket's family, %s, has no addresses in words"):format(tostring(family)))
-  local addresses, err = resolve.all(name, address, port, seconds, family, before)
+  local addresses, err = resolve.all(name, address, port, seconds, family, before, field)
   return addresses and addresses[1], err
 end
 
@@ -80,13 +82,28 @@ function resolve.take(class, name, opts, position, ...)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 
--- Sets options on a fresh socket and binds it, if there is where; it closes where that fails. Nothing here waits.
-function resolve.prepared(socket, err, options, local_addr)
+-- What a step inside a call failed by, as the failure of that call.
+local function named(name, addr, err)
+  return private.new_error(err.errno or err.code, name, tostring(addr), err.message)
+end
+
+-- Sets options on the socket that a call of that name uses → true.
+function resolve.set_options(name, addr, socket, options)
+  local ok, err = private.set_options(socket, options)
+  if not ok then
+    return nil, named(name, addr, err)
+  end
+  return true
+end
+
+-- Sets options on a fresh socket, of a call with that name and address, and binds it, if there is where; it closes
+-- where that fails. Nothing here waits.
+function resolve.prepared(name, addr, socket, err, options, local_addr)
   if not socket then
-    return nil, err
+    return nil, named(name, addr, err)
   end
   local ok
-  ok, err = private.set_options(socket, options)
+  ok, err = resolve.set_options(name, addr, socket, options)
   if ok and local_addr then
     ok, err = private.bind(socket, local_addr)
   end

@@ -57,7 +57,7 @@ local function message_sender(name, class)
     local addr, err
     local address = rawget(message, "address") -- a metamethod could close the socket in the middle
     if address ~= nil then
-      addr, err = resolve.first(name, self, address)
+      addr, err = resolve.first(name, self, address, nil, nil, nil, "address")
       if not addr then
         return nil, err
       end

@@ -7,7 +7,7 @@ local UdpSocket = core.UdpSocket
 
 local function bind_one(addr, options)
   local socket, err = UdpSocket[addr:is_ipv6() and "new_v6" or "new_v4"]()
-  return resolve.prepared(socket, err, options, addr)
+  return resolve.prepared("bind", addr, socket, err, options, addr)
 end
 
 -- socket:bind(addr) → socket, for one of new_v4 or new_v6.

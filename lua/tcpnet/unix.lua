@@ -72,7 +72,7 @@ end
 
 -- A bound socket, or what kept it from being bound; it is closed then.
 local function bound(socket, err, options, addr, unlink)
-  socket, err = resolve.prepared(socket, err, options)
+  socket, err = resolve.prepared("bind", addr, socket, err, options)
   if not socket then
     return nil, err
   end
@@ -106,7 +106,7 @@ function UnixSocket:bind(path, opts)
     return nil, err
   end
   local ok
-  ok, err = private.set_options(self, options)
+  ok, err = resolve.set_options("bind", addr, self, options)
   if not ok then
     return nil, err
   end
@@ -127,7 +127,7 @@ function UnixSocket:connect(path, opts)
   if not addr then
     return nil, err
   end
-  ok, err = private.set_options(socket, options)
+  ok, err = resolve.set_options("connect", addr, socket, options)
   if not ok then
     return nil, err
   end
@@ -157,15 +157,11 @@ function UnixStream.connect(path, opts)
   end
   local fresh
   fresh, err = UnixSocket.new_stream()
+  fresh, err = resolve.prepared("connect", addr, fresh, err, options)
   if not fresh then
     return nil, err
   end
   local socket <close> = fresh
-  local ok
-  ok, err = private.set_options(socket, options)
-  if not ok then
-    return nil, err
-  end
   return private.connect(socket, addr, seconds)
 end
 

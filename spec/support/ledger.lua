@@ -26,9 +26,14 @@ function ledger.entry(core)
   return { metrics = core and core.metrics(), descriptors = ledger.descriptors() }
 end
 
+-- What the library puts in the place of a missing standard stream stays.
+local function is_stand_in(number, target)
+  return tonumber(number) <= 2 and target == "/dev/null"
+end
+
 local function only_in(one, other, text, lines)
   for number, target in pairs(one or {}) do
-    if (other or {})[number] ~= target then
+    if (other or {})[number] ~= target and not is_stand_in(number, target) then
       lines[#lines + 1] = text:format(number, target)
     end
   end
