@@ -421,6 +421,15 @@ static void remember_failure(lua_State *L, struct tn_runtime *rt) {
   lua_pop(L, 1);
 }
 
+void tn_task_report(lua_State *L, struct tn_runtime *rt) {
+  struct tn_task *task = lua_touserdata(L, -1);
+  push_kept(L, task, -1);
+  task->joined = report(L, rt, lua_gettop(L) - 1);
+  if (!task->joined && rt->running) {
+    remember_failure(L, rt);
+  }
+}
+
 /* --- life --- */
 
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
@@ -585,20 +594,13 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
     tn_anchor_leave(L, &rt->anchors, task->nest.more.anchor);
     task->many = false;
   }
-  bool in_set = task->set != NULL;
+  bool in_set = task->set && tn_join_set_finished(L, rt, task);
   bool awaited = task->joiners.head || in_set || task->joined;
-  if (task->set) {
-    tn_join_set_finished(L, rt, task);
-  }
   if (task->joiners.head) {
     tn_wake_all(rt->reactor, &task->joiners, 0);
   }
   if (state == TN_TASK_FAILED && !awaited) {
-    push_kept(L, task, -1);
-    task->joined = report(L, rt, lua_gettop(L) - 1);
-    if (!task->joined && rt->running) {
-      remember_failure(L, rt);
-    }
+    tn_task_report(L, rt);
   } else if (state == TN_TASK_FAILED && !task->joined && !in_set && rt->running) {
     remember_failure(L, rt); /* whoever waits for it may be cancelled before it hears of it */
   }
