@@ -44,7 +44,10 @@ local function drop(from, count, waste)
     if waste then
       taken, err = from:try_read_into(waste:clear(), count)
     else
-      taken, err = from:try_read(count)
+      taken, err = adapters.given("try_read", count, from:try_read(count))
+      if not taken and not err then
+        check.misuse("the reader's try_read", "what its peek has shown expected, got the end")
+      end
       taken = taken and #taken
     end
     if not taken then
@@ -58,12 +61,19 @@ end
 -- A step to any writer: looks, writes, and takes what was written.
 local function step_by_peek(from, to, most, waste)
   local own = is_own(from, "source")
-  local bytes, err = from:peek(most)
+  local bytes, err, errno = from:peek(most)
+  if adapters.is_foreign(from) then
+    bytes, err = adapters.given("peek", most, bytes, err, errno)
+  end
   if not bytes then
     return nil, err
   end
+  local foreign = adapters.is_foreign(to)
   local count
-  count, err = to:write_some(bytes)
+  count, err, errno = to:write_some(bytes)
+  if foreign then
+    count, err = adapters.taken(#bytes, count, err, errno)
+  end
   if not count then
     return nil, err
   end
@@ -88,7 +98,8 @@ end
 local function await_bytes(from, most)
   if from.peek then
     local reads_ahead = is_own(from, "source") and not from.source.await
-    local bytes, err = from:peek(reads_ahead and most or 1)
+    local size = reads_ahead and most or 1
+    local bytes, err = adapters.given("peek", size, from:peek(size))
     return bytes and true, err
   end
   local _, err = from:read_to_end(0)
@@ -100,6 +111,7 @@ end
 
 -- A step to a writer that tells its room: reads as much as it will take.
 local function step_by_room(from, to, most)
+  local foreign = adapters.is_foreign(from)
   while true do
     local ok, err = await_bytes(from, most)
     if not ok then
@@ -110,9 +122,13 @@ local function step_by_room(from, to, most)
     if not room then
       return nil, err
     end
-    local bytes
+    local bytes, errno
     to.sink.prepare(to)
-    bytes, err = from:try_read(math.min(room, most))
+    local size = math.min(room, most)
+    bytes, err, errno = from:try_read(size)
+    if foreign then
+      bytes, err = adapters.given("try_read", size, bytes, err, errno)
+    end
     if bytes then
       return to.sink.put(to, bytes, "copy")
     elseif not (err and err.code == "EAGAIN") then -- else somebody took it while this waited for room

@@ -148,7 +148,7 @@ local function forward(from, to)
     return nil, err
   end
   local ok
-  ok, err = to:shutdown("write")
+  ok, err = adapters.ended(to:shutdown "write")
   if not ok then
     return nil, err
   end
