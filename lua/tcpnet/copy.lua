@@ -198,7 +198,7 @@ function generic.copy(from, to, max)
   if not key then -- it was refused the wait
     return nil, failure(ok), progress.copied
   elseif not ok then
-    return nil, err, progress.copied
+    return nil, private.locate(err), progress.copied
   end
   return progress.copied
 end
