@@ -98,13 +98,23 @@ local function is_stream(value)
   return kind and streams[kind] or getmetatable(value) == core.DuplexStream
 end
 
+-- Raises, and has done nothing, where another task reads: that would get what is to be read away, or the end.
+local function check_alone(stream)
+  local ok, problem = pcall(stream.try_peek, stream, 1)
+  if not ok then
+    check.misuse("finish", (tostring(problem):gsub("^.*peek: ", "")))
+  end
+end
+
 -- finish([seconds]) → true: says that no more will be written, reads until the peer says so too, then closes.
 local function finish(self, seconds)
   check.that(is_stream(self), 1, "finish",
     ("TcpStream expected, got %s"):format(core.private.kind(self) or type(self)))
   check.optional_seconds(seconds, 2, "finish", "timeout")
   core.private.enter "finish"
+  check_alone(self)
   local stream <close> = self
+  local peer = stream.peer_addr and stream:peer_addr()
   local ok, err = stream:shutdown("write")
   if not ok then
     return nil, err
@@ -112,6 +122,9 @@ local function finish(self, seconds)
   if seconds then
     local late
     err, late = core.timeout(seconds, read_away, stream)
+    if late and late.op == "timeout" then
+      late = core.private.new_error("TIMEOUT", "finish", peer and tostring(peer))
+    end
     err = late or err
   else
     err = read_away(stream)
