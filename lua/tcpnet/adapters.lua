@@ -127,7 +127,7 @@ end
 function adapters.take(inner, n)
   adapters.check_reader(inner, 1, "take")
   check.that(math.type(n) == "integer" and n >= 0, 2, "take",
-    ("n: integer from 0 expected, got %s"):format(tostring(n)))
+    ("n: integer from 0 expected, got %s"):format(check.shown(n)))
   return setmetatable(reader.init { inner = inner, left = n }, Take)
 end
 

@@ -22,18 +22,24 @@ local function is_own(value, field)
   return type(value) == "table" and value[field] ~= nil
 end
 
+local function check_party(value, position, expected, ...)
+  local lacking = {}
+  for _, method in ipairs { ... } do
+    lacking[#lacking + 1] = not adapters.can(value, method) and method or nil
+  end
+  check.that(#lacking == 0, position, "copy", ("%s expected, got %s%s"):format(expected, check.shown(value),
+    type(value) == "table" and " without " .. table.concat(lacking, " and ") or ""))
+end
+
 function generic.check(from, to, max)
-  check.that(adapters.can(from, "try_read"), 1, "copy",
-    ("reader expected, got %s"):format(private.kind(from) or type(from)))
-  check.that(adapters.can(to, "write_some"), 2, "copy",
-    ("writer expected, got %s"):format(private.kind(to) or type(to)))
+  check_party(from, 1, "reader", "try_read", not private.kind(from) and "peek" or nil)
+  check_party(to, 2, "writer", "write_some")
   from, to = whole(from), whole(to)
   check.that(adapters.can(from, "peek") or private.kind(from) and (is_own(to, "sink") or private.kind(to)), 1, "copy",
     "a reader that has peek expected")
   check.that(not (is_own(from, "source") and from.claim.holder), 1, "copy", "another task is reading from the reader")
   check.that(max == nil or math.type(max) == "integer" and max >= 0, 3, "copy",
-    ("max: integer from 0 to %d expected, got %s"):format(math.maxinteger,
-      type(max) == "number" and tostring(max) or private.kind(max) or type(max)))
+    ("max: integer from 0 to %d expected, got %s"):format(math.maxinteger, check.shown(max)))
 end
 
 -- Takes from the reader what it has shown → true | nil, err. Into `waste`, where it can: for a string there might be no

@@ -194,7 +194,8 @@ local run_both_ways = outside(both_ways, "copy_bidirectional")
 
 local function check_stream(value, position)
   check.that(is_stream(value) or adapters.can(value, "read") and adapters.can(value, "shutdown"), position,
-    "copy_bidirectional", ("TcpStream expected, got %s"):format(core.private.kind(value) or type(value)))
+    "copy_bidirectional",
+    ("TcpStream, UnixStream or DuplexStream expected, got %s"):format(core.private.kind(value) or type(value)))
 end
 
 -- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an
