@@ -589,7 +589,7 @@ describe("a channel's back-pressure", function()
   end))
 
   it("refuses a capacity that is none, and blames the caller's line", function()
-    for shown, capacity in pairs { ["0"] = 0, ["-1"] = -1, ["1.5"] = 1.5, ["x"] = "x", ["true"] = true } do
+    for shown, capacity in pairs { ["0"] = 0, ["-1"] = -1, ["1.5"] = 1.5, string = "x", boolean = true } do
       local line = debug.getinfo(1, "l").currentline + 1
       local ok, message = pcall(function() sync.channel(capacity) end)
       assert.is_false(ok)

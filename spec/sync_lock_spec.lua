@@ -209,7 +209,7 @@ describe("a Semaphore", function()
         assert.is_false(ok, name .. " of " .. tostring(n))
         local info = debug.getinfo(call, "S")
         assert.equal(("%s:%d: bad argument #1 to '%s' (permits: integer from 0 expected, got %s)")
-          :format(info.short_src, info.linedefined, name, tostring(n)), message)
+          :format(info.short_src, info.linedefined, name, type(n) == "number" and tostring(n) or type(n)), message)
       end
     end
     assert.equal(1, semaphore:available_permits())
@@ -457,7 +457,7 @@ describe("a Barrier", function()
       local ok, message = pcall(call, n)
       assert.is_false(ok)
       assert.equal(("%s:%d: bad argument #1 to 'new' (n: integer from 0 expected, got %s)")
-        :format(info.short_src, info.linedefined, tostring(n)), message)
+        :format(info.short_src, info.linedefined, type(n) == "number" and tostring(n) or type(n)), message)
     end
   end)
 end)

@@ -2,12 +2,15 @@
  * those that ended. */
 #include "binding/join_set.h"
 
+#include "binding/task.h"
+
 struct tn_join_set {
   struct tn_header header;
   struct tn_queue waiters;
   lua_Integer members;     /* spawned and not yet given out */
   lua_Integer places;      /* taken in the list, so that the end of a task needs no memory */
   lua_Integer first, last; /* of the list of those that ended */
+  lua_Integer told;        /* up to there those that failed are taken or reported */
 };
 
 enum { ALIVE = 1, ENDED = 2 };
@@ -16,13 +19,13 @@ static struct tn_join_set *check_set(lua_State *L) {
   return tn_check(L, 1, TN_JOIN_SET, "JoinSet");
 }
 
-void tn_join_set_finished(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+bool tn_join_set_finished(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   struct tn_join_set *set = task->set;
   task->set = NULL;
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->sets);
   if (lua_rawgetp(L, -1, set) == LUA_TNIL) {
     lua_pop(L, 2);
-    return; /* garbage, about to be finalized */
+    return false; /* garbage, about to be finalized */
   }
   lua_getiuservalue(L, -1, ALIVE);
   lua_pushvalue(L, -4);
@@ -34,6 +37,7 @@ void tn_join_set_finished(lua_State *L, struct tn_runtime *rt, struct tn_task *t
   lua_pop(L, 4);
   /* all of them: one that is cancelled before it runs must not take the news with it */
   tn_wake_all(rt->reactor, &set->waiters, 0);
+  return true;
 }
 
 static int set_new(lua_State *L) {
@@ -104,6 +108,35 @@ static int set_abort_all(lua_State *L) {
   return 0;
 }
 
+/* Reports those that failed and were not taken, of the set on top; were there any? */
+static bool report_failed(lua_State *L, struct tn_runtime *rt, struct tn_join_set *set) {
+  bool any = false;
+  lua_getiuservalue(L, -1, ENDED);
+  set->told = set->told > set->first ? set->told : set->first;
+  while (set->told < set->last) {
+    lua_rawgeti(L, -1, ++set->told);
+    const struct tn_task *task = lua_touserdata(L, -1);
+    if (task && task->state == TN_TASK_FAILED && !task->joined) { /* a handler may take others */
+      any = true;
+      tn_task_report(L, rt);
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return any;
+}
+
+/* Not of all: a handler may make a set, and the table must not change in the middle. */
+bool tn_join_sets_report(lua_State *L, struct tn_runtime *rt) {
+  bool any = false;
+  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->sets);
+  for (lua_pushnil(L); !any && lua_next(L, -2); lua_pop(L, 1)) {
+    any = report_failed(L, rt, lua_touserdata(L, -1));
+  }
+  lua_pop(L, any ? 2 : 1);
+  return any;
+}
+
 /* Closed or collected: its tasks end, and nobody will ask for them. */
 static int meta_close(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
@@ -112,6 +145,10 @@ static int meta_close(lua_State *L) {
   if (rt->reactor) {
     abort_all(L, rt, true);
     tn_wake_all(rt->reactor, &set->waiters, 0);
+  }
+  if (!tn_runtime_gone(rt)) {
+    lua_settop(L, 1);
+    report_failed(L, rt, set);
   }
   set->members = set->last - set->first;
   return 0;

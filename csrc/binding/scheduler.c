@@ -3,6 +3,7 @@
 #include "binding/scheduler.h"
 
 #include "binding/error.h"
+#include "binding/join_set.h"
 #include "binding/task.h"
 
 #include <string.h>
@@ -317,8 +318,9 @@ void tn_drive_until_woken(lua_State *L, struct tn_runtime *rt, struct tn_waiter 
 
 /* --- run --- */
 
-/* Ends what was spawned meanwhile; what their closing variables spawn never starts. */
-static int cancel_spawned(lua_State *L) {
+/* Ends what was spawned meanwhile; what their closing variables spawn never starts. What failed in
+ * a set is reported: nobody took it in time. */
+static int end_spawned(lua_State *L) {
   struct tn_runtime *rt = lua_touserdata(L, 1);
   bool found = true;
   while (found) {
@@ -333,6 +335,7 @@ static int cancel_spawned(lua_State *L) {
     }
     lua_pop(L, 1);
     tn_task_cancel_doomed(L, rt);
+    found |= tn_join_sets_report(L, rt);
   }
   return 0;
 }
@@ -390,7 +393,7 @@ int tn_run(lua_State *L) {
   struct drive drive = begin_drive(rt);
   drive.task = task;
   int status = drive_protected(L, rt, drive_loop, &drive);
-  int cancelled = drive_protected(L, rt, cancel_spawned, rt);
+  int cancelled = drive_protected(L, rt, end_spawned, rt);
   tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0); /* libuv lets go of what was closed */
   rt->running = false;
   if (status != LUA_OK || cancelled != LUA_OK) {

@@ -421,6 +421,15 @@ static void remember_failure(lua_State *L, struct tn_runtime *rt) {
   lua_pop(L, 1);
 }
 
+void tn_task_report(lua_State *L, struct tn_runtime *rt) {
+  struct tn_task *task = lua_touserdata(L, -1);
+  push_kept(L, task, -1);
+  task->joined = report(L, rt, lua_gettop(L) - 1);
+  if (!task->joined && rt->running) {
+    remember_failure(L, rt);
+  }
+}
+
 /* --- life --- */
 
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
@@ -585,20 +594,13 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
     tn_anchor_leave(L, &rt->anchors, task->nest.more.anchor);
     task->many = false;
   }
-  bool in_set = task->set != NULL;
+  bool in_set = task->set && tn_join_set_finished(L, rt, task);
   bool awaited = task->joiners.head || in_set || task->joined;
-  if (task->set) {
-    tn_join_set_finished(L, rt, task);
-  }
   if (task->joiners.head) {
     tn_wake_all(rt->reactor, &task->joiners, 0);
   }
   if (state == TN_TASK_FAILED && !awaited) {
-    push_kept(L, task, -1);
-    task->joined = report(L, rt, lua_gettop(L) - 1);
-    if (!task->joined && rt->running) {
-      remember_failure(L, rt);
-    }
+    tn_task_report(L, rt);
   } else if (state == TN_TASK_FAILED && !task->joined && !in_set && rt->running) {
     remember_failure(L, rt); /* whoever waits for it may be cancelled before it hears of it */
   }
@@ -773,6 +775,23 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
 
 /* --- outcomes --- */
 
+/* The running task gets an error, and its traceback on top, which is popped: that goes before the
+ * task's own if it raises the same error. */
+static void hand_on_traceback(lua_State *L, struct tn_runtime *rt) {
+  enum { ERROR = -4, TRACEBACK = -3, NOTES = -1 };
+  if (rt->current && lua_isstring(L, -1)) {
+    luaL_checkstack(L, 5, NULL);
+    tn_task_push(L, rt, rt->current);
+    tn_task_push_notes(L, -1, true);
+    lua_pushvalue(L, ERROR);
+    lua_setfield(L, NOTES - 1, "error");
+    lua_pushvalue(L, TRACEBACK);
+    lua_setfield(L, NOTES - 1, "traceback");
+    lua_pop(L, 2);
+  }
+  lua_pop(L, 1);
+}
+
 int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
   struct tn_task *task = lua_touserdata(L, index);
   index = lua_absindex(L, index);
@@ -784,8 +803,10 @@ int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
   if (task->state == TN_TASK_FAILED) {
     lua_pushnil(L);
     push_kept(L, task, index);
-    if (tn_cast(L, -1, TN_ERROR_VALUE) && push_traceback(L, index)) {
+    if (push_traceback(L, index) && tn_cast(L, -2, TN_ERROR_VALUE)) {
       tn_error_set_traceback(L, lua_gettop(L) - 1);
+    } else {
+      hand_on_traceback(L, rt);
     }
     return 2;
   }

@@ -165,6 +165,9 @@ void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *tas
  * the thread's traceback goes before those noted already. Raises nothing. */
 void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
                             lua_State *thread, int level);
+/* The task on top, which stays there, failed and nobody waits for it: on_task_error hears of that,
+ * and `run` raises it in the end. Raises nothing. */
+void tn_task_report(lua_State *L, struct tn_runtime *rt);
 /* Closes the inner coroutines beyond `depth`, innermost first. */
 void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int depth);
 /* Leaves {traceback = …, name = …} of the task at `index` on top, or nil. */

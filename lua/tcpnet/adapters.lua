@@ -26,10 +26,57 @@ function adapters.check_reader(value, position, name)
     ("reader expected, got %s"):format(private.kind(value) or type(value)))
 end
 
+-- Is it a table that a user wrote, which may answer anything and knows of no more arguments than are documented?
+function adapters.is_foreign(value)
+  return not private.kind(value) and not value.source and not value.sink and not rawget(value, "whole")
+end
+
+-- What came of a method that a user wrote, where it is not what was `wanted` → nil, err: io's errors are texts.
+local function refused(who, method, wanted, result, err, errno)
+  if result == nil and core.is_error(err) then
+    return nil, err
+  elseif result == nil and type(err) == "string" then
+    return nil, private.new_error(math.type(errno) == "integer" and errno > 0 and errno or "EIO", method, nil, err)
+  end
+  local got = type(result) == "string" and #result .. " bytes" or check.shown(result)
+  if result == nil then
+    got = "nil and " .. check.shown(err)
+  end
+  check.misuse(("the %s's %s"):format(who, method), ("%s, or nil and an error, expected, got %s"):format(wanted, got))
+end
+
+-- given(method, max, ...) → bytes | nil at the end | nil, err: the results of a user's reader.
+function adapters.given(method, max, bytes, err, errno)
+  if type(bytes) == "string" and #bytes > 0 and #bytes <= max or bytes == nil and err == nil then
+    return bytes
+  end
+  return refused("reader", method, ("1 to %d bytes, nil at the end"):format(max), bytes, err, errno)
+end
+
+-- taken(most, ...) → count | nil, err: the results of a user's write_some of so many bytes.
+function adapters.taken(most, count, err, errno)
+  if math.type(count) == "integer" and count > 0 and count <= most then
+    return count
+  end
+  return refused("writer", "write_some", ("count from 1 to %d"):format(most), count, err, errno)
+end
+
+-- ended(...) → true | nil, err: the results of a shutdown.
+function adapters.ended(ok, err, errno)
+  if ok then
+    return true
+  end
+  return refused("writer", "shutdown", "true", ok, err, errno)
+end
+
 -- Reads from `inner` by that method, into bytes that are not joined yet → how many | nil at the end | nil, err
 function adapters.fetch(bytes, inner, method, max)
   bytes:reserve()
-  local piece, err = inner[method](inner, max)
+  local foreign = adapters.is_foreign(inner) -- now: for a call between a read and keep there might be no memory
+  local piece, err, errno = inner[method](inner, max)
+  if foreign then
+    piece, err = adapters.given(method, max, piece, err, errno)
+  end
   if not piece then
     return nil, err
   end
@@ -80,7 +127,7 @@ end
 function adapters.take(inner, n)
   adapters.check_reader(inner, 1, "take")
   check.that(math.type(n) == "integer" and n >= 0, 2, "take",
-    ("n: integer from 0 expected, got %s"):format(tostring(n)))
+    ("n: integer from 0 expected, got %s"):format(check.shown(n)))
   return setmetatable(reader.init { inner = inner, left = n }, Take)
 end
 

@@ -30,6 +30,11 @@ local function kind(value)
   return core.private.kind(value) or math.type(value) or type(value)
 end
 
+-- A value as messages show it: "3" is a string, and 3 a number that was wrong.
+function check.shown(value)
+  return type(value) == "number" and tostring(value) or kind(value)
+end
+
 function check.value(value, wanted, position, name)
   if type(value) ~= wanted then
     refuse(position, name, ("%s expected, got %s"):format(wanted, kind(value)))
@@ -65,15 +70,13 @@ end
 
 function check.optional_size(value, position, name, what)
   if value ~= nil and not (math.type(value) == "integer" and value >= 1 and value <= 0x7fffffff) then
-    local given = type(value) == "number" and tostring(value) or kind(value)
-    refuse(position, name, ("%s: integer from 1 to 2147483647 expected, got %s"):format(what, given))
+    refuse(position, name, ("%s: integer from 1 to 2147483647 expected, got %s"):format(what, check.shown(value)))
   end
 end
 
 function check.optional_seconds(value, position, name, what)
   if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
-    local given = type(value) == "number" and tostring(value) or kind(value)
-    refuse(position, name, ("%s: seconds, 0 or more, expected, got %s"):format(what, given))
+    refuse(position, name, ("%s: seconds, 0 or more, expected, got %s"):format(what, check.shown(value)))
   end
 end
 

@@ -22,18 +22,24 @@ local function is_own(value, field)
   return type(value) == "table" and value[field] ~= nil
 end
 
+local function check_party(value, position, expected, ...)
+  local lacking = {}
+  for _, method in ipairs { ... } do
+    lacking[#lacking + 1] = not adapters.can(value, method) and method or nil
+  end
+  check.that(#lacking == 0, position, "copy", ("%s expected, got %s%s"):format(expected, check.shown(value),
+    type(value) == "table" and " without " .. table.concat(lacking, " and ") or ""))
+end
+
 function generic.check(from, to, max)
-  check.that(adapters.can(from, "try_read"), 1, "copy",
-    ("reader expected, got %s"):format(private.kind(from) or type(from)))
-  check.that(adapters.can(to, "write_some"), 2, "copy",
-    ("writer expected, got %s"):format(private.kind(to) or type(to)))
+  check_party(from, 1, "reader", "try_read", not private.kind(from) and "peek" or nil)
+  check_party(to, 2, "writer", "write_some")
   from, to = whole(from), whole(to)
   check.that(adapters.can(from, "peek") or private.kind(from) and (is_own(to, "sink") or private.kind(to)), 1, "copy",
     "a reader that has peek expected")
   check.that(not (is_own(from, "source") and from.claim.holder), 1, "copy", "another task is reading from the reader")
   check.that(max == nil or math.type(max) == "integer" and max >= 0, 3, "copy",
-    ("max: integer from 0 to %d expected, got %s"):format(math.maxinteger,
-      type(max) == "number" and tostring(max) or private.kind(max) or type(max)))
+    ("max: integer from 0 to %d expected, got %s"):format(math.maxinteger, check.shown(max)))
 end
 
 -- Takes from the reader what it has shown → true | nil, err. Into `waste`, where it can: for a string there might be no
@@ -44,7 +50,10 @@ local function drop(from, count, waste)
     if waste then
       taken, err = from:try_read_into(waste:clear(), count)
     else
-      taken, err = from:try_read(count)
+      taken, err = adapters.given("try_read", count, from:try_read(count))
+      if not taken and not err then
+        check.misuse("the reader's try_read", "what its peek has shown expected, got the end")
+      end
       taken = taken and #taken
     end
     if not taken then
@@ -58,12 +67,19 @@ end
 -- A step to any writer: looks, writes, and takes what was written.
 local function step_by_peek(from, to, most, waste)
   local own = is_own(from, "source")
-  local bytes, err = from:peek(most)
+  local bytes, err, errno = from:peek(most)
+  if adapters.is_foreign(from) then
+    bytes, err = adapters.given("peek", most, bytes, err, errno)
+  end
   if not bytes then
     return nil, err
   end
+  local foreign = adapters.is_foreign(to)
   local count
-  count, err = to:write_some(bytes)
+  count, err, errno = to:write_some(bytes)
+  if foreign then
+    count, err = adapters.taken(#bytes, count, err, errno)
+  end
   if not count then
     return nil, err
   end
@@ -88,7 +104,8 @@ end
 local function await_bytes(from, most)
   if from.peek then
     local reads_ahead = is_own(from, "source") and not from.source.await
-    local bytes, err = from:peek(reads_ahead and most or 1)
+    local size = reads_ahead and most or 1
+    local bytes, err = adapters.given("peek", size, from:peek(size))
     return bytes and true, err
   end
   local _, err = from:read_to_end(0)
@@ -100,6 +117,7 @@ end
 
 -- A step to a writer that tells its room: reads as much as it will take.
 local function step_by_room(from, to, most)
+  local foreign = adapters.is_foreign(from)
   while true do
     local ok, err = await_bytes(from, most)
     if not ok then
@@ -110,9 +128,13 @@ local function step_by_room(from, to, most)
     if not room then
       return nil, err
     end
-    local bytes
+    local bytes, errno
     to.sink.prepare(to)
-    bytes, err = from:try_read(math.min(room, most))
+    local size = math.min(room, most)
+    bytes, err, errno = from:try_read(size)
+    if foreign then
+      bytes, err = adapters.given("try_read", size, bytes, err, errno)
+    end
     if bytes then
       return to.sink.put(to, bytes, "copy")
     elseif not (err and err.code == "EAGAIN") then -- else somebody took it while this waited for room
@@ -182,7 +204,7 @@ function generic.copy(from, to, max)
   if not key then -- it was refused the wait
     return nil, failure(ok), progress.copied
   elseif not ok then
-    return nil, err, progress.copied
+    return nil, private.locate(err), progress.copied
   end
   return progress.copied
 end

@@ -340,7 +340,7 @@ end
 function core.duplex(capacity)
   local bytes = waiting.integer(capacity)
   check.that(bytes and bytes >= 1, 1, "duplex",
-    ("capacity: integer from 1 expected, got %s"):format(tostring(capacity)))
+    ("capacity: integer from 1 expected, got %s"):format(check.shown(capacity)))
   local there, back = new_pipe(bytes), new_pipe(bytes)
   return new_stream(there, back), new_stream(back, there)
 end

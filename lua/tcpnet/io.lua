@@ -98,13 +98,23 @@ local function is_stream(value)
   return kind and streams[kind] or getmetatable(value) == core.DuplexStream
 end
 
+-- Raises, and has done nothing, where another task reads: that would get what is to be read away, or the end.
+local function check_alone(stream)
+  local ok, problem = pcall(stream.try_peek, stream, 1)
+  if not ok then
+    check.misuse("finish", (tostring(problem):gsub("^.*peek: ", "")))
+  end
+end
+
 -- finish([seconds]) → true: says that no more will be written, reads until the peer says so too, then closes.
 local function finish(self, seconds)
   check.that(is_stream(self), 1, "finish",
     ("TcpStream expected, got %s"):format(core.private.kind(self) or type(self)))
   check.optional_seconds(seconds, 2, "finish", "timeout")
   core.private.enter "finish"
+  check_alone(self)
   local stream <close> = self
+  local peer = stream.peer_addr and stream:peer_addr()
   local ok, err = stream:shutdown("write")
   if not ok then
     return nil, err
@@ -112,6 +122,9 @@ local function finish(self, seconds)
   if seconds then
     local late
     err, late = core.timeout(seconds, read_away, stream)
+    if late and late.op == "timeout" then
+      late = core.private.new_error("TIMEOUT", "finish", peer and tostring(peer))
+    end
     err = late or err
   else
     err = read_away(stream)
@@ -148,7 +161,7 @@ local function forward(from, to)
     return nil, err
   end
   local ok
-  ok, err = to:shutdown("write")
+  ok, err = adapters.ended(to:shutdown "write")
   if not ok then
     return nil, err
   end
@@ -181,7 +194,8 @@ local run_both_ways = outside(both_ways, "copy_bidirectional")
 
 local function check_stream(value, position)
   check.that(is_stream(value) or adapters.can(value, "read") and adapters.can(value, "shutdown"), position,
-    "copy_bidirectional", ("TcpStream expected, got %s"):format(core.private.kind(value) or type(value)))
+    "copy_bidirectional",
+    ("TcpStream, UnixStream or DuplexStream expected, got %s"):format(core.private.kind(value) or type(value)))
 end
 
 -- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an

@@ -129,8 +129,7 @@ end
 local function check_size(value, least, most, position, name, what)
   local integer = waiting.integer(value)
   check.that(integer and integer >= least and integer <= most, position, name,
-    ("%s: integer from %d to %d expected, got %s"):format(what, least, most,
-      type(value) == "number" and tostring(value) or private.kind(value) or type(value)))
+    ("%s: integer from %d to %d expected, got %s"):format(what, least, most, check.shown(value)))
   return integer
 end
 

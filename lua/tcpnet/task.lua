@@ -176,11 +176,10 @@ end, "each")
 
 -- each(items, limit, fn) → list of {ok, ...} in order of the items: fn(item, index) for all, at most `limit` at once.
 function core.each(items, limit, fn)
-  if type(items) ~= "table" then
-    check.value(items, "function", 1, "each")
-  end
+  check.that(type(items) == "table" or type(items) == "function", 1, "each",
+    ("a list or an iterator expected, got %s"):format(check.shown(items)))
   check.that(math.type(limit) == "integer" and limit >= 1, 2, "each",
-    ("limit: integer from 1 expected, got %s"):format(tostring(limit)))
+    ("limit: integer from 1 expected, got %s"):format(check.shown(limit)))
   check.value(fn, "function", 3, "each")
   return run_each(items, limit, fn)
 end

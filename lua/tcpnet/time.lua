@@ -16,7 +16,7 @@ local behaviors = { burst = true, delay = true, skip = true }
 -- interval(seconds) → object whose first tick() is immediate, as Tokio's.
 function core.interval(seconds)
   check.that(type(seconds) == "number" and seconds > 0, 1, "interval",
-    ("seconds, more than 0, expected, got %s"):format(tostring(seconds)))
+    ("seconds, more than 0, expected, got %s"):format(check.shown(seconds)))
   return setmetatable({ period = seconds, due = core.now(), behavior = "burst" }, Interval)
 end
 

@@ -170,7 +170,7 @@ function UnixListener.bind(path, opts)
   local options, unlink, backlog = options_of("UnixListener", "bind", opts, "unlink", "backlog")
   take_unlink("bind", unlink)
   check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, 2, "bind",
-    ("backlog: integer from 0 expected, got %s"):format(tostring(backlog)))
+    ("backlog: integer from 0 expected, got %s"):format(check.shown(backlog)))
   local addr, err = address_of("bind", path)
   if not addr then
     return nil, err

@@ -64,7 +64,7 @@ end
 
 local function check_max(max, name)
   check.that(max == nil or math.type(max) == "integer" and max >= 1, 1, name,
-    ("max_length: integer from 1 expected, got %s"):format(tostring(max)))
+    ("max_length: integer from 1 expected, got %s"):format(check.shown(max)))
   return max
 end
 
@@ -93,7 +93,8 @@ local function check_bytes(value, key, default)
     return default
   end
   check.that(type(value) == "string" and #value > 0, 1, "any_delimiter",
-    ("%s: string of at least one byte expected, got %s"):format(key, tostring(value)))
+    ("%s: string of at least one byte expected, got %s"):format(key,
+      value == "" and "an empty one" or check.shown(value)))
   return value
 end
 

@@ -5,13 +5,14 @@
 --               more will come, nil: the end; and, where a refused frame stays, skip(). `bytes` is what is not decoded
 --               yet (Bytes); a decoder takes from it what it gives out.
 --   encode(frame, name) → string; raises on a frame that it cannot encode, naming the method.
+local core = require "tcpnet.core"
 local adapters = require "tcpnet.adapters"
 local Bytes = require "tcpnet.bytes"
 local check = require "tcpnet.check"
 local Semaphore = require "tcpnet.sync.semaphore"
 local waiting = require "tcpnet.waiting"
 
-local private = require "tcpnet.core".private
+local private = core.private
 
 -- As in Tokio: a feed that finds so much unwritten flushes first.
 local BACKPRESSURE = 8192
@@ -30,7 +31,9 @@ FramedRead.__name = "FramedRead"
 function Codec:framed_read(reader)
   waiting.check_receiver(self, "decoder", "Codec", "framed_read")
   adapters.check_reader(reader, 1, "framed_read")
-  return setmetatable({ reader = reader, decoder = self.decoder(), bytes = Bytes.new() }, FramedRead)
+  return setmetatable({
+    reader = reader, decoder = self.decoder(), bytes = Bytes.new(), max = core.configure().buffer_size,
+  }, FramedRead)
 end
 
 -- next() ⏳ → frame | nil at the end | nil, err. Cancelled or timed out it has lost nothing, and the next call goes on.
@@ -44,7 +47,7 @@ function FramedRead:next()
       return frame, err
     end
     local count
-    count, err = adapters.fetch(bytes, self.reader, "read")
+    count, err = adapters.fetch(bytes, self.reader, "read", self.max)
     if count then
       bytes:join()
     elseif err then
@@ -95,7 +98,8 @@ function Codec:framed_write(writer)
     ("writer expected, got %s"):format(private.kind(writer) or type(writer)))
   local turn = Semaphore.new(1)
   return setmetatable({
-    writer = writer, encode = self.encode, bytes = Bytes.new(), turn = turn, its_turn = waiting.turn(turn),
+    writer = writer, foreign = adapters.is_foreign(writer), encode = self.encode, bytes = Bytes.new(),
+    turn = turn, its_turn = waiting.turn(turn),
   }, FramedWrite)
 end
 
@@ -109,7 +113,11 @@ local function flush(self)
   local _turn <close> = self.its_turn
   while bytes.length > 0 do
     local count
-    count, err = self.writer:write_some(bytes:joined())
+    if self.foreign then
+      count, err = adapters.taken(bytes.length, self.writer:write_some(bytes:sub(1, bytes.length)))
+    else
+      count, err = self.writer:write_some(bytes:joined())
+    end
     if not count then
       return nil, err
     end
@@ -176,8 +184,7 @@ function FramedWrite:close()
     writer:close()
     return true
   end
-  ok, err = writer:shutdown "write"
-  return ok and true or nil, err
+  return adapters.ended(writer:shutdown "write")
 end
 
 -- codec(fields) → codec

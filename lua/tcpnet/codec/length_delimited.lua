@@ -67,7 +67,7 @@ local function integer(opts, key, default, least, most)
     return default
   end
   check.that(math.type(value) == "integer" and value >= least and value <= most, 1, "length_delimited",
-    ("%s: integer from %d to %d expected, got %s"):format(key, least, most, tostring(value)))
+    ("%s: integer from %d to %d expected, got %s"):format(key, least, most, check.shown(value)))
   return value
 end
 

@@ -5,6 +5,8 @@ local coop = require "tcpnet.sync.coop"
 local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
 
+local MOST = 1 << 30
+
 local Sender = {}
 Sender.__index = Sender
 Sender.__name = "BroadcastSender"
@@ -173,8 +175,8 @@ check.methods(Receiver)
 
 -- broadcast(capacity) → sender. The capacity is rounded up to a power of two, as Tokio's.
 return function(capacity)
-  check.that(math.type(capacity) == "integer" and capacity >= 1 and capacity <= 1 << 30, 1, "broadcast",
-    ("capacity: integer from 1 expected, got %s"):format(tostring(capacity)))
+  check.that(math.type(capacity) == "integer" and capacity >= 1 and capacity <= MOST, 1, "broadcast",
+    ("capacity: integer from 1 to %d expected, got %s"):format(MOST, check.shown(capacity)))
   local size = 1
   while size < capacity do
     size = size * 2

@@ -7,7 +7,7 @@ local channel = {}
 -- channel(capacity) → sender, receiver
 function channel.bounded(capacity)
   check.that(math.type(capacity) == "integer" and capacity >= 1, 1, "channel",
-    ("capacity: integer from 1 expected, got %s"):format(tostring(capacity)))
+    ("capacity: integer from 1 expected, got %s"):format(check.shown(capacity)))
   return core.private.new_channel(capacity)
 end
 

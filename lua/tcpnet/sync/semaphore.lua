@@ -23,7 +23,7 @@ end
 
 local function check_count(n, position, name)
   if math.type(n) ~= "integer" or n < 0 then -- the message is made only where it is needed
-    check.that(false, position, name, ("permits: integer from 0 expected, got %s"):format(tostring(n)))
+    check.that(false, position, name, ("permits: integer from 0 expected, got %s"):format(check.shown(n)))
   end
 end
 
@@ -99,6 +99,7 @@ end
 
 function Semaphore:add_permits(n)
   check_count(n, 1, "add_permits")
+  check.that(self.permits + n >= 0, 1, "add_permits", "no more permits than the largest integer expected")
   self:give_back(n)
 end
 
