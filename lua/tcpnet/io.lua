@@ -100,9 +100,9 @@ end
 
 -- Raises, and has done nothing, where another task reads: that would get what is to be read away, or the end.
 local function check_alone(stream)
-  local ok, problem = pcall(stream.try_peek, stream, 1)
+  local ok, problem = pcall(stream.read_exact, stream, 0)
   if not ok then
-    check.misuse("finish", (tostring(problem):gsub("^.*peek: ", "")))
+    check.misuse("finish", (tostring(problem):gsub("^.*read_exact: ", "")))
   end
 end
 
@@ -114,7 +114,6 @@ local function finish(self, seconds)
   core.private.enter "finish"
   check_alone(self)
   local stream <close> = self
-  local peer = stream.peer_addr and stream:peer_addr()
   local ok, err = stream:shutdown("write")
   if not ok then
     return nil, err
@@ -123,6 +122,7 @@ local function finish(self, seconds)
     local late
     err, late = core.timeout(seconds, read_away, stream)
     if late and late.op == "timeout" then
+      local peer = stream.peer_addr and stream:peer_addr()
       late = core.private.new_error("TIMEOUT", "finish", peer and tostring(peer))
     end
     err = late or err

@@ -15,7 +15,7 @@ describe("finish beside a task that reads", function()
       message = raised
       reading:cancel()
     end)
-    assert.matches("^[^:]*%d+_second_reader[^:]*:12: read: another task is reading from this DuplexStream$", message)
+    assert.matches("^[^:]*%d+_second_reader[^:]*:12: finish: another task is reading from this DuplexStream$", message)
     assert.is_table(there) -- held until here: a reader whose peer was collected is at the end
   end)
 end)
