@@ -51,6 +51,9 @@ const char *tn_address_split(const char *text, size_t length, const char **host,
     }
     *host = text;
     *host_length = (size_t)(colon - text);
+    if (length - *host_length > 2 && memcmp(colon, "://", 3) == 0) {
+      return "a host and a port are expected, not a URL";
+    }
     if (memchr(colon + 1, ':', length - *host_length - 1)) {
       return "an IPv6 address with a port takes brackets, as in [::1]:80";
     }

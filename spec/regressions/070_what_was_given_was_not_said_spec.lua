@@ -6,6 +6,12 @@ local function nothing() end
 
 local stream = tcpnet.duplex(1)
 
+-- Returned, not raised.
+local answers = {
+  { "a host and a port are expected, not a URL", tcpnet.TcpStream.connect, "http://localhost:80/" },
+  { "an IPv6 address with a port takes brackets", tcpnet.TcpStream.connect, "fe80::1:80" },
+}
+
 local cases = {
   { "limit: integer from 1 expected, got string", tcpnet.each, { 1 }, "8", nothing },
   { "limit: integer from 1 expected, got 0", tcpnet.each, { 1 }, 0, nothing },
@@ -34,6 +40,14 @@ describe("what is refused is said to be", function()
       local ok, err = pcall(table.unpack(case, 2, 5))
       assert.is_false(ok)
       assert.matches(case[1], err, 1, true)
+    end)
+  end
+
+  for _, case in ipairs(answers) do
+    it(case[1], function()
+      local ok, err = case[2](case[3])
+      assert.is_nil(ok)
+      assert.matches(case[1], tostring(err), 1, true)
     end)
   end
 end)
