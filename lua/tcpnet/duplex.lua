@@ -26,6 +26,15 @@ local function wake(line)
   end
 end
 
+-- There will be room. Whoever gave back the turn to write may have had no memory to pass it on.
+local function wake_writers(pipe)
+  local turn = pipe.turn
+  wake(pipe.writers)
+  if turn.line.first and turn:available_permits() > 0 then
+    turn:give_back(0)
+  end
+end
+
 local function wake_both(pipe)
   wake(pipe.readers)
   wake(pipe.writers)
@@ -55,7 +64,7 @@ function source.try_fill(self, max)
   local pipe, input = self.from, self.input
   local bytes = pipe.bytes
   if bytes.length > 0 then
-    wake(pipe.writers) -- first, as in push: behind the bytes nobody would do it again
+    wake_writers(pipe) -- first, as in push: behind the bytes nobody would do it again
     local piece = bytes:sub(1, math.min(max, bytes.length))
     input:append(piece)
     bytes:consume(#piece)
@@ -68,7 +77,7 @@ end
 
 function source.drop(self, count)
   local bytes = self.from.bytes
-  wake(self.from.writers)
+  wake_writers(self.from)
   bytes:consume(math.min(count, bytes.length))
 end
 
@@ -332,8 +341,9 @@ function DuplexStream:split()
 end
 
 local function new_stream(from, to)
-  local self = { from = from, to = to, done = false, closing = Waiters.new() }
-  return setmetatable(writer.init(reader.init(self)), DuplexStream)
+  local self = writer.init(reader.init { from = from, to = to, done = false, closing = Waiters.new() })
+  to.turn = self.turn
+  return setmetatable(self, DuplexStream)
 end
 
 -- duplex(capacity) → two streams
