@@ -32,6 +32,7 @@ return {
   },
   ["csrc/binding/input.c"] = {
     ["in the middle of a read"] = "a finalizer that the collector runs in the middle of a read",
+    ["not_found(L, slot, 0, status)"] = MEMORY,
   },
   ["csrc/binding/message.c"] = {
     ["somebody changed the fields"] = DEBUG,
@@ -57,6 +58,7 @@ return {
   },
   ["csrc/binding/task.c"] = {
     ["raised below the task's own pcall"] = CHANCE,
+    ["tn_nest_pop(task)"] = CHANCE,
     ["tn_thread_give"] = LIMIT,
   },
   ["csrc/binding/tcp_stream.c"] = {
@@ -67,6 +69,7 @@ return {
     ["lua_error(L);"] = WORKER,
     ["return false;"] = WORKER,
     ["return end_of(call, port, false);"] = GUARD,
+    ["memcpy(*message"] = GUARD,
   },
   ["csrc/core/crew.c"] = {
     ["free(crew);"] = SYSTEM,
@@ -91,7 +94,7 @@ return {
     ["TN_EINVAL"] = GUARD,
   },
   ["csrc/core/source.c"] = {
-    ["unclaimed = NULL"] = MEMORY,
+    ["return;"] = GUARD,
     ["tn_source_close(reactor->sources)"] = "objects that outlive their reactor, in a state that closes",
     ["return TN_EAGAIN;"] = RACE,
     ["return pay(source);"] = RACE,

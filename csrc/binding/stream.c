@@ -18,9 +18,8 @@ static int take_direction(lua_State *L) {
       return directions[i];
     }
   }
-  luaL_argerror(L, 2,
-                lua_pushfstring(L, "\"read\", \"write\" or \"both\" expected, got \"%s\"", name));
-  return TN_SHUT_BOTH;
+  return luaL_argerror(
+      L, 2, lua_pushfstring(L, "\"read\", \"write\" or \"both\" expected, got \"%s\"", name));
 }
 
 static int prepare_shutdown(lua_State *L, struct tn_runtime *rt) {

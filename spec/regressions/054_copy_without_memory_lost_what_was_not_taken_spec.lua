@@ -34,3 +34,21 @@ describe("copy to a writer that takes a part", function()
     assert.equal("nothing lost\n", output)
   end)
 end)
+
+describe("a line that has not come whole", function()
+  it("stays readable where there is no memory to keep it", function()
+    local _, output = program.faults [[
+      local tcpnet = require "tcpnet"
+      local fault = tcpnet.private.fault
+      tcpnet.run(function()
+        local stream, peer = tcpnet.UnixStream.pair()
+        peer:write "half a "
+        fault("malloc", 1, 2, "ENOMEM")
+        local line, err = stream:read_line()
+        print(line, err.code, fault())
+        peer:write "line\nmore"
+        print(stream:read_line(), stream:read(10))
+      end) ]]
+    assert.matches("^nil\tENOMEM\t1\t.*\nhalf a line\tmore\n$", output)
+  end)
+end)
