@@ -83,11 +83,9 @@ local function step_by_peek(from, to, most, waste)
   if not count then
     return nil, err
   end
-  if own then -- without a call
-    from.owed = count
-  end
   local ok
   if own then
+    from.owed = count -- before any call: there might be no memory for one
     ok, err = reader.pay(from, "copy")
   else
     ok, err = drop(from, count, waste)
