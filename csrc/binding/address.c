@@ -22,7 +22,7 @@ void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_addres
   memcpy(&addr->address, address, used);
 }
 
-static unsigned place_of(const struct tn_address *address) {
+TN_INLINE unsigned place_of(const struct tn_address *address) {
   const char *bytes = (const char *)&address->storage;
   uint64_t hash = 0;
   uint64_t word;
@@ -35,16 +35,16 @@ static unsigned place_of(const struct tn_address *address) {
 }
 
 void tn_address_push_kept(lua_State *L, struct tn_runtime *rt, const struct tn_address *address) {
-  int place = rt->addresses[place_of(address)];
-  lua_rawgeti(L, LUA_REGISTRYINDEX, place);
-  const struct tn_address *kept = tn_address_of(lua_touserdata(L, -1));
-  if (!kept || kept->length != address->length ||
-      memcmp(&kept->storage, &address->storage, address->length) != 0) {
-    lua_pop(L, 1);
-    tn_address_push(L, rt, address);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, place);
+  struct tn_kept_address *kept = &rt->addresses[place_of(address)];
+  if (kept->address && kept->address->length == address->length &&
+      memcmp(&kept->address->storage, &address->storage, address->length) == 0) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, kept->place);
+    return;
   }
+  tn_address_push(L, rt, address);
+  kept->address = tn_address_of(lua_touserdata(L, -1));
+  lua_pushvalue(L, -1);
+  lua_rawseti(L, LUA_REGISTRYINDEX, kept->place);
 }
 
 const struct tn_address *tn_address_of(const void *userdata) {

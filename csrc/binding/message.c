@@ -232,7 +232,7 @@ static ptrdiff_t receive_kept(struct tn_source *source, struct tn_message *messa
 
 /* One recvmsg. What a stream has read ahead, and what came joined, comes before what the kernel
  * has. Who takes control data with a message takes joined ones as they are. */
-static ptrdiff_t receive(struct tn_source *source, struct tn_message *message, int flags) {
+TN_INLINE ptrdiff_t receive(struct tn_source *source, struct tn_message *message, int flags) {
   bool plain = !(flags & (MSG_OOB | MSG_ERRQUEUE));
   if (plain && source->input.length > 0) {
     size_t total = scatter(message, tn_bytes_data(&source->input), source->input.length);
@@ -276,8 +276,8 @@ static size_t room_of(const struct tn_message *message) {
 
 /* Nothing came where bytes must: the end. An empty datagram is data; so is an empty record with
  * control data, which the end of a stream may have too (credentials, inq). */
-static bool is_end(struct tn_source *source, ptrdiff_t count, const struct tn_message *message,
-                   int flags) {
+TN_INLINE bool is_end(struct tn_source *source, ptrdiff_t count, const struct tn_message *message,
+                      int flags) {
   if (count != 0 || room_of(message) == 0 || (flags & MSG_ERRQUEUE)) {
     return false;
   }
@@ -294,7 +294,7 @@ struct place {
   bool ahead; /* in the source's own buffer, for a finalizer in the middle of another read */
 };
 
-static struct place place_for(lua_State *L, const struct tn_call *call, size_t max, int flags) {
+TN_INLINE struct place place_for(lua_State *L, const struct tn_call *call, size_t max, int flags) {
   struct tn_source *source = call->source;
   struct tn_reactor *reactor = call->rt->reactor;
   bool leaves = !(flags & (MSG_PEEK | MSG_OOB | MSG_ERRQUEUE));
@@ -315,8 +315,8 @@ static struct place place_for(lua_State *L, const struct tn_call *call, size_t m
   return place;
 }
 
-static ptrdiff_t receive_at(struct tn_source *source, const struct place *place,
-                            struct tn_message *message, int flags) {
+TN_INLINE ptrdiff_t receive_at(struct tn_source *source, const struct place *place,
+                               struct tn_message *message, int flags) {
   struct tn_bytes *input = &source->input;
   if (!place->ahead) {
     return receive(source, message, flags);
@@ -331,15 +331,15 @@ static ptrdiff_t receive_at(struct tn_source *source, const struct place *place,
   return count;
 }
 
-static void hold(struct tn_source *source, const struct place *place, size_t count) {
+TN_INLINE void hold(struct tn_source *source, const struct place *place, size_t count) {
   if (place->kept && !place->ahead) {
     tn_scratch_hold(source, place->bytes, count);
   }
 }
 
 /* Lua has them. */
-static void take(struct tn_source *source, const struct tn_call *call, const struct place *place,
-                 size_t count) {
+TN_INLINE void take(struct tn_source *source, const struct tn_call *call, const struct place *place,
+                    size_t count) {
   if (!place->ahead) {
     tn_scratch_take(call->rt->reactor, source);
   } else if (count > 0) {
@@ -348,8 +348,8 @@ static void take(struct tn_source *source, const struct tn_call *call, const str
 }
 
 /* Whom a message is from: nil on a stream, an address without a name where the sender has none. */
-static void push_sender(lua_State *L, struct tn_call *call, struct tn_address *address,
-                        socklen_t length) {
+TN_INLINE void push_sender(lua_State *L, struct tn_call *call, struct tn_address *address,
+                           socklen_t length) {
   address->length = length;
   if (length == 0 && ((const struct tn_object *)call->self)->header.kind == TN_UNIX_DATAGRAM) {
     tn_address_parse_local("", 0, address);
@@ -628,7 +628,12 @@ TN_INLINE const struct tn_address *address_of(lua_State *L, int index) {
 
 /* Slots: bytes, [address,] flags. */
 TN_INLINE int send_bytes(lua_State *L, struct tn_call *call, int address_at, int last) {
-  struct tn_slice slice = tn_bytes_at(L, 2);
+  struct tn_slice slice;
+  if (call->prepared) {
+    slice.base = (void *)lua_tolstring(L, 2, &slice.length);
+  } else {
+    slice = tn_bytes_at(L, 2);
+  }
   const struct tn_address *address = address_of(L, address_at);
   int flags = call->prepared ? 0 : flags_at(L, last);
   struct tn_message message = {.slices = &slice, .count = 1, .plain = true};
@@ -639,15 +644,19 @@ TN_INLINE int send_bytes(lua_State *L, struct tn_call *call, int address_at, int
   return push_sent(L, tn_source_send_message(call->source, &message, flags));
 }
 
-/* Are there no flags? */
-TN_INLINE int prepare_send(lua_State *L, struct tn_runtime *rt) {
-  (void)rt;
-  tn_check_bytes(L, 2);
-  if (lua_gettop(L) == 2) {
+/* Is it a string, and are there no flags, which would be the last? */
+TN_INLINE int prepare_bytes(lua_State *L, int last) {
+  if (lua_gettop(L) < last && lua_type(L, 2) == LUA_TSTRING) {
     return 1;
   }
-  fix_flags(L, 3, true);
+  tn_check_bytes(L, 2);
+  fix_flags(L, last, true);
   return 0;
+}
+
+TN_INLINE int prepare_send(lua_State *L, struct tn_runtime *rt) {
+  (void)rt;
+  return prepare_bytes(L, 3);
 }
 
 TN_INLINE int attempt_send(lua_State *L, struct tn_call *call) {
@@ -657,12 +666,7 @@ TN_INLINE int attempt_send(lua_State *L, struct tn_call *call) {
 /* That there is an address was seen to before: TN_NAMES. */
 TN_INLINE int prepare_send_to(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  tn_check_bytes(L, 2);
-  if (lua_gettop(L) == 3) {
-    return 1;
-  }
-  fix_flags(L, 4, true);
-  return 0;
+  return prepare_bytes(L, 4);
 }
 
 TN_INLINE int attempt_send_to(lua_State *L, struct tn_call *call) {

@@ -149,7 +149,7 @@ static void open_tables(lua_State *L, struct tn_runtime *rt) {
   rt->detours = new_table(L, NULL);
   for (int i = 0; i < TN_ADDRESSES_KEPT; i++) {
     lua_pushboolean(L, 0);
-    rt->addresses[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+    rt->addresses[i].place = luaL_ref(L, LUA_REGISTRYINDEX);
   }
   rt->sets = new_table(L, "v");
 }

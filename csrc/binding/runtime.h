@@ -25,7 +25,7 @@ enum {
   TN_BUDGET = 128,           /* operations in a row before a task gives way */
   TN_OPERATION_BYTES = 4096, /* so many bytes count as one operation more */
   TN_POOL_MAX = 64,          /* more kept threads only slow the collector down */
-  TN_ADDRESSES_KEPT = 64,
+  TN_ADDRESSES_KEPT = 256,
   TN_FAILURES_MAX = 64, /* that `run` remembers */
 };
 
@@ -33,6 +33,12 @@ enum {
 struct tn_thread {
   lua_State *state;
   int anchor; /* in the runtime's `anchors`; 0: nowhere */
+};
+
+/* A SocketAddr, and where it is in the registry; NULL: none yet. */
+struct tn_kept_address {
+  const struct tn_address *address;
+  int place;
 };
 
 struct tn_runtime {
@@ -59,9 +65,9 @@ struct tn_runtime {
   double spin;
   lua_Integer buffer_size;
   /* in the registry */
-  int detours;                      /* name → Lua function that does what the one in C cannot */
-  int addresses[TN_ADDRESSES_KEPT]; /* of peers, made lately, by hash */
-  int sets;                         /* JoinSet by address, weak */
+  int detours; /* name → Lua function that does what the one in C cannot */
+  struct tn_kept_address addresses[TN_ADDRESSES_KEPT]; /* of peers, made lately, by hash */
+  int sets;                                            /* JoinSet by address, weak */
   int failures; /* tasks that failed during `run` and were not joined, in order */
   int on_task_error;
   int handler; /* the message handler under every task */

@@ -514,22 +514,14 @@ size_t tn_source_buffered(const struct tn_source *source) {
   return source->input.length + tn_splice_held(source);
 }
 
-static int type_of(struct tn_source *source) {
+int tn_source_ask_type(struct tn_source *source) {
   int type = 0;
   socklen_t length = sizeof type;
-  if (source->type == 0 && source->fd != TN_NO_FD) {
+  if (source->fd != TN_NO_FD) {
     tn_socket_get_option(source->fd, SOL_SOCKET, SO_TYPE, &type, &length);
     source->type = (uint8_t)type;
   }
   return source->type;
-}
-
-bool tn_source_is_stream(struct tn_source *source) {
-  return type_of(source) == SOCK_STREAM;
-}
-
-bool tn_source_has_end(struct tn_source *source) {
-  return type_of(source) == SOCK_STREAM || type_of(source) == SOCK_SEQPACKET;
 }
 
 /* A queue that is read in time makes no second event. */

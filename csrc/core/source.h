@@ -150,10 +150,16 @@ static inline bool tn_source_has_splice(const struct tn_source *source) {
 /* Bytes that have left the kernel's socket and are not given out yet, wherever they lie. */
 size_t tn_source_buffered(const struct tn_source *source);
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count);
+/* SOCK_STREAM and so on; 0: not known. */
+int tn_source_ask_type(struct tn_source *source);
 /* A stream of bytes, not messages. */
-bool tn_source_is_stream(struct tn_source *source);
+static inline bool tn_source_is_stream(struct tn_source *source) {
+  return (source->type ? source->type : tn_source_ask_type(source)) == SOCK_STREAM;
+}
 /* Receiving nothing is its end, not an empty message. */
-bool tn_source_has_end(struct tn_source *source);
+static inline bool tn_source_has_end(struct tn_source *source) {
+  return tn_source_is_stream(source) || source->type == SOCK_SEQPACKET;
+}
 /* Its error queue fires again and again with nobody reading it: not to be armed before that time;
  * 0: it may be. */
 uint64_t tn_source_noisy_until(const struct tn_source *source);
