@@ -209,8 +209,7 @@ static int addr_hardware(lua_State *L) {
 }
 
 static int misused(lua_State *L, int position, const char *expected) {
-  const char *given =
-      lua_type(L, position) == LUA_TNUMBER ? lua_tostring(L, position) : luaL_typename(L, position);
+  const char *given = tn_given(L, position);
   lua_pushnil(L);
   lua_pushnil(L);
   lua_pushinteger(L, position);

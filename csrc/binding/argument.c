@@ -96,18 +96,31 @@ void tn_check_type(lua_State *L, int argument, int type) {
   }
 }
 
-lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
-                             lua_Integer most) {
+const char *tn_given(lua_State *L, int index) {
+  return lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
+}
+
+bool tn_take_integer(lua_State *L, int index, lua_Integer least, lua_Integer most,
+                     lua_Integer *value) {
   int is_integer = 0;
-  lua_Integer value = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
-  if (!is_integer || value < least || value > most) {
-    const char *given =
-        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
-    luaL_argerror(L, index,
+  *value = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
+  return is_integer && *value >= least && *value <= most;
+}
+
+lua_Integer tn_check_integer_of(lua_State *L, int argument, int index, const char *name,
+                                lua_Integer least, lua_Integer most) {
+  lua_Integer value;
+  if (!tn_take_integer(L, index, least, most, &value)) {
+    luaL_argerror(L, argument,
                   lua_pushfstring(L, "%s: integer from %I to %I expected, got %s", name,
-                                  (LUAI_UACINT)least, (LUAI_UACINT)most, given));
+                                  (LUAI_UACINT)least, (LUAI_UACINT)most, tn_given(L, index)));
   }
   return value;
+}
+
+lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
+                             lua_Integer most) {
+  return tn_check_integer_of(L, index, index, name, least, most);
 }
 
 lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
@@ -118,9 +131,8 @@ lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Intege
 double tn_check_seconds(lua_State *L, int index) {
   double seconds = lua_type(L, index) == LUA_TNUMBER ? lua_tonumber(L, index) : NAN;
   if (!(seconds >= 0)) {
-    const char *given =
-        lua_type(L, index) == LUA_TNUMBER ? lua_tostring(L, index) : luaL_typename(L, index);
-    luaL_argerror(L, index, lua_pushfstring(L, "seconds, 0 or more, expected, got %s", given));
+    luaL_argerror(L, index,
+                  lua_pushfstring(L, "seconds, 0 or more, expected, got %s", tn_given(L, index)));
   }
   return seconds;
 }

@@ -26,9 +26,17 @@ int tn_call_error(lua_State *L, const char *operation, const char *message);
 #define luaL_argcheck(L, condition, argument, message)                                             \
   ((void)((condition) || tn_argument_error(L, (argument), (message))))
 
+/* The value at `index` as messages tell of it: a number, or the name of its type. */
+const char *tn_given(lua_State *L, int index);
+/* Is it an integer of that range? A string is none. */
+bool tn_take_integer(lua_State *L, int index, lua_Integer least, lua_Integer most,
+                     lua_Integer *value);
 /* Arguments. Each raises an error that names the argument and what was expected. */
 lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
                              lua_Integer most);
+/* The same for what is at `index` and in the argument, which is a table. */
+lua_Integer tn_check_integer_of(lua_State *L, int argument, int index, const char *name,
+                                lua_Integer least, lua_Integer most);
 lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
                            lua_Integer most, lua_Integer otherwise);
 /* The key of a table at `index`, as messages name it; may push something. */

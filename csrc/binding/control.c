@@ -34,10 +34,9 @@ static void append(lua_State *L, const struct taking *taking, int level, int num
 
 static lua_Integer take_integer(lua_State *L, const struct taking *taking, const char *field,
                                 lua_Integer least, lua_Integer most) {
-  int is_integer;
+  lua_Integer number;
   tn_raw_field(L, taking->entry, field);
-  lua_Integer number = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer || lua_type(L, -1) != LUA_TNUMBER || number < least || number > most) {
+  if (!tn_take_integer(L, -1, least, most, &number)) {
     refuse(L, taking,
            lua_pushfstring(L, "%s: integer from %I to %I", field, (LUAI_UACINT)least,
                            (LUAI_UACINT)most));
@@ -73,9 +72,8 @@ int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
     *fd = object->source->fd;
     return 0;
   }
-  int is_integer;
-  lua_Integer number = lua_tointegerx(L, index, &is_integer);
-  if (!is_integer || lua_type(L, index) != LUA_TNUMBER || number < 0 || number > INT_MAX) {
+  lua_Integer number;
+  if (!tn_take_integer(L, index, 0, INT_MAX, &number)) {
     return TN_EINVAL;
   }
   *fd = (tn_fd)number;

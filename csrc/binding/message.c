@@ -520,16 +520,9 @@ static void check_keys(lua_State *L, int index, const char *const *known) {
 /* An integer field, in place of which the default. */
 static lua_Integer size_field(lua_State *L, int index, const char *name, lua_Integer most,
                               lua_Integer otherwise) {
-  int is_integer;
-  if (tn_raw_field(L, index, name) == LUA_TNIL) {
-    lua_pop(L, 1);
-    return otherwise;
-  }
-  lua_Integer size = lua_tointegerx(L, -1, &is_integer);
-  if (!is_integer || lua_type(L, -1) != LUA_TNUMBER || size < 0 || size > most) {
-    luaL_argerror(L, index,
-                  lua_pushfstring(L, "%s: integer from 0 to %I expected", name, (LUAI_UACINT)most));
-  }
+  lua_Integer size = tn_raw_field(L, index, name) == LUA_TNIL
+                         ? otherwise
+                         : tn_check_integer_of(L, index, -1, name, 0, most);
   lua_pop(L, 1);
   return size;
 }

@@ -48,18 +48,11 @@ static const char *problem(lua_State *L, const struct tn_option *option, int ind
                            const char *expected) {
   lua_pushvalue(L, index);
   int type = lua_type(L, -1);
-  const char *given = type == LUA_TNUMBER ? lua_tostring(L, -1) : luaL_typename(L, -1);
+  const char *given = tn_given(L, -1);
   if (type == LUA_TSTRING && (option->access & TN_OPTION_DO)) { /* an address, a name */
     given = lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
   }
   return lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given);
-}
-
-static bool take_integer(lua_State *L, int index, lua_Integer least, lua_Integer most,
-                         lua_Integer *number) {
-  int is_integer = 0;
-  *number = lua_type(L, index) == LUA_TNUMBER ? lua_tointegerx(L, index, &is_integer) : 0;
-  return is_integer && *number >= least && *number <= most;
 }
 
 static const char *take_bool(lua_State *L, int index, struct tn_option_value *value) {
@@ -72,7 +65,7 @@ static const char *take_bool(lua_State *L, int index, struct tn_option_value *va
 static const char *take_int(lua_State *L, int index, struct tn_option_value *value) {
   const struct tn_option *option = value->option;
   lua_Integer number;
-  if (!take_integer(L, index, option->least, option->most, &number)) {
+  if (!tn_take_integer(L, index, option->least, option->most, &number)) {
     return problem(L, option, index,
                    lua_pushfstring(L, "integer from %d to %d", option->least, option->most));
   }
@@ -81,7 +74,7 @@ static const char *take_int(lua_State *L, int index, struct tn_option_value *val
 
 static const char *take_uint(lua_State *L, int index, struct tn_option_value *value) {
   lua_Integer number;
-  if (!take_integer(L, index, 0, UINT32_MAX, &number)) {
+  if (!tn_take_integer(L, index, 0, UINT32_MAX, &number)) {
     return problem(L, value->option, index, "integer from 0 to 4294967295");
   }
   uint32_t narrow = (uint32_t)number;
@@ -91,7 +84,7 @@ static const char *take_uint(lua_State *L, int index, struct tn_option_value *va
 
 static const char *take_uint64(lua_State *L, int index, struct tn_option_value *value) {
   lua_Integer number = -1;
-  if (!lua_isnil(L, index) && !take_integer(L, index, 0, LUA_MAXINTEGER, &number)) {
+  if (!lua_isnil(L, index) && !tn_take_integer(L, index, 0, LUA_MAXINTEGER, &number)) {
     return problem(L, value->option, index, "integer from 0, or nil for no limit,");
   }
   uint64_t wide = (uint64_t)number;
@@ -199,7 +192,7 @@ static bool take_interface(lua_State *L, int index, unsigned *number, struct in_
     return true;
   }
   if (lua_type(L, index) == LUA_TNUMBER) {
-    bool is_index = take_integer(L, index, 0, INT_MAX, &integer);
+    bool is_index = tn_take_integer(L, index, 0, INT_MAX, &integer);
     *number = (unsigned)integer;
     return is_index;
   }
@@ -324,7 +317,7 @@ static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *
   }
   lua_Integer most = address.any.sa_family == AF_INET ? 32 : 128;
   if (tn_raw_field(L, index, "prefix") != LUA_TNIL) {
-    if (!take_integer(L, lua_gettop(L), 0, most, &prefix)) {
+    if (!tn_take_integer(L, lua_gettop(L), 0, most, &prefix)) {
       int given = lua_gettop(L);
       return problem(L, value->option, given,
                      lua_pushfstring(L, "prefix: integer from 0 to %d", (int)most));

@@ -554,24 +554,18 @@ int tn_metrics_table(lua_State *L) {
 static void check_setting(lua_State *L, const char *name, bool valid, const char *expected) {
   if (!valid) {
     luaL_argerror(L, 1,
-                  lua_pushfstring(L, "%s: %s expected, got %s", name, expected,
-                                  lua_type(L, -1) == LUA_TNUMBER ? lua_tostring(L, -1)
-                                                                 : luaL_typename(L, -1)));
+                  lua_pushfstring(L, "%s: %s expected, got %s", name, expected, tn_given(L, -1)));
   }
 }
 
 static void take_setting(lua_State *L, struct tn_runtime *rt, const char *name) {
-  bool number = lua_type(L, -1) == LUA_TNUMBER;
   if (strcmp(name, "spin") == 0) {
-    check_setting(L, name, number && lua_tonumber(L, -1) >= 0, "seconds, 0 or more,");
+    check_setting(L, name, lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) >= 0,
+                  "seconds, 0 or more,");
     rt->spin = lua_tonumber(L, -1);
     tn_reactor_set_spin(rt->reactor, rt->spin < 1e6 ? (uint64_t)(rt->spin * 1e9) : UINT64_MAX / 4);
   } else if (strcmp(name, "buffer_size") == 0) {
-    int is_integer = 0;
-    lua_Integer size = number ? lua_tointegerx(L, -1, &is_integer) : 0;
-    check_setting(L, name, is_integer && size >= 1 && size <= TN_SCRATCH_SIZE,
-                  "integer from 1 to 65536");
-    rt->buffer_size = size;
+    rt->buffer_size = tn_check_integer_of(L, 1, -1, name, 1, TN_SCRATCH_SIZE);
   } else {
     bool is_default = lua_isboolean(L, -1) && !lua_toboolean(L, -1);
     check_setting(L, name, is_default || lua_isfunction(L, -1), "function or false");

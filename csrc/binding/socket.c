@@ -223,10 +223,9 @@ static int extras_sendfile(lua_State *L, struct tn_call *call) {
 static lua_Integer instruction_field(lua_State *L, lua_Integer line, int position,
                                      lua_Integer least, lua_Integer most) {
   static const char *const names[] = {"", "code", "jt", "jf", "k"};
-  int is_integer = 0;
+  lua_Integer number;
   lua_rawgeti(L, -1, position);
-  lua_Integer number = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &is_integer) : 0;
-  if (!is_integer || number < least || number > most) {
+  if (!tn_take_integer(L, -1, least, most, &number)) {
     luaL_argerror(L, 2,
                   lua_pushfstring(L, "instruction %d: %s: integer from %I to %I expected",
                                   (int)line, names[position], (LUAI_UACINT)least,

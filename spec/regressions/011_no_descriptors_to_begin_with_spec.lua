@@ -1,7 +1,6 @@
 -- Loading the library ended the process where few descriptors were left: libuv aborts where it finds none for its first
 -- loop. Every limit from the least with which Lua itself starts: an error, or all is well.
 local program = require "spec.support.program"
-local tcp = require "spec.support.tcp"
 
 local script = [[
   io.stdout:setvbuf "no"
@@ -44,8 +43,7 @@ describe("a process that may have few descriptors", function()
     local path = program.write(folder.path .. "/script.lua", script)
     local refused, most = 0, 0
     for limit = 4, 20 do
-      local code, output = program.shell(([[timeout -k 1 20 sh -c 'ulimit -n %d; exec "$@"' - %s %s]]):format(limit,
-        program.quote(tcp.interpreter()), path))
+      local code, output = program.shell(("ulimit -n %d; %s"):format(limit, program.command(path)))
       local text = ("with %d descriptors: %s"):format(limit, output)
       if output:find "^refused\n$" then
         refused = refused + 1
