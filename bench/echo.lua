@@ -1,8 +1,8 @@
 -- echo.lua PORT KIND [STYLE]: the server that everybody would write, a task for each connection.
 --   KIND   echo, sink (reads and drops), lines (reads lines and drops them), unix (echo over Unix streams),
 --          udp, udp32: datagrams echoed, one and up to 32 of them in a call
---   STYLE  buffer: through one Buffer for each task; iterator: of lines; spin: polls instead of sleeping;
---          reuseport: shares its port
+--   STYLE  buffer: through one Buffer for each task; copy: `copy(stream, stream)`; iterator: of lines;
+--          spin: polls instead of sleeping; reuseport: shares its port
 local tcpnet = require "tcpnet"
 
 local port, kind, style = arg[1] or "0", arg[2] or "echo", arg[3]
@@ -28,6 +28,11 @@ function serve.echo_buffer(stream)
   local buffer = tcpnet.Buffer.new(65536)
   while stream:read_into(buffer) and stream:write_from(buffer) do -- luacheck: ignore 542
   end
+  stream:close()
+end
+
+function serve.echo_copy(stream)
+  tcpnet.copy(stream, stream)
   stream:close()
 end
 
@@ -57,7 +62,7 @@ function serve.lines_iterator(stream)
   stream:close()
 end
 
-serve.unix = serve.echo
+serve.unix, serve.unix_copy = serve.echo, serve.echo_copy
 
 local function accept_from(listener)
   announce(listener)

@@ -171,12 +171,14 @@ RAW, TCPNET = (f"{BUILD}/raw_echo",), (LUA, f"{HERE}/echo.lua")
 LUV = (LUA, f"{PEERS}/luv_server.lua")
 EVERY_KIND = ("echo", "sink", "lines", "unix", "udp", "udp32")
 BUFFERED = ("rtt64", "rtt1k", "rtt10k", "large64", "stream", "sink")
+COPIED = ("rtt64", "rtt1k", "unix1", "unix64")
 TOKIO, GO = f"{BUILD}/tokio/target/release", f"{BUILD}/go"
 
 ALL = [
     Peer("raw", RAW, raw, kinds=EVERY_KIND, client=(f"{BUILD}/raw_client",)),
     Peer("tcpnet", TCPNET, tcpnet, kinds=EVERY_KIND, client=(LUA, f"{HERE}/client.lua")),
     Peer("tcpnet-buffer", TCPNET, tcpnet, style="buffer", only=BUFFERED),
+    Peer("tcpnet-copy", TCPNET, tcpnet, style="copy", kinds=("echo", "unix"), only=COPIED),
     Peer("tcpnet-iterator", TCPNET, tcpnet, style="iterator", kinds=("lines",), only=("lines",)),
     Peer("raw-spin", RAW, raw, style="spin", only=("rtt1",), spins=True),
     Peer("tcpnet-spin", TCPNET, tcpnet, style="spin", only=("rtt1",), spins=True, base="raw-spin"),

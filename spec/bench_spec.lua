@@ -41,7 +41,7 @@ end
 
   it("measures every way to use a server", function()
     local tests = "rtt1,large64,stream,sink,accept,lines,unix64,udp32,idle,transfer,syscalls"
-    local output = bench("--tests", tests, "--only", "tcpnet,tcpnet-buffer,raw-spin,tcpnet-spin", "--conns", 20,
+    local output = bench("--tests", tests, "--only", "tcpnet,tcpnet-buffer,tcpnet-copy,raw-spin,tcpnet-spin", "--conns", 20,
       "--bytes", 1 << 20, "--json", samples)
     local labels = {
       "echo of 64 B, 1 connection: CPU per request, µs",
@@ -52,6 +52,7 @@ end
       "connect, a byte each way, close: CPU per connection, µs",
       "lines of 40 B [^|]*: CPU per line, µs",
       "echo of 64 B, 64 Unix connections: requests per second",
+      "echo of 64 B, 64 Unix connections: CPU per request, µs %(copy%)",
       "datagrams × 64 B, 32 in a call: datagrams per second",
     }
     for _, label in ipairs(labels) do
