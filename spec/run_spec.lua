@@ -543,6 +543,41 @@ describe("a busy task", function()
   end)
 end)
 
+describe("an idle program", function()
+  it("gives the memory of tasks that have ended back to the system", function()
+    if program.sanitized or program.foreign or not io.open "/proc/self/status" then
+      return pending "needs the allocator of the GNU C library, and /proc"
+    end
+    local code, output = program.lua [[
+      local tcpnet = require "tcpnet"
+      local function resident()
+        local file <close> = assert(io.open "/proc/self/status")
+        return tonumber(file:read("a"):match "VmRSS:%s*(%d+)")
+      end
+      local before = resident()
+      local set = tcpnet.JoinSet.new()
+      for _ = 1, 20000 do
+        set:spawn(tcpnet.sleep, 60)
+      end
+      local _keep <close> = tcpnet.spawn(tcpnet.sleep, 60) -- above all those, where the memory ends
+      tcpnet.sleep(0)
+      local most = resident()
+      set:abort_all()
+      set = nil
+      for _ = 1, 50 do
+        tcpnet.sleep(0.1)
+        if resident() - before < (most - before) / 4 then
+          print "given back"
+          os.exit(true, true)
+        end
+      end
+      print(before, most, resident())
+    ]]
+    assert.equal("given back\n", output)
+    assert.equal(0, code)
+  end)
+end)
+
 describe("step", function()
   before_each(leaks.note)
   after_each(leaks.check)

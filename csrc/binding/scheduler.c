@@ -22,6 +22,7 @@ enum {
   RESUMES_PER_POLL = 61, /* the kernel is not asked more often than that by a busy ready list */
   IDLE_NS = 50000000,    /* so long without an event, and the collector gets a turn */
   CHORES_SHARE = 20,     /* what an idle program does takes one part in so many */
+  GIVE_BACK_KB = 1024,   /* so much garbage at once, and the system gets its memory back */
   CANCEL_STACK = 3 * LUA_MINSTACK,
 };
 
@@ -91,11 +92,16 @@ static double memory_kb(lua_State *L) {
 
 /* A forgotten socket would keep its peer waiting for ever in a program that has nothing left to
  * allocate: an idle one collects its garbage. A whole cycle, for in generational mode, the
- * interpreter's, steps never end one. */
+ * interpreter's, steps never end one. Where many tasks have gone, what is free lies in pieces
+ * between what is not, and the next tasks would be spread over them. */
 static void collect_when_idle(lua_State *L, struct tn_runtime *rt) {
-  if (collector_runs(L) && memory_kb(L) != rt->collected_kb) {
+  double before_kb = memory_kb(L);
+  if (collector_runs(L) && before_kb != rt->collected_kb) {
     lua_gc(L, LUA_GCCOLLECT);
     rt->collected_kb = memory_kb(L);
+    if (before_kb - rt->collected_kb > GIVE_BACK_KB) {
+      tn_memory_give_back();
+    }
   }
 }
 

@@ -231,6 +231,9 @@ void tn_thread_admit_signals(void);
  * descriptor gets its number: libuv aborts where one of its own has, and children would inherit it.
  * Where that fails the place stays empty. */
 void tn_standard_fds_fill(void);
+/* Pages of freed memory go back to the system, where the allocator keeps them (malloc_trim(3)):
+ * what is left of it lies together then. */
+void tn_memory_give_back(void);
 /* Ends the process at once, from any thread: what stdio holds of the standard streams goes out,
  * nothing else is closed or run. */
 _Noreturn void tn_process_exit(int code);

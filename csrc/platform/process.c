@@ -8,6 +8,11 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if defined(__has_include)
+#if __has_include(<malloc.h>)
+#include <malloc.h>
+#endif
+#endif
 
 extern char **environ;
 
@@ -102,6 +107,12 @@ void tn_thread_admit_signals(void) {
     }
   }
   pthread_sigmask(SIG_UNBLOCK, &admitted, NULL);
+}
+
+void tn_memory_give_back(void) {
+#ifdef M_TRIM_THRESHOLD
+  malloc_trim(0);
+#endif
 }
 
 void tn_process_exit(int code) {
