@@ -118,6 +118,7 @@ int tn_pipe_open(tn_fd fds[2]);
 int tn_fifo_open(const char *path, int ends, bool unchecked);
 /* 0 for a pipe that is open for that end. */
 int tn_pipe_check(tn_fd fd, enum tn_pipe_end end);
+/* -EAGAIN, not the end, before the first writer has come. */
 ptrdiff_t tn_pipe_recv(tn_fd fd, const struct tn_slice *slices, int count);
 ptrdiff_t tn_pipe_send(tn_fd fd, const struct tn_slice *slices, int count);
 /* A pipe for splicing, of about that size; bytes from or to one of its ends without passing through

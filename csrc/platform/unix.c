@@ -437,12 +437,29 @@ int tn_pipe_check(tn_fd fd, enum tn_pipe_end end) {
   return S_ISFIFO(file.st_mode) && open_so ? 0 : -EINVAL;
 }
 
-ptrdiff_t tn_pipe_recv(tn_fd fd, const struct tn_slice *slices, int count) {
+static ptrdiff_t read_slices(tn_fd fd, const struct tn_slice *slices, int count) {
   ssize_t received;
   do {
     received = readv(fd, (const struct iovec *)slices, count);
   } while (received < 0 && errno == EINTR);
   return received < 0 ? -errno : received;
+}
+
+/* A FIFO that nobody has opened for writing since it was opened for reading reads as if all writers
+ * had gone; poll(2) alone knows the difference. One may have come since the read. */
+ptrdiff_t tn_pipe_recv(tn_fd fd, const struct tn_slice *slices, int count) {
+  ptrdiff_t received = read_slices(fd, slices, count);
+  if (received != 0) {
+    return received;
+  }
+  struct stat file;
+  int ready = fstat(fd, &file) < 0     ? -errno
+              : S_ISFIFO(file.st_mode) ? tn_socket_poll(fd, TN_READABLE)
+                                       : TN_READ_CLOSED;
+  if (ready > 0) {
+    return ready & TN_READABLE ? read_slices(fd, slices, count) : 0;
+  }
+  return ready == 0 ? -EAGAIN : ready;
 }
 
 ptrdiff_t tn_pipe_send(tn_fd fd, const struct tn_slice *slices, int count) {
