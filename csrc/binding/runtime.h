@@ -85,10 +85,15 @@ static inline void tn_budget_renew(struct tn_runtime *rt) {
   rt->budget = tn_bytes_moved(rt) + (int64_t)(TN_BUDGET + 1) * TN_OPERATION_BYTES - 1;
 }
 
+/* Does the task have to give way? */
+static inline bool tn_budget_spent(const struct tn_runtime *rt) {
+  return rt->budget < tn_bytes_moved(rt);
+}
+
 /* One operation begins; does the task have to give way before it? */
 static inline bool tn_budget_spend(struct tn_runtime *rt) {
   rt->budget -= TN_OPERATION_BYTES;
-  return rt->budget < tn_bytes_moved(rt);
+  return tn_budget_spent(rt);
 }
 
 /* Every C function of the module has the runtime as its first upvalue. */

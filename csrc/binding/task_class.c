@@ -1,6 +1,7 @@
 /* Task as scripts see it: see task_class.h. */
 #include "binding/task_class.h"
 
+#include "binding/method_call.h"
 #include "core/status.h"
 
 static const char *status_of(const struct tn_runtime *rt, const struct tn_task *task) {
@@ -89,10 +90,13 @@ static const luaL_Reg metamethods[] = {
     {"__close", method_cancel}, {"__tostring", meta_tostring}, {NULL, NULL}};
 const struct tn_class tn_task_class = {"Task", TN_TASK, functions, metamethods};
 
+/* One that has to wait did not give way before; one that has not does so here. */
 static int attempt_join(lua_State *L, struct tn_call *call) {
   struct tn_task *task = call->self;
   if (task->state != TN_TASK_ALIVE) {
-    return tn_task_push_outcome(L, call->rt, 1);
+    return !call->resumed && tn_budget_spent(call->rt)
+               ? tn_method_give_way(L, call->bound, call->waiter)
+               : tn_task_push_outcome(L, call->rt, 1);
   }
   if (call->waiter == &task->waiter) {
     return luaL_error(L, "join: a task cannot wait for itself");

@@ -46,6 +46,7 @@ local function async_io(self, interest, fn)
   check.that(directions[interest][kind] or messagers[kind], 2, "async_io",
     "interest: the other half has that direction")
   check.value(fn, "function", 3, "async_io")
+  waiting.begin "async_io"
   while true do
     local outcome = table.pack(self:try_io(interest, fn))
     if not (outcome[1] == nil and core.is_error(outcome[2], "EAGAIN")) then

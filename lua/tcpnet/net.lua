@@ -3,6 +3,7 @@ local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
 local resolve = require "tcpnet.resolve"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local TcpSocket, TcpStream, TcpListener = core.TcpSocket, core.TcpStream, core.TcpListener
@@ -40,6 +41,7 @@ function core.lookup_host(host, port, opts)
   end
   local found, name, number = resolve.target("lookup_host", host, port)
   if found then
+    waiting.begin "lookup_host" -- counts as any other, though there is nothing to look up
     local wanted = opts.family
     if wanted and wanted ~= "any" and found:family() ~= wanted then
       return nil, private.new_error("EAI_NONAME", "lookup_host", tostring(found), "the address is of another family")

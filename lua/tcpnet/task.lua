@@ -181,5 +181,6 @@ function core.each(items, limit, fn)
   check.that(math.type(limit) == "integer" and limit >= 1, 2, "each",
     ("limit: integer from 1 expected, got %s"):format(check.shown(limit)))
   check.value(fn, "function", 3, "each")
+  waiting.begin "each"
   return run_each(items, limit, fn)
 end

@@ -30,7 +30,7 @@ end
 
 -- tick() ⏳ → how many periods have passed since the last tick: 1 when in time | nil, err. Cancel safe.
 function Interval:tick()
-  core.private.enter "tick"
+  waiting.begin "tick"
   local now = core.now()
   if now < self.due then
     local _, err = core.sleep(self.due - now)
