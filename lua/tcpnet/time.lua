@@ -11,6 +11,9 @@ local Interval = {}
 Interval.__index = Interval
 Interval.__name = "Interval"
 
+-- Every tick is late by a little: that is no missed one, or "delay" would drift with each. As much as Tokio allows.
+local SLACK <const> = 0.005
+
 local behaviors = { burst = true, delay = true, skip = true }
 
 -- interval(seconds) → object whose first tick() is immediate, as Tokio's.
@@ -39,11 +42,13 @@ function Interval:tick()
     end
     now = core.now()
   end
-  local missed = math.max(0, math.floor((now - self.due) / self.period))
-  if self.behavior == "burst" then
+  local late = now - self.due
+  if self.behavior == "burst" or late <= SLACK then
     self.due = self.due + self.period
     return 1
-  elseif self.behavior == "delay" then
+  end
+  local missed = math.floor(late / self.period)
+  if self.behavior == "delay" then
     self.due = now + self.period
   else
     self.due = self.due + (missed + 1) * self.period
