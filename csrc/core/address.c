@@ -97,6 +97,23 @@ static const char *parse_v6(const char *text, size_t length, uint16_t port,
   return address->v6.sin6_scope_id ? NULL : "the zone after % is not an interface";
 }
 
+/* Numbers with dots between: no name, for inet_aton(3), and getaddrinfo with it, takes fewer than
+ * four for an address, and hexadecimal ones. */
+static bool is_numeric(const char *text, size_t length) {
+  for (size_t i = 0; i < length; i++) {
+    bool hexadecimal =
+        length - i > 2 && text[i] == '0' && (text[i + 1] == 'x' || text[i + 1] == 'X');
+    i += hexadecimal ? 2 : 0;
+    while (i < length && strchr(hexadecimal ? "0123456789abcdefABCDEF" : "0123456789", text[i])) {
+      i++;
+    }
+    if (i < length && text[i] != '.') {
+      return false;
+    }
+  }
+  return true;
+}
+
 const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
                                 struct tn_address *address, bool *literal) {
   memset(address, 0, sizeof *address);
@@ -107,11 +124,7 @@ const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
   if (memchr(text, ':', length)) {
     return parse_v6(text, length, port, address);
   }
-  size_t numeric = 0;
-  while (numeric < length && strchr("0123456789.", text[numeric])) {
-    numeric++;
-  }
-  *literal = numeric == length;
+  *literal = is_numeric(text, length);
   char ip[INET_ADDRSTRLEN];
   if (length == 0 || length >= sizeof ip) {
     return "it is not an IP address";

@@ -25,7 +25,7 @@ enum { TN_ADDRESS_TEXT_MAX = 160, TN_HOST_MAX = 255 };
 const char *tn_address_split(const char *text, size_t length, const char **host,
                              size_t *host_length, uint16_t *port);
 /* An IP literal, IPv6 with an optional %zone. Returns NULL, or what is wrong; `literal` tells
- * whether it was meant as one (a text with a colon, or of digits and dots): otherwise it may be a
+ * whether it was meant as one (a text with a colon, or of numbers and dots): otherwise it may be a
  * host's name. */
 const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
                                 struct tn_address *address, bool *literal);
