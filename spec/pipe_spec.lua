@@ -563,13 +563,31 @@ describe("try_io", function()
     assert.equal(3, runs)
   end))
 
-  it("of a receiver runs where there is something (B94)", in_task(function()
+  it("of a sender is not run again after EAGAIN, though there is room (B93)", in_task(function()
+    local sender, receiver, _guard <close> = ends()
+    local _, again = receiver:try_read()
+    local runs = 0
+    local function answer(...)
+      local results = table.pack(...)
+      return sender:try_io("w", function()
+        runs = runs + 1
+        return table.unpack(results, 1, results.n)
+      end)
+    end
+    assert.equal(1, answer(1))
+    fails("EAGAIN", answer(nil, again))
+    fails("EAGAIN", answer(1))
+    assert.equal(2, runs)
+  end))
+
+  it("of a receiver runs where there is something, and not again after EAGAIN (B94)", in_task(function()
     local sender, receiver, _guard <close> = ends()
     local runs = 0
     local function read()
       runs = runs + 1
       return receiver:try_read()
     end
+    local _, again = receiver:try_read()
     fails("EAGAIN", receiver:try_io("r", read))
     assert.equal(0, runs)
     sender:write "x"
@@ -579,6 +597,17 @@ describe("try_io", function()
     fails("EAGAIN", receiver:try_io("r", read))
     fails("EAGAIN", receiver:try_io("r", read))
     assert.is_true(runs <= 2)
+    sender:write "y"
+    assert.is_true(receiver:readable())
+    runs = 0
+    local function says_again() -- though there is a byte
+      runs = runs + 1
+      return nil, again
+    end
+    fails("EAGAIN", receiver:try_io("r", says_again))
+    assert.equal(1, runs)
+    fails("EAGAIN", receiver:try_io("r", says_again))
+    assert.equal(1, runs)
     raises(function() receiver:try_io("w", read) end, "interest:")
     raises(function() sender:try_io("r", read) end, "interest:")
   end))

@@ -559,6 +559,17 @@ describe("TcpStream", function()
       client:write "c"
       assert(server:readable())
       assert.equal("c", attempt())
+      local _, again = client:try_read()
+      client:write "d"
+      assert(server:readable())
+      runs = 0
+      for _ = 1, 2 do -- though there is a byte
+        fails("EAGAIN", server:try_io("r", function()
+          runs = runs + 1
+          return nil, again
+        end))
+      end
+      assert.equal(1, runs)
     end))
 
     it("try_io gives all results of its function, and its errors pass", in_task(function()
