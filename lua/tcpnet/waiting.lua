@@ -50,7 +50,7 @@ function waiting.named(op, ok, err)
   return ok, err
 end
 
-local function until_true(line, subject, condition)
+local function until_true(line, subject, condition, op)
   if condition(subject) then
     return true
   end
@@ -60,7 +60,7 @@ local function until_true(line, subject, condition)
     end
   end
   repeat
-    local ok, err = line:wait(nil, nil, look_again)
+    local ok, err = line:wait(op, nil, nil, look_again)
     if not ok then
       return nil, err
     end
@@ -71,7 +71,7 @@ end
 -- Waits in line ⏳ until condition(subject) → true | nil, err. It is looked at again in line, for a finalizer may have
 -- run before, and by the task that waits: between a look from outside every task and the wait others run.
 function waiting.until_true(line, subject, condition, op, deadline)
-  return waiting.named(op, limited(op, deadline, until_true, line, subject, condition))
+  return waiting.named(op, limited(op, deadline, until_true, line, subject, condition, op))
 end
 
 local function take(semaphore)

@@ -27,7 +27,7 @@ function Barrier:wait()
     return true
   end
   self.waiting = self.waiting + 1
-  local ok, err = self.line:wait()
+  local ok, err = self.line:wait "wait"
   if not ok then
     return nil, err
   end

@@ -118,7 +118,7 @@ function Receiver:recv()
       return value, err
     end
     local ok
-    ok, err = self.state.line:wait(nil, self, look_again, self)
+    ok, err = self.state.line:wait("recv", nil, self, look_again, self)
     if not ok then
       return nil, err
     end

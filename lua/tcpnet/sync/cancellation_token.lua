@@ -2,6 +2,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local coop = require "tcpnet.sync.coop"
+local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
 
 local CancellationToken = {}
@@ -50,7 +51,7 @@ end
 function CancellationToken:cancelled()
   coop("cancelled")
   while not self.is_over do
-    local ok, err = self.line:wait(nil, nil, look_again, self)
+    local ok, err = self.line:wait("cancelled", nil, nil, look_again, self)
     if not ok then
       return nil, err
     end
@@ -83,7 +84,7 @@ function CancellationToken:run_until_cancelled(fn, ...)
     if key == "token" then
       return was_cancelled()
     elseif not key then -- a __close run by a cancel may not wait
-      return nil, ...
+      return nil, errors.canceled "run_until_cancelled"
     end
     return ...
   end

@@ -43,7 +43,7 @@ function Notify:notified()
     self.kept = false
     return true
   end
-  local ok, err = self.line:wait(nil, nil, give_kept, self)
+  local ok, err = self.line:wait("notified", nil, nil, give_kept, self)
   if not ok then
     return nil, err
   end

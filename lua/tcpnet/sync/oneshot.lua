@@ -45,7 +45,7 @@ function Sender:closed()
     if state.dropped then
       return nil, errors.closed("closed", "the sender is closed")
     end
-    local ok, err = state.senders:wait(nil, nil, look_again, state)
+    local ok, err = state.senders:wait("closed", nil, nil, look_again, state)
     if not ok then
       return nil, err
     end
@@ -89,7 +89,7 @@ function Receiver:recv()
     elseif ok == false then
       return nil, value
     end
-    local granted, err = self.state.receivers:wait(nil, nil, look_again, self.state)
+    local granted, err = self.state.receivers:wait("recv", nil, nil, look_again, self.state)
     if not granted then
       return nil, err
     end

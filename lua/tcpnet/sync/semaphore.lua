@@ -67,7 +67,7 @@ function Semaphore:take(n, op)
     return true
   end
   enter(op or "take")
-  local ok, granted = self.line:wait(n, nil, serve, self)
+  local ok, granted = self.line:wait(op or "acquire", n, nil, serve, self)
   if not ok then
     return nil, granted
   elseif not granted then

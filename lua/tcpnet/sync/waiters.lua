@@ -3,6 +3,7 @@
 -- A grant belongs to its waiter at once, before the task runs: whoever comes later cannot snatch it. A task that is
 -- cancelled in between never took it, and `revoke` passes it on.
 local core = require "tcpnet.core"
+local errors = require "tcpnet.sync.errors"
 local outside = require "tcpnet.outside"
 
 local current, park, is_error = core.current, core.park, core.is_error
@@ -50,7 +51,7 @@ local function park_until_granted(entry, due, arg)
   while entry.list do
     local _, err = park()
     if err and is_error(err, "CANCELED") then
-      return nil, err
+      return false
     elseif due and entry.list then
       due(arg)
     end
@@ -64,10 +65,10 @@ local park_outside = outside(function(entry, due, arg)
   return park_until_granted(entry, due, arg)
 end, "wait")
 
--- list:wait([wish[, owner]][, due, arg]) ⏳ → true, what was granted; in line from the moment of the call. `wish` and
--- `owner`: for whoever grants, in the entry. due(arg) is called once in line: a finalizer that ran while the entry
--- was made may have granted what was to be had to nobody.
-function Waiters:wait(wish, owner, due, arg)
+-- list:wait(op[, wish[, owner]][, due, arg]) ⏳ → true, what was granted | nil, err of that operation; in line from the
+-- moment of the call. `wish` and `owner`: for whoever grants, in the entry. due(arg) is called once in line: a
+-- finalizer that ran while the entry was made may have granted what was to be had to nobody.
+function Waiters:wait(op, wish, owner, due, arg)
   local task = current()
   -- every field at once: a table that grows costs more than all the rest
   local entry <close> = setmetatable({ home = self, wish = wish, owner = owner, task = task, list = false,
@@ -84,9 +85,8 @@ function Waiters:wait(wish, owner, due, arg)
     due(arg)
   end
   if entry.list then
-    local ok, err = (task and park_until_granted or park_outside)(entry, due, arg)
-    if not ok then
-      return nil, err
+    if not (task and park_until_granted or park_outside)(entry, due, arg) then
+      return nil, errors.canceled(op)
     end
   end
   entry.taken = true

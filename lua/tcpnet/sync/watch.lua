@@ -94,7 +94,7 @@ function Receiver:changed()
     if state.closed or self.done then
       return nil, errors.closed("changed", state.closed and "the sender is closed" or "the receiver is closed")
     end
-    local ok, err = state.line:wait(nil, self, look_again, self)
+    local ok, err = state.line:wait("changed", nil, self, look_again, self)
     if not ok then
       return nil, err
     end
