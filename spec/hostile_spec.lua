@@ -73,7 +73,7 @@ describe("more connections than descriptors", function()
 end)
 
 describe("a line without an end", function()
-  it("costs work in proportion to its length", function()
+  it("costs work in proportion to its length (F45)", function()
     if not tcp.can "command -v valgrind" or program.sanitized then
       return pending "needs valgrind, and a build without sanitizers"
     end
