@@ -1273,13 +1273,14 @@ describe("send_many", function()
 
   it("raises on a wrong item, naming its number, before anything is sent", in_task(function()
     local a, b, _guard <close> = connected()
-    local wrong = "string, Buffer or {data, address} expected"
+    local wrong = "string, number, Buffer or {data, address} expected"
     local no_address = "a SocketAddr or the text of an address expected"
     for _, row in ipairs {
-      { { 1 }, 1, wrong },
+      { { true }, 1, wrong },
+      { { 1, true }, 2, wrong },
       { { "a", true }, 2, wrong },
       { { "a", "b", {} }, 3, wrong },
-      { { { 7 } }, 1, wrong },
+      { { { false } }, 1, wrong },
       { { "a", { data = true } }, 2, wrong },
       { { { "a", 5 } }, 1, no_address },
       { { "a", { "b", "nonsense" } }, 2, no_address },

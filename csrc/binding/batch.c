@@ -58,16 +58,24 @@ static bool parse_address(lua_State *L, uint64_t kind, struct tn_address *addres
                    !tn_address_parse_ip(host, host_length, port, address, &literal);
 }
 
+/* The bytes on top of the stack. The text of a number is at `text`; 0: not made yet. */
+static bool take_bytes(lua_State *L, int text, struct item *item) {
+  bool is_number = lua_type(L, -1) == LUA_TNUMBER;
+  item->bytes = tn_bytes_at(L, is_number && text ? text : -1);
+  return item->bytes.base || (is_number && !text);
+}
+
 /* The item on top of the stack, which it leaves there. Returns what is wrong with it, or NULL. */
-static const char *take_item(lua_State *L, uint64_t kind, const struct keys *keys,
+static const char *take_item(lua_State *L, uint64_t kind, const struct keys *keys, int text,
                              struct item *item) {
   int top = lua_gettop(L);
+  bool is_fine;
   item->address = NULL;
   if (!lua_istable(L, top)) {
-    item->bytes = tn_bytes_at(L, top);
+    is_fine = take_bytes(L, text, item);
   } else {
     push_part(L, top, keys->data, 1);
-    item->bytes = tn_bytes_at(L, -1);
+    is_fine = take_bytes(L, text, item);
     push_part(L, top, keys->address, 2);
     item->address = tn_address_at(L, -1);
     if (!item->address && !lua_isnil(L, -1)) {
@@ -78,17 +86,17 @@ static const char *take_item(lua_State *L, uint64_t kind, const struct keys *key
     }
     lua_settop(L, top);
   }
-  return item->bytes.base ? NULL : "string, Buffer or {data, address} expected";
+  return is_fine ? NULL : "string, number, Buffer or {data, address} expected";
 }
 
 static uint64_t kind_of(lua_State *L) {
   return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
 }
 
-static void check_item(lua_State *L, const struct keys *keys, lua_Integer position,
+static void check_item(lua_State *L, const struct keys *keys, lua_Integer position, int text,
                        struct item *item) {
   lua_rawgeti(L, 2, position);
-  const char *wrong = take_item(L, kind_of(L), keys, item);
+  const char *wrong = take_item(L, kind_of(L), keys, text, item);
   if (wrong) {
     luaL_argerror(L, 2, lua_pushfstring(L, "item %I: %s", (LUAI_UACINT)position, wrong));
   }
@@ -103,12 +111,41 @@ static int prepare_send_many(lua_State *L, struct tn_runtime *rt) {
   struct keys keys = push_keys(L);
   /* what one system call takes is checked when it is gathered, before any of it is sent */
   for (lua_Integer i = 1; count > CHUNK && i <= count; i++) {
-    check_item(L, &keys, i, &item);
+    check_item(L, &keys, i, 0, &item);
   }
   lua_settop(L, 3);
   lua_pushinteger(L, 0);
   lua_replace(L, 3);
   return 0;
+}
+
+/* What the items behind the first `sent` have to send, numbers as texts; returns the slot before.
+ * A text is made, which may run a finalizer, before any item's memory is looked at. */
+static int push_texts(lua_State *L, const struct keys *keys, lua_Integer sent, int chunk) {
+  int before = lua_gettop(L);
+  luaL_checkstack(L, chunk + LUA_MINSTACK, NULL);
+  for (int i = 0; i < chunk; i++) {
+    if (lua_rawgeti(L, 2, sent + i + 1) == LUA_TTABLE) {
+      push_part(L, lua_gettop(L), keys->data, 1);
+      lua_remove(L, -2);
+    }
+    if (lua_type(L, -1) == LUA_TNUMBER) {
+      lua_tostring(L, -1);
+    }
+  }
+  return before;
+}
+
+/* Gathers the items behind the first `sent`; false where it needs the texts of numbers. */
+static bool take_items(lua_State *L, const struct keys *keys, lua_Integer sent, int chunk,
+                       int before, struct item *items) {
+  for (int i = 0; i < chunk; i++) {
+    check_item(L, keys, sent + i + 1, before ? before + i + 1 : 0, &items[i]);
+    if (!items[i].bytes.base) {
+      return false;
+    }
+  }
+  return true;
 }
 
 /* As many of the items behind the first `sent` as one call takes; how many have gone out. */
@@ -118,8 +155,10 @@ static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_
   struct tn_slice slices[CHUNK];
   int chunk = (int)(count - sent < CHUNK ? count - sent : CHUNK);
   struct keys keys = push_keys(L);
+  if (!take_items(L, &keys, sent, chunk, 0, items)) {
+    take_items(L, &keys, sent, chunk, push_texts(L, &keys, sent, chunk), items);
+  }
   for (int i = 0; i < chunk; i++) {
-    check_item(L, &keys, sent + i + 1, &items[i]);
     slices[i] = items[i].bytes;
     messages[i] = (struct tn_message){.slices = &slices[i], .count = 1};
     if (items[i].address) {

@@ -717,6 +717,11 @@ static int take_message(lua_State *L, const struct tn_object *object, struct tn_
                         struct tn_message *message, struct tn_control *control,
                         const char **problem) {
   int status = 0;
+  int data_type = tn_raw_field(L, 2, "data");
+  int data = lua_gettop(L);
+  if (data_type == LUA_TNUMBER) {
+    lua_tostring(L, data);
+  }
   int type = tn_raw_field(L, 2, "control"); /* may run anybody's code: before there are slices */
   if (type != LUA_TNIL) {
     luaL_argcheck(L, type == LUA_TTABLE, 2, "control: list of tables with a type expected");
@@ -725,21 +730,19 @@ static int take_message(lua_State *L, const struct tn_object *object, struct tn_
     message->control = control->bytes;
     message->control_length = control->length;
   }
-  type = tn_raw_field(L, 2, "data");
-  if (type == LUA_TTABLE) {
-    int list = lua_gettop(L);
-    luaL_argcheck(L, lua_rawlen(L, list) > 0 && lua_rawlen(L, list) <= TN_SLICES_MAX, 2,
-                  "data: a list of 1 to 64 strings or Buffers expected");
-    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, list); i++) {
-      int item = lua_rawgeti(L, list, i);
+  if (data_type == LUA_TTABLE) {
+    luaL_argcheck(L, lua_rawlen(L, data) > 0 && lua_rawlen(L, data) <= TN_SLICES_MAX, 2,
+                  "data: a list of 1 to 64 strings, numbers or Buffers expected");
+    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, data); i++) {
+      int item = lua_rawgeti(L, data, i);
       luaL_argcheck(L, item == LUA_TSTRING || item == LUA_TNUMBER || tn_cast(L, -1, TN_BUFFER), 2,
-                    "data: a list of 1 to 64 strings or Buffers expected");
+                    "data: a list of 1 to 64 strings, numbers or Buffers expected");
       lua_pop(L, 1);
     }
-    message->count = tn_slices_of_list(L, list, slices);
-  } else if (type != LUA_TNIL) {
-    slices[0] = tn_bytes_at(L, -1);
-    luaL_argcheck(L, slices[0].base, 2, "data: string, Buffer or a list of them expected");
+    message->count = tn_slices_of_list(L, data, slices);
+  } else if (data_type != LUA_TNIL) {
+    slices[0] = tn_bytes_at(L, data);
+    luaL_argcheck(L, slices[0].base, 2, "data: string, number, Buffer or a list of them expected");
     message->count = 1;
   }
   message->slices = slices;
