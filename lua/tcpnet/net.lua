@@ -122,6 +122,14 @@ local function dial(address, port, settings)
   if not addresses then
     return nil, err
   end
+  if settings.local_host then
+    local locals
+    locals, err = private.lookup_host(settings.local_host, settings.local_port)
+    if not locals then
+      return nil, err
+    end
+    settings.local_addr = locals[1]
+  end
   local mixed, both_families = interleave(addresses)
   if both_families and settings.happy_eyeballs ~= false then
     return raced(mixed, settings)
@@ -131,20 +139,15 @@ end
 
 -- The one address that needs neither lookup nor race keeps to a single operation, with its own deadline.
 local function dial_within(seconds, address, port, settings)
-  if not seconds then
-    return dial(address, port, settings)
+  if seconds and not settings.local_host then
+    local found, err = resolve.target("connect", address, port)
+    if found then
+      return connect_one(found, settings, seconds)
+    elseif found == nil then
+      return nil, err
+    end
   end
-  local found, err = resolve.target("connect", address, port)
-  if found then
-    return connect_one(found, settings, seconds)
-  elseif found == nil then
-    return nil, err
-  end
-  local stream, failure = core.timeout(seconds, dial, address, port, settings)
-  if core.is_error(failure, "TIMEOUT") then
-    return nil, private.new_error("TIMEOUT", "connect", tostring(address))
-  end
-  return stream, failure
+  return resolve.within(seconds, "connect", address, dial, address, port, settings)
 end
 
 -- TcpStream.connect(addr[, opts]) → TcpStream: every address of the name until one answers; the error is the last one.
@@ -158,11 +161,14 @@ function TcpStream.connect(...)
   private.enter "connect"
   local settings = { options = options, happy_eyeballs = happy_eyeballs }
   if local_addr ~= nil then
-    local locals, err = resolve.all("connect", local_addr, nil, nil, nil, position - 1, "local_addr")
-    if not locals then
-      return nil, err
+    local found, host, number = resolve.target("connect", local_addr, nil, position - 1, "local_addr")
+    if found == nil then
+      return nil, host
+    elseif found then
+      settings.local_addr = found
+    else
+      settings.local_host, settings.local_port = host, number
     end
-    settings.local_addr = locals[1]
   end
   return dial_within(seconds, address, port, settings)
 end
@@ -174,16 +180,13 @@ function TcpSocket:connect(...)
   local options, seconds = resolve.take("TcpSocket", "connect", opts, position, "timeout")
   check.optional_seconds(seconds, position, "connect", "timeout")
   local socket <close> = self
-  local addr, err = resolve.first("connect", self, address, port, seconds)
-  if not addr then
-    return nil, err
-  end
-  local ok
-  ok, err = resolve.set_options("connect", addr, socket, options)
-  if not ok then
-    return nil, err
-  end
-  return private.connect(socket, addr, seconds)
+  return resolve.with_first(function(addr, limit)
+    local ok, err = resolve.set_options("connect", addr, socket, options)
+    if not ok then
+      return nil, err
+    end
+    return private.connect(socket, addr, limit)
+  end, seconds, "connect", socket, address, port)
 end
 
 -- socket:bind(addr) → socket

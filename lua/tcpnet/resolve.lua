@@ -32,7 +32,7 @@ function resolve.target(name, address, port, before, field)
 end
 
 -- Every SocketAddr of an address: itself, or those of its name. nil, err where there is none.
-function resolve.all(name, address, port, seconds, family, before, field)
+function resolve.all(name, address, port, family, before, field)
   local found, host, number = resolve.target(name, address, port, before, field)
   if found then
     return { found }
@@ -40,7 +40,20 @@ function resolve.all(name, address, port, seconds, family, before, field)
     return nil, host
   end
   private.enter(name)
-  return private.lookup_host(host, number, family, seconds)
+  return private.lookup_host(host, number, family)
+end
+
+-- fn(...) → result | nil, err as what a call with that name and address does, in so many seconds, if there is a limit:
+-- lookup and all.
+function resolve.within(seconds, name, address, fn, ...)
+  if not seconds then
+    return fn(...)
+  end
+  local result, err = core.timeout(seconds, fn, ...)
+  if result == nil and core.is_error(err, "TIMEOUT") then
+    return nil, private.new_error("TIMEOUT", name, tostring(address))
+  end
+  return result, err
 end
 
 -- A name is looked up for the family that the socket has.
@@ -50,7 +63,7 @@ function resolve.family_of(socket)
 end
 
 -- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
-function resolve.first(name, socket, address, port, seconds, before, field)
+function resolve.first(name, socket, address, port, before, field)
   if private.kind(address) == "SocketAddr" and port == nil then
     return address
   end
@@ -62,8 +75,33 @@ function resolve.first(name, socket, address, port, seconds, before, field)
   end
   check.that(family == nil or family == "inet" or family == "inet6", 1 + (before or 0), name,
     ("a SocketAddr expected: this socket's family, %s, has no addresses in words"):format(tostring(family)))
-  local addresses, err = resolve.all(name, address, port, seconds, family, before, field)
+  local addresses, err = resolve.all(name, address, port, family, before, field)
   return addresses and addresses[1], err
+end
+
+-- Is it to be looked up, for a socket whose addresses are no paths?
+local function is_name(socket, address, port)
+  return private.kind(address) ~= "SocketAddr" and private.target(address, port) == false
+    and resolve.family_of(socket) ~= "unix"
+end
+
+local function use_first(fn, name, socket, address, port, before, field)
+  local addr, err = resolve.first(name, socket, address, port, before, field)
+  if not addr then
+    return nil, err
+  end
+  return fn(addr)
+end
+
+-- fn(addr[, seconds]) with that one: result | nil, err. Where a name is looked up before, `seconds`, or else the
+-- socket's own limit for writing, is for both.
+function resolve.with_first(fn, seconds, name, socket, address, port, before, field)
+  if not is_name(socket, address, port) then
+    return use_first(function(addr) return fn(addr, seconds) end, name, socket, address, port, before, field)
+  end
+  private.enter(name)
+  local limit = seconds or socket.write_timeout and socket:write_timeout()
+  return resolve.within(limit, name, address, use_first, fn, name, socket, address, port, before, field)
 end
 
 -- Takes the keys that are not options of that class out of a copy of the table, and checks those that are.

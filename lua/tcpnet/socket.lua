@@ -11,11 +11,9 @@ local SOCKET = { Socket = true }
 
 -- socket:connect(addr) → socket, which stays open where it fails.
 local function connect(name, socket, address, port, seconds)
-  local addr, err = resolve.first(name, socket, address, port, seconds)
-  if not addr then
-    return nil, err
-  end
-  return private.connect(socket, addr, seconds)
+  return resolve.with_first(function(addr, limit)
+    return private.connect(socket, addr, limit)
+  end, seconds, name, socket, address, port)
 end
 
 -- socket:connect_timeout(addr, seconds) → socket
@@ -36,11 +34,13 @@ local function by_name(name)
     if type(port) ~= "number" then
       port, flags = nil, port
     end
-    local addr, err = resolve.first(name, self, address, port, nil, 1)
-    if not addr then
+    local count, err = resolve.with_first(function(addr)
+      return self[name](self, data, addr, flags)
+    end, nil, name, self, address, port, 1)
+    if not count then -- no tail call: what is raised in there bears the name of this one
       return nil, err
     end
-    return self[name](self, data, addr, flags)
+    return count
   end
 end
 
@@ -54,15 +54,17 @@ local function message_sender(name, class)
   return function(self, message)
     check.receiver(self, { [class] = true }, class, name)
     check.value(message, "table", 1, name)
-    local addr, err
     local address = rawget(message, "address") -- a metamethod could close the socket in the middle
-    if address ~= nil then
-      addr, err = resolve.first(name, self, address, nil, nil, nil, "address")
-      if not addr then
-        return nil, err
-      end
+    if address == nil then
+      return send(self, message)
     end
-    return send(self, message, addr)
+    local count, err = resolve.with_first(function(addr)
+      return send(self, message, addr)
+    end, nil, name, self, address, nil, nil, "address")
+    if not count then -- as above
+      return nil, err
+    end
+    return count
   end
 end
 
