@@ -84,11 +84,11 @@ static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
     return tn_deadline_after(lua_tonumber(L, method->seconds_at));
   }
   const struct tn_source *source = call->wait_source ? call->wait_source : call->source;
-  int interest = call->wait_source ? call->wait_interest : method->interest;
-  uint64_t timeout = !source                  ? 0
-                     : interest & TN_READABLE ? source->read_timeout_ns
-                     : interest & TN_WRITABLE ? source->write_timeout_ns
-                                              : 0;
+  int interest = call->wait_source || !method->interest ? call->wait_interest : method->interest;
+  uint64_t timeout = !source                                  ? 0
+                     : interest & (TN_READABLE | TN_PRIORITY) ? source->read_timeout_ns
+                     : interest & TN_WRITABLE                 ? source->write_timeout_ns
+                                                              : 0;
   return timeout ? tn_now_ns() + timeout : 0;
 }
 
