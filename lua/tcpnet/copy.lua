@@ -142,7 +142,7 @@ local function step_by_room(from, to, most)
 end
 
 local function failure(err)
-  return private.new_error(err.code, "copy", err.address, err.message)
+  return waiting.renamed("copy", err)
 end
 
 -- → true | nil, err; what has been copied is in `progress` at any time.

@@ -23,6 +23,11 @@ local messagers = classes_of("Socket", "UdpSocket", "UnixDatagram")
 local streams = classes_of("TcpStream", "UnixStream")
 local listeners = classes_of("TcpListener", "UnixListener")
 
+local function timed_out(op, object)
+  local peer = object.peer_addr and object:peer_addr()
+  return core.private.new_error("TIMEOUT", op, peer and tostring(peer))
+end
+
 local directions = { r = readers, p = readers, w = writers }
 -- An Interest of one direction serves as its letter.
 local letters = { r = core.Interest.READABLE, w = core.Interest.WRITABLE, p = core.Interest.PRIORITY }
@@ -42,19 +47,30 @@ local function async_io(self, interest, fn)
   check.that(kind and (readers[kind] or writers[kind] or messagers[kind]), 1, "async_io",
     ("TcpStream expected, got %s"):format(kind or type(self)))
   interest = letter_of(interest)
-  check.that(directions[interest or false], 2, "async_io", 'interest: "r", "w" or "p" expected')
-  check.that(directions[interest][kind] or messagers[kind], 2, "async_io",
+  check.that(directions[interest or false], 1, "async_io", 'interest: "r", "w" or "p" expected')
+  check.that(directions[interest][kind] or messagers[kind], 1, "async_io",
     "interest: the other half has that direction")
-  check.value(fn, "function", 3, "async_io")
+  check.value(fn, "function", 2, "async_io")
   waiting.begin "async_io"
+  local timeout = self[interest == "w" and "write_timeout" or "read_timeout"](self)
+  local deadline = waiting.deadline(timeout)
+  local called
+  local function note(...)
+    called = true
+    return fn(...)
+  end
   while true do
-    local outcome = table.pack(self:try_io(interest, fn))
-    if not (outcome[1] == nil and core.is_error(outcome[2], "EAGAIN")) then
+    called = false
+    local outcome = table.pack(self:try_io(interest, note))
+    local failed = outcome[1] == nil and core.is_error(outcome[2])
+    if failed and not called and outcome[2].code ~= "EAGAIN" then
+      return nil, waiting.renamed("async_io", outcome[2])
+    elseif not (failed and outcome[2].code == "EAGAIN") then
       return table.unpack(outcome, 1, outcome.n)
     end
-    local ready, err = self:ready(interest)
+    local ready, err = waiting.limited("async_io", deadline, self.ready, self, interest)
     if not ready then
-      return nil, err
+      return nil, core.is_error(err, "TIMEOUT") and timed_out("async_io", self) or waiting.renamed("async_io", err)
     end
   end
 end
@@ -111,27 +127,23 @@ end
 local function finish(self, seconds)
   check.that(is_stream(self), 1, "finish",
     ("TcpStream expected, got %s"):format(core.private.kind(self) or type(self)))
-  check.optional_seconds(seconds, 2, "finish", "timeout")
+  check.optional_seconds(seconds, 1, "finish", "timeout")
   core.private.enter "finish"
   check_alone(self)
   local stream <close> = self
   local ok, err = stream:shutdown("write")
   if not ok then
-    return nil, err
+    return nil, waiting.renamed("finish", err)
   end
   if seconds then
     local late
     err, late = core.timeout(seconds, read_away, stream)
-    if late and late.op == "timeout" then
-      local peer = stream.peer_addr and stream:peer_addr()
-      late = core.private.new_error("TIMEOUT", "finish", peer and tostring(peer))
-    end
-    err = late or err
+    err = late and late.op == "timeout" and timed_out("finish", stream) or late or err
   else
     err = read_away(stream)
   end
   if err then
-    return nil, err
+    return nil, waiting.renamed("finish", err)
   end
   return true
 end

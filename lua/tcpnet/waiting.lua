@@ -31,7 +31,8 @@ function waiting.deadline(seconds)
   return seconds and core.now() + seconds
 end
 
-local function limited(op, deadline, fn, ...)
+-- fn(...) → ok | nil, err, ending by the deadline, if there is one.
+function waiting.limited(op, deadline, fn, ...)
   if not deadline then
     return fn(...)
   end
@@ -40,6 +41,11 @@ local function limited(op, deadline, fn, ...)
     return nil, waiting.failure("TIMEOUT", op)
   end
   return ok, err
+end
+
+-- What a step inside a call failed by, as the failure of that call.
+function waiting.renamed(op, err)
+  return private.new_error(err.code, op, err.address, err.message)
 end
 
 -- A wait inside a __close that a cancel runs is refused; the error bears the name of the call.
@@ -71,7 +77,7 @@ end
 -- Waits in line ⏳ until condition(subject) → true | nil, err. It is looked at again in line, for a finalizer may have
 -- run before, and by the task that waits: between a look from outside every task and the wait others run.
 function waiting.until_true(line, subject, condition, op, deadline)
-  return waiting.named(op, limited(op, deadline, until_true, line, subject, condition, op))
+  return waiting.named(op, waiting.limited(op, deadline, until_true, line, subject, condition, op))
 end
 
 local function take(semaphore)
@@ -83,7 +89,7 @@ function waiting.permit(semaphore, op, deadline)
   if semaphore:available_permits() > 0 then
     return semaphore:take(1)
   end
-  return waiting.named(op, limited(op, deadline, take, semaphore))
+  return waiting.named(op, waiting.limited(op, deadline, take, semaphore))
 end
 
 -- Such a permit, to be kept in a to-be-closed variable. It goes back without a call, for which there might be no

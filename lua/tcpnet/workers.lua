@@ -166,7 +166,7 @@ end
 -- join([seconds]) → true, ... | nil, err, as of a task.
 function Worker:join(seconds)
   local task = task_of(self, "join")
-  check.optional_seconds(seconds, 2, "join", "timeout")
+  check.optional_seconds(seconds, 1, "join", "timeout")
   return task:join(seconds)
 end
 
@@ -217,7 +217,7 @@ end, "join")
 
 -- join([seconds]) → true once all have returned | nil, err, worker as soon as one has not.
 function Workers:join(seconds)
-  check.optional_seconds(seconds, 2, "join", "timeout")
+  check.optional_seconds(seconds, 1, "join", "timeout")
   return run_join(self, seconds)
 end
 
