@@ -1,6 +1,7 @@
 -- Child processes: tcpnet.process.spawn{ program, args…, stdin =, stdout =, stderr =, env =, cwd =, detached = }.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 
@@ -60,8 +61,8 @@ local function environment_of(changes)
   return list
 end
 
--- The child's end of one of its streams: a descriptor, and the object that is closed here once the child has it. A
--- pipe's other end goes into `fields`.
+-- The child's end of one of its streams: a descriptor, and of a pipe the object that is closed here once the child has
+-- it, whose other end goes into `fields`.
 local function stream_for(name, number, wanted, fields)
   if wanted == nil or wanted == "inherit" then
     return number
@@ -70,7 +71,7 @@ local function stream_for(name, number, wanted, fields)
   elseif wanted == "pipe" then
     local sender, receiver = core.pipe()
     if not sender then
-      return nil, receiver
+      return nil, waiting.renamed("spawn", receiver)
     end
     local ours, theirs = receiver, sender
     if name == "stdin" then
@@ -79,21 +80,9 @@ local function stream_for(name, number, wanted, fields)
     fields[name] = ours
     return theirs:fd(), theirs
   elseif math.type(wanted) == "integer" then
-    if private.owns_fd(wanted) then -- the child's streams block, and with them what shares their description
-      return nil, private.new_error("EBUSY", "spawn", nil, name .. ": an object has that descriptor; give the object")
-    end
     return wanted
   end
-  local fd, err = wanted:fd()
-  if not fd then
-    return nil, err
-  end
-  local buffered = wanted.buffered and wanted:buffered() or 0
-  if buffered > 0 then
-    return nil, private.new_error("EBUSY", "spawn", nil,
-      ("%s: %d bytes read ahead would be lost"):format(name, buffered))
-  end
-  return fd, wanted
+  return wanted:fd()
 end
 
 local PLAIN = { inherit = true, null = true, pipe = true }
@@ -107,6 +96,22 @@ local function check_stream(name, wanted)
       '%s: "pipe", "inherit", "null", a descriptor or an object that has one expected, got %s', name,
       type(wanted) == "string" and '"' .. wanted .. '"' or kind or type(wanted))
   end
+end
+
+-- What a child cannot have as its stream, as an error.
+local function refusal(name, wanted)
+  local function failed(code, message, ...)
+    return private.new_error(code, "spawn", nil, name .. ": " .. message:format(...))
+  end
+  if math.type(wanted) == "integer" then -- the child's streams block, and with them what shares their description
+    return private.owns_fd(wanted) and failed("EBUSY", "an object has that descriptor; give the object") or nil
+  elseif wanted == nil or PLAIN[wanted] then
+    return nil
+  end
+  local fd, err = wanted:fd()
+  local buffered = wanted.buffered and wanted:buffered() or 0
+  return not fd and failed(err.code, "%s", err.message)
+    or buffered > 0 and failed("EBUSY", "%d bytes read ahead would be lost", buffered) or nil
 end
 
 -- Objects that are closed together, whatever happens.
@@ -144,8 +149,17 @@ local function spawn(options)
   for _, name in ipairs(STREAMS) do
     check_stream(name, options[name])
   end
+  for _, name in ipairs(STREAMS) do
+    local err = refusal(name, options[name])
+    if err then
+      return nil, err
+    end
+  end
   local fields, fds = {}, {}
   local theirs <close> = closing()
+  for _, name in ipairs(STREAMS) do
+    theirs[#theirs + 1] = private.kind(options[name]) and options[name]
+  end
   local ours <close> = closing()
   for i, name in ipairs(STREAMS) do
     local fd, object = stream_for(name, i - 1, options[name], fields)
