@@ -35,7 +35,9 @@ local function first_of(branches)
     return branch()
   end
   for i = 1, length do
-    keys[set:spawn(run, branches[i])] = i
+    if branches[i] ~= nil then -- the border of a list with holes may lie behind them
+      keys[set:spawn(run, branches[i])] = i
+    end
   end
   for key, branch in pairs(branches) do
     if not (math.type(key) == "integer" and key >= 1 and key <= length) then
