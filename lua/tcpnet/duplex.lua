@@ -181,7 +181,10 @@ function DuplexStream:writable()
     return nil, err
   end
   err = closed(self, "writable")
-  return not err or nil, err
+  if err then
+    return nil, err
+  end
+  return true
 end
 
 -- the end -----------------------------------------------------------------------------------------

@@ -144,6 +144,14 @@ local function default_max()
   return core.configure().buffer_size
 end
 
+-- The end, which is nil alone, or nil, err.
+local function ended(err)
+  if err then
+    return nil, err
+  end
+  return nil
+end
+
 local methods = {}
 reader.methods = methods
 
@@ -160,7 +168,7 @@ function methods:read(max)
     local ok
     ok, err = fill(self, max, "read", waiting.deadline(self.read_seconds))
     if not ok then
-      return nil, err
+      return ended(err)
     end
   end
   return input:take(max)
@@ -179,7 +187,7 @@ function methods:try_read(max)
     local ok
     ok, err = self.source.try_fill(self, max)
     if not ok then
-      return nil, err
+      return ended(err)
     end
   end
   return input:take(max)
@@ -344,7 +352,7 @@ function methods:read_into(buffer, max)
     local ok
     ok, err = fill(self, math.min(max, room_of(buffer)), "read_into", waiting.deadline(self.read_seconds))
     if not ok then
-      return nil, err
+      return ended(err)
     end
     check_buffer(buffer, "read_into") -- it may have been filled meanwhile, or be on its way out
   end
@@ -364,7 +372,7 @@ function methods:try_read_into(buffer, max)
     local ok
     ok, err = self.source.try_fill(self, math.min(max, room_of(buffer)))
     if not ok then
-      return nil, err
+      return ended(err)
     end
   end
   return give_into(input, buffer, max)
@@ -400,7 +408,7 @@ function methods:try_read_vectored(buffers)
     local ok
     ok, err = self.source.try_fill(self, room)
     if not ok then
-      return nil, err
+      return ended(err)
     end
   end
   local total = 0
@@ -440,7 +448,7 @@ function methods:peek(max)
     ok, err = self.source.fill(self, max, "peek")
   end
   if not ok then
-    return nil, err
+    return ended(err)
   end
   return peeked(self, max)
 end
@@ -460,7 +468,7 @@ function methods:try_peek(max)
   local ok
   ok, err = self.source.try_fill(self, max)
   if not ok then
-    return nil, err
+    return ended(err)
   end
   return peeked(self, max)
 end
@@ -477,7 +485,11 @@ function methods:readable()
     return true
   end
   if self.source.await then
-    return self.source.await(self, "readable", waiting.deadline(self.read_seconds))
+    local _, failure = self.source.await(self, "readable", waiting.deadline(self.read_seconds))
+    if failure then
+      return nil, failure
+    end
+    return true
   end
   local inside <close>, refusal = begin_try(self, "readable") -- what a finalizer read would be counted twice
   if not inside then

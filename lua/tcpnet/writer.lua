@@ -175,8 +175,10 @@ local function push_some(self, bytes, from, op, deadline, claim)
     return 0
   end
   local count, err = self.sink.push(self, bytes, from, op)
-  if count or not deadline or err.code ~= "EAGAIN" then
-    return count, err
+  if count then
+    return count
+  elseif not deadline or err.code ~= "EAGAIN" then
+    return nil, err
   end
   keep(claim)
   count, err = self.sink.room(self, op, deadline ~= true and deadline or nil)
