@@ -35,7 +35,7 @@ const struct tn_option tn_options[] = {
   {ROW(linger, SOL_SOCKET, SO_LINGER), TN_OPTION_LINGER, RW | INHERITED, ANY, 0, 65535, "seconds", "all",
    "Whole seconds that closing waits for unsent bytes; nil: it does not wait. More than 0 may block the program."},
   {ROW(zero_linger, SOL_SOCKET, SO_LINGER), TN_OPTION_ZERO_LINGER, RW, ANY, 0, 0, "", "all",
-   "Closing sends RST and drops unsent bytes."},
+   "Closing sends RST and drops unsent bytes. Set without a value, or true; `linger` unsets it."},
   {ROW(send_buffer_size, SOL_SOCKET, SO_SNDBUF), INT, RW | INHERITED, ANY, 0, INT_MAX, "bytes", "all",
    "Size of the kernel's send buffer; Linux doubles what is set."},
   {ROW(recv_buffer_size, SOL_SOCKET, SO_RCVBUF), INT, RW | INHERITED, ANY, 0, INT_MAX, "bytes", "all",
