@@ -135,6 +135,7 @@ local function finish(self, seconds)
   if not ok then
     return nil, waiting.renamed("finish", err)
   end
+  seconds = seconds or stream:read_timeout() -- for the whole of it, however often something comes
   if seconds then
     local late
     err, late = core.timeout(seconds, read_away, stream)
