@@ -237,9 +237,9 @@ end
 -- musl htons and its like are functions, and `syscall` stands for its sendmsg; 32 bits divide by functions.
 local HARMLESS = {}
 for name in ([[
-  malloc_usable_size bcmp memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul strtoull free
-  snprintf freeaddrinfo freeifaddrs getenv getpid environ sysconf munmap madvise dladdr dlopen sigaddset sigemptyset
-  sigfillset sigismember sigpending sigwait pthread_sigmask pthread_attr_init pthread_attr_destroy
+  malloc_usable_size malloc_trim bcmp memchr memcmp memcpy memmove memset strchr strcmp strlen strnlen strncmp strtoul
+  strtoull free snprintf freeaddrinfo freeifaddrs getenv getpid environ sysconf munmap madvise dladdr dlopen
+  sigaddset sigemptyset sigfillset sigismember sigpending sigwait pthread_sigmask pthread_attr_init pthread_attr_destroy
   pthread_attr_setdetachstate _exit luaopen_tcpnet_core pthread_attr_getstacksize pthread_attr_setstacksize stdout
   strncat ceil fmin nearbyint fprintf fflush fileno stderr __errno_location htonl htons ntohl ntohs syscall
   __divdi3 __udivdi3 __divmoddi4 __udivmoddi4   _GLOBAL_OFFSET_TABLE_
