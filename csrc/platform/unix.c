@@ -1,4 +1,4 @@
-/* The calls of platform.h on BSD sockets. The only file that reads errno.
+/* The calls of platform.h on BSD sockets.
  * Differences between systems are tests on constants, never on the names of systems. */
 #include "platform/platform.h"
 
@@ -74,6 +74,20 @@ static int adopted(int fd) {
   }
   return fd;
 }
+
+/* The same of two. */
+static int adopted_pair(int result, const tn_fd fds[2]) {
+  if (result < 0) {
+    return -errno;
+  }
+  int status = tn_socket_adopt(fds[0]);
+  status = status < 0 ? status : tn_socket_adopt(fds[1]);
+  if (status < 0) {
+    close(fds[0]);
+    close(fds[1]);
+  }
+  return status;
+}
 #endif
 
 int tn_socket_open(int domain, int type, int protocol) {
@@ -88,16 +102,7 @@ int tn_socket_pair(int domain, int type, int protocol, tn_fd fds[2]) {
 #ifdef SOCK_NONBLOCK
   return status_of(socketpair(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol, fds));
 #else
-  if (socketpair(domain, type, protocol, fds) < 0) {
-    return -errno;
-  }
-  int status = adopted(fds[0]);
-  status = status < 0 ? status : tn_socket_adopt(fds[1]);
-  if (status < 0) {
-    close(fds[0]);
-    close(fds[1]);
-  }
-  return status < 0 ? status : 0;
+  return adopted_pair(socketpair(domain, type, protocol, fds), fds);
 #endif
 }
 
@@ -392,16 +397,7 @@ int tn_pipe_open(tn_fd fds[2]) {
 #ifdef SOCK_NONBLOCK
   return status_of(pipe2(fds, O_NONBLOCK | O_CLOEXEC));
 #else
-  if (pipe(fds) < 0) {
-    return -errno;
-  }
-  int status = adopted(fds[0]);
-  status = status < 0 ? status : tn_socket_adopt(fds[1]);
-  if (status < 0) {
-    close(fds[0]);
-    close(fds[1]);
-  }
-  return status < 0 ? status : 0;
+  return adopted_pair(pipe(fds), fds);
 #endif
 }
 
