@@ -169,17 +169,20 @@ int tn_source_select(struct tn_source *source, struct tn_selector *selector, enu
   return status;
 }
 
+void tn_source_end_waits(struct tn_source *source) {
+  end_claim(source->reactor, &source->reading);
+  end_claim(source->reactor, &source->writing);
+  tn_wake_all(source->reactor, &source->waiters, TN_CLOSED);
+  tn_wake_all(source->reactor, &source->writing.queue, TN_CLOSED);
+}
+
 tn_fd tn_source_into_fd(struct tn_source *source) {
   struct tn_reactor *reactor = source->reactor;
   tn_fd fd = source->fd;
   if (fd == TN_NO_FD || !reactor) {
     return TN_NO_FD;
   }
-  end_claim(reactor, &source->reading);
-  end_claim(reactor, &source->writing);
-  tn_wake_all(reactor, &source->waiters, TN_CLOSED);
-  tn_wake_all(reactor, &source->reading.queue, TN_CLOSED);
-  tn_wake_all(reactor, &source->writing.queue, TN_CLOSED);
+  tn_source_end_waits(source);
   if (reactor->unclaimed == source) {
     reactor->unclaimed = NULL;
   }
@@ -323,13 +326,6 @@ int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int inter
   }
   waiter->interest = (uint8_t)interest;
   return tn_park(source->reactor, waiter, &source->waiters, interest != 0);
-}
-
-void tn_source_end_waits(struct tn_source *source) {
-  end_claim(source->reactor, &source->reading);
-  end_claim(source->reactor, &source->writing);
-  tn_wake_all(source->reactor, &source->waiters, TN_CLOSED);
-  tn_wake_all(source->reactor, &source->writing.queue, TN_CLOSED);
 }
 
 static void end_of(struct tn_reactor *reactor, struct tn_queue *queue, const void *subject) {
