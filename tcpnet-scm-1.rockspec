@@ -91,6 +91,7 @@ build = {
         "csrc/core/reactor.c",
         "csrc/core/resolver.c",
         "csrc/core/rights.c",
+        "csrc/core/scratch.c",
         "csrc/core/selector.c",
         "csrc/core/socket_kind.c",
         "csrc/core/source.c",

@@ -5,6 +5,7 @@
 #include "binding/buffer.h"
 #include "binding/input.h"
 #include "core/datagrams.h"
+#include "core/scratch.h"
 
 #include <string.h>
 

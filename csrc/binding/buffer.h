@@ -3,7 +3,7 @@
 #define TCPNET_BUFFER_H
 
 #include "binding/runtime.h"
-#include "core/source.h"
+#include "core/scratch.h"
 
 /* The claim of one of several writes, which the Buffer keeps for the next. */
 struct tn_share {

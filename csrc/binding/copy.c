@@ -2,6 +2,7 @@
  * stays readable. */
 #include "binding/copy.h"
 
+#include "core/scratch.h"
 #include "core/splice.h"
 
 #include <stdint.h>

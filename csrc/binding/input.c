@@ -6,6 +6,7 @@
 #include "binding/buffer.h"
 #include "binding/method_call.h"
 #include "binding/slices.h"
+#include "core/scratch.h"
 
 #include <limits.h>
 #include <stdint.h>

@@ -7,6 +7,7 @@
 #include "binding/method_call.h"
 #include "binding/slices.h"
 #include "core/datagrams.h"
+#include "core/scratch.h"
 
 #include <limits.h>
 #include <string.h>

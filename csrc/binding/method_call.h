@@ -8,6 +8,7 @@
 
 #include "binding/address.h"
 #include "binding/method.h"
+#include "core/scratch.h"
 
 /* --- what method.c does --- */
 

@@ -5,6 +5,7 @@
 #include "binding/error.h"
 #include "binding/method_call.h"
 #include "core/datagrams.h"
+#include "core/scratch.h"
 
 #include <limits.h>
 

@@ -5,6 +5,7 @@
 
 #include "binding/address.h"
 #include "binding/object.h"
+#include "core/scratch.h"
 #include "core/splice.h"
 #include "core/status.h"
 

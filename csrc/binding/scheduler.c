@@ -5,6 +5,7 @@
 #include "binding/error.h"
 #include "binding/join_set.h"
 #include "binding/task.h"
+#include "core/scratch.h"
 
 #include <string.h>
 

@@ -2,6 +2,7 @@
 #include "core/datagrams.h"
 
 #include "core/message.h"
+#include "core/scratch.h"
 #include "core/status.h"
 
 #include <stdlib.h>

@@ -8,6 +8,7 @@
 #include "core/crew.h"
 #include "core/mailbox.h"
 #include "core/resolver.h"
+#include "core/scratch.h"
 #include "core/source.h"
 #include "core/status.h"
 #include "core/thread_channel.h"

@@ -13,8 +13,6 @@
 struct tn_source;
 struct tn_reactor;
 
-enum { TN_SCRATCH_SIZE = 65536 };
-
 /* Counters since the start, and what there is now. */
 /* Sorts of source, which whoever makes them tells apart; 0: not told yet. */
 enum { TN_SORTS = 32 };

@@ -166,42 +166,4 @@ uint64_t tn_source_noisy_until(const struct tn_source *source);
 /* One read of about `want` bytes behind those in `input`. */
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
 
-/* One read into the reactor's scratch memory, on its way to the caller of tn_scratch_take. Whatever
- * was not taken (Lua had no memory for it) is the source's again with tn_scratch_rescue: to be
- * called before any other use. */
-char *tn_reactor_scratch(struct tn_reactor *reactor);
-/* The same memory lent: whoever borrows it has the bytes in there until somebody else needs it, who
- * has `end` called before, which moves them away. */
-struct tn_loan {
-  void (*end)(struct tn_loan *loan);
-  struct tn_reactor *reactor; /* NULL: it is over */
-};
-/* One read for the borrower; a loan only where there are bytes. */
-ptrdiff_t tn_scratch_borrow(struct tn_source *source, size_t want, struct tn_loan *loan,
-                            char **bytes);
-/* Nothing where it is over. */
-void tn_loan_end(struct tn_loan *loan);
-/* Memory for `count` messages of TN_SCRATCH_SIZE bytes; the first one's place, the others follow
- * every TN_BATCH_STRIDE bytes. NULL without memory. */
-enum {
-  TN_BATCH_STRIDE = TN_SCRATCH_SIZE + 320 /* not the same lines of the CPU's cache for all */
-};
-char *tn_reactor_batch(struct tn_reactor *reactor, int count);
-ptrdiff_t tn_scratch_recv(struct tn_source *source, size_t want, const char **bytes);
-/* false: nothing of that source's was held, or a finalizer has closed it meanwhile. */
-bool tn_scratch_take(struct tn_reactor *reactor, const struct tn_source *source);
-/* The first `count` bytes of them alone; the others are the source's again. */
-void tn_scratch_take_first(struct tn_reactor *reactor, struct tn_source *source, size_t count);
-/* The same for bytes of a stream that were received there by other means; nothing where `bytes` are
- * elsewhere. */
-void tn_scratch_hold(struct tn_source *source, const char *bytes, size_t count);
-/* The same for bytes that stay in the source's buffer until they are taken; false: nothing to be
- * taken, for it is a finalizer that reads, which no other can interrupt. */
-bool tn_scratch_hold_ahead(struct tn_source *source);
-int tn_scratch_rescue(struct tn_reactor *reactor);
-/* Is a read on its way into Lua this moment? A finalizer that reads must not use the scratch memory
- * then, nor read from that source. */
-bool tn_scratch_busy(const struct tn_reactor *reactor);
-bool tn_scratch_holds(const struct tn_source *source);
-
 #endif
