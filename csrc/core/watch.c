@@ -37,7 +37,6 @@ static struct tn_watch *new_watch(struct tn_reactor *reactor, bool is_child, voi
 
 static void enter(struct tn_watch *watch) {
   struct tn_reactor *reactor = watch->reactor;
-  watch->handle.data = watch;
   watch->next = reactor->watches;
   if (watch->next) {
     watch->next->prev = watch;
@@ -192,35 +191,34 @@ int tn_child_spawn(struct tn_reactor *reactor, const struct tn_child_options *op
   return 0;
 }
 
-/* Reaped here where it is dead at once, else by libuv when it is. */
-void tn_child_close(struct tn_child *child) {
-  struct tn_watch *watch = (struct tn_watch *)child;
+/* Reaped here where it is waited for or dead at once, else by libuv when it is. */
+static void close_child(struct tn_watch *watch, bool wait) {
+  struct tn_child *child = &watch->child;
   give_up(watch, &child->waiters);
   if (tn_reactor_forked(watch->reactor)) { /* it is the parent's child */
     return;
   }
   if (!child->exited) {
     tn_process_kill(child->pid, SIGKILL);
-    if (!tn_process_reap(child->pid, false)) {
+    if (!tn_process_reap(child->pid, wait)) {
       return;
     }
   }
   leave(watch);
 }
 
+void tn_child_close(struct tn_child *child) {
+  close_child((struct tn_watch *)child, false);
+}
+
 void tn_watches_close(struct tn_reactor *reactor) {
   struct tn_watch *next;
   for (struct tn_watch *watch = reactor->watches; watch; watch = next) {
     next = watch->next;
-    if (!watch->is_child) {
+    if (watch->is_child) {
+      close_child(watch, true);
+    } else {
       tn_signal_close(&watch->signal);
-      continue;
     }
-    give_up(watch, &watch->child.waiters);
-    if (!watch->child.exited) {
-      tn_process_kill(watch->child.pid, SIGKILL);
-      tn_process_reap(watch->child.pid, true);
-    }
-    leave(watch);
   }
 }
