@@ -136,7 +136,7 @@ static int take_connection(struct tn_source *listener, struct tn_address *peer) 
   if (stash != TN_NO_FD) {
     return tn_socket_peer(stash, &peer->any, &peer->length) < 0 ? (peer->length = 0) : 0;
   }
-  if ((listener->drained & listener->armed & TN_READABLE) != 0) {
+  if (tn_source_is_drained(listener, TN_READABLE)) {
     return TN_EAGAIN;
   }
   int fd = tn_socket_accept(listener->fd, &peer->any, &peer->length);

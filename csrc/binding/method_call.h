@@ -94,7 +94,7 @@ TN_INLINE int tn_call_try(lua_State *L, struct tn_call *call, const struct tn_me
       return TN_EAGAIN;
     }
     if ((method->flags & TN_NEEDS_BYTES) && source->input.length == 0 &&
-        (source->drained & source->armed & TN_READABLE)) {
+        tn_source_is_drained(source, TN_READABLE)) {
       return TN_EAGAIN;
     }
   }

@@ -162,7 +162,7 @@ static bool says_again(lua_State *L, const struct tn_runtime *rt, int first) {
 static int attempt_try_io(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   int interest = interest_of(L, call);
-  if ((source->drained & source->armed & interest) != 0) {
+  if (tn_source_is_drained(source, interest)) {
     return TN_EAGAIN;
   }
   int bits = state_of(source, interest);

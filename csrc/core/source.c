@@ -411,12 +411,6 @@ TN_INLINE void note(struct tn_source *source, ptrdiff_t count, size_t asked, int
   source->noise = 0;
 }
 
-/* Nothing can have changed since the direction came up empty: its event, which is armed, would
- * have said so. */
-static bool is_drained(const struct tn_source *source, int direction) {
-  return source->drained & source->armed & direction;
-}
-
 TN_INLINE ptrdiff_t note_received(struct tn_source *source, ptrdiff_t count, size_t asked) {
   note(source, count, asked, TN_READABLE);
   if (count <= 0) {
@@ -455,7 +449,7 @@ TN_INLINE ptrdiff_t recv_plain(struct tn_source *source, void *bytes, size_t len
 }
 
 ptrdiff_t tn_source_recv(struct tn_source *source, void *bytes, size_t length) {
-  if (is_drained(source, TN_READABLE)) {
+  if (tn_source_is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
   return note_received(source, recv_plain(source, bytes, length), length);
@@ -463,7 +457,7 @@ ptrdiff_t tn_source_recv(struct tn_source *source, void *bytes, size_t length) {
 
 ptrdiff_t tn_source_recv_slices(struct tn_source *source, const struct tn_slice *slices,
                                 int count) {
-  if (is_drained(source, TN_READABLE)) {
+  if (tn_source_is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
   if (source->is_pipe || source->takes_fds) {
@@ -493,14 +487,14 @@ ptrdiff_t tn_source_recv_message(struct tn_source *source, struct tn_message *me
     source->noise = received == TN_EAGAIN ? source->noise : 0;
     return received;
   }
-  if (is_drained(source, TN_READABLE)) {
+  if (tn_source_is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
   return note_received(source, tn_socket_recv_message(source->fd, message, flags), 0);
 }
 
 ptrdiff_t tn_source_splice_in(struct tn_source *source, tn_fd pipe, size_t count) {
-  if (is_drained(source, TN_READABLE)) {
+  if (tn_source_is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
   return note_received(source, tn_splice_move(source->fd, pipe, count), 0);
@@ -564,7 +558,7 @@ TN_INLINE ptrdiff_t note_sent(struct tn_source *source, ptrdiff_t count, size_t 
 }
 
 ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t length) {
-  if (is_drained(source, TN_WRITABLE)) {
+  if (tn_source_is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   struct tn_slice slice = {(void *)bytes, length};
@@ -577,7 +571,7 @@ ptrdiff_t tn_source_send(struct tn_source *source, const void *bytes, size_t len
 ptrdiff_t tn_source_send_slices(struct tn_source *source, const struct tn_slice *slices,
                                 int count) {
   size_t asked = 0;
-  if (is_drained(source, TN_WRITABLE)) {
+  if (tn_source_is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   for (int i = 0; i < count; i++) {
@@ -604,7 +598,7 @@ static ptrdiff_t note_full(struct tn_source *source, const struct tn_message *me
 
 ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_message *message,
                                  int flags) {
-  if (is_drained(source, TN_WRITABLE)) {
+  if (tn_source_is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   ptrdiff_t sent = tn_socket_send_message(source->fd, message, flags);
@@ -621,7 +615,7 @@ static uint64_t total(const size_t *lengths, int count) {
 
 int tn_source_send_messages(struct tn_source *source, struct tn_message *messages, int count,
                             size_t *lengths) {
-  if (is_drained(source, TN_WRITABLE)) {
+  if (tn_source_is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   int sent = tn_socket_send_messages(source->fd, messages, count, lengths);
@@ -635,7 +629,7 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
   if (source->owed < 0) {
     return pay(source);
   }
-  if (is_drained(source, TN_READABLE)) {
+  if (tn_source_is_drained(source, TN_READABLE)) {
     return TN_EAGAIN;
   }
   int received = tn_socket_recv_messages(source->fd, messages, count, lengths);
@@ -665,7 +659,7 @@ static ptrdiff_t note_pieces(struct tn_source *source, ptrdiff_t count, size_t a
 }
 
 ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t count) {
-  if (is_drained(source, TN_WRITABLE)) {
+  if (tn_source_is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   bool was_open = is_open(source);
@@ -673,7 +667,7 @@ ptrdiff_t tn_source_splice_out(struct tn_source *source, tn_fd pipe, size_t coun
 }
 
 ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset, uint64_t count) {
-  if (is_drained(source, TN_WRITABLE)) {
+  if (tn_source_is_drained(source, TN_WRITABLE)) {
     return TN_EAGAIN;
   }
   size_t asked = count < SIZE_MAX ? (size_t)count : SIZE_MAX;

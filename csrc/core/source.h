@@ -156,6 +156,11 @@ int tn_source_ask_type(struct tn_source *source);
 static inline bool tn_source_is_stream(struct tn_source *source) {
   return (source->type ? source->type : tn_source_ask_type(source)) == SOCK_STREAM;
 }
+/* Nothing can have changed since the direction came up empty: its event, which is armed, would
+ * have said so. */
+static inline bool tn_source_is_drained(const struct tn_source *source, int direction) {
+  return source->drained & source->armed & direction;
+}
 /* Receiving nothing is its end, not an empty message. */
 static inline bool tn_source_has_end(struct tn_source *source) {
   return tn_source_is_stream(source) || source->type == SOCK_SEQPACKET;
