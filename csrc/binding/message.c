@@ -548,10 +548,6 @@ static int prepare_recvmsg(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
-static void set_value(lua_State *L, const char *name) {
-  lua_setfield(L, -2, name);
-}
-
 static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_control control;
@@ -590,15 +586,15 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   lua_pushlstring(L, slice.base, given);
   lua_createtable(L, 0, 5);
   lua_insert(L, -2);
-  set_value(L, "data");
+  lua_setfield(L, -2, "data");
   lua_pushinteger(L, count);
-  set_value(L, "length");
+  lua_setfield(L, -2, "length");
   push_sender(L, call, &address, message.address_length);
-  set_value(L, "address");
+  lua_setfield(L, -2, "address");
   push_flags(L, message.flags);
-  set_value(L, "flags");
+  lua_setfield(L, -2, "flags");
   tn_control_push(L, call->rt, &control);
-  set_value(L, "control");
+  lua_setfield(L, -2, "control");
   lua_setiuservalue(L, result_at, 1);
   lua_pushvalue(L, result_at);
   take(source, call, &place, given); /* not before the last that needs memory */
@@ -806,32 +802,32 @@ TN_METHOD_COMPILED(send_to)
 enum { RECV, RECV_FROM, SEND, SEND_TO };
 
 /* clang-format off */
-#define RECEIVES(method_name, count, size, function) \
+#define RECEIVES(method_name, count, checks) \
   .name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = (count), \
-   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##size, .attempt = (function)
-#define SENDS(method_name, count, function) \
+   .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_##checks, .attempt = attempt_##method_name
+#define SENDS(method_name, count) \
   .name = #method_name, .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = (count), \
-   .prepare = prepare_##method_name, .attempt = (function)
+   .prepare = prepare_##method_name, .attempt = attempt_##method_name
 #define COMPILED(method_name) .function = call_##method_name, .continuation = resume_##method_name
 const struct tn_method tn_message_methods[] = {
-  [RECV]      = {RECEIVES(recv, 0, recv, attempt_recv), COMPILED(recv)},
-  [RECV_FROM] = {RECEIVES(recv_from, 0, recv, attempt_recv_from), COMPILED(recv_from)},
-  [SEND]      = {SENDS(send, 0, attempt_send), .flags = TN_WRITES | TN_HAS_TRY, COMPILED(send)},
-  [SEND_TO]   = {SENDS(send_to, 0, attempt_send_to), .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3, COMPILED(send_to)},
-  {RECEIVES(peek, 3, recv, attempt_peek)},
-  {RECEIVES(peek_from, 3, recv, attempt_peek_from)},
+  [RECV]      = {RECEIVES(recv, 0, recv), COMPILED(recv)},
+  [RECV_FROM] = {RECEIVES(recv_from, 0, recv), COMPILED(recv_from)},
+  [SEND]      = {SENDS(send, 0), .flags = TN_WRITES | TN_HAS_TRY, COMPILED(send)},
+  [SEND_TO]   = {SENDS(send_to, 0), .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3, COMPILED(send_to)},
+  {RECEIVES(peek, 3, recv)},
+  {RECEIVES(peek_from, 3, recv)},
   {.name = "recv_out_of_band", .kinds = TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 3,
    .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recv, .attempt = attempt_recv_out_of_band},
-  {RECEIVES(recv_vectored, 3, recv_vectored, attempt_recv_vectored)},
-  {RECEIVES(recv_from_vectored, 3, recv_vectored, attempt_recv_from_vectored)},
+  {RECEIVES(recv_vectored, 3, recv_vectored)},
+  {RECEIVES(recv_from_vectored, 3, recv_vectored)},
   {.name = "peek_sender", .kinds = TN_MESSAGERS, .interest = TN_READABLE, .slots = 1, .flags = TN_READS | TN_HAS_TRY,
    .attempt = attempt_peek_sender},
   {.name = "recvmsg", .kinds = TN_MESSAGERS, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 5,
    .flags = TN_READS | TN_HAS_TRY, .prepare = prepare_recvmsg, .attempt = attempt_recvmsg},
   {.name = "send_out_of_band", .kinds = TN_SOCKET, .interest = TN_WRITABLE, .slots = 3, .flags = TN_WRITES | TN_HAS_TRY,
    .prepare = prepare_send_out_of_band, .attempt = attempt_send},
-  {SENDS(send_vectored, 3, attempt_send_vectored), .flags = TN_WRITES | TN_HAS_TRY},
-  {SENDS(send_to_vectored, 4, attempt_send_to_vectored), .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3},
+  {SENDS(send_vectored, 3), .flags = TN_WRITES | TN_HAS_TRY},
+  {SENDS(send_to_vectored, 4), .flags = TN_WRITES | TN_HAS_TRY | TN_NAMES, .address_at = 3},
   {.name = "sendmsg", .kinds = TN_MESSAGERS, .interest = TN_WRITABLE, .slots = 4,
    .flags = TN_WRITES | TN_HAS_TRY | TN_PRIVATE, .address_at = 3, .prepare = prepare_sendmsg, .attempt = attempt_sendmsg},
   {0},
