@@ -29,12 +29,8 @@ enum { FOOT_RUNTIME = 1, FOOT_HANDLER };
 
 /* --- threads --- */
 
-static int suspend(lua_State *L, int results, lua_KContext context, lua_KFunction continuation) {
-  return lua_yieldk(L, results, context, continuation);
-}
-
 int tn_task_yield(lua_State *L, int count, lua_KContext context, lua_KFunction continuation) {
-  return suspend(L, count, context, continuation);
+  return lua_yieldk(L, count, context, continuation);
 }
 
 int tn_thread_resume(lua_State *thread, lua_State *from, int arguments, int *results) {
@@ -202,7 +198,7 @@ void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *wait
     if (task->depth > 0) {
       tn_thread_mark(L);
     }
-    suspend(L, 0, context, continuation);
+    tn_task_yield(L, 0, context, continuation);
   } else {
     collect_while_waiting(L);
     tn_drive_until_woken(L, rt, waiter);
