@@ -211,11 +211,8 @@ static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
 /* The interpreter reacts to SIGINT with a hook on the main thread, which would act when the wait is
  * over. */
 static void check_interrupt(lua_State *L, struct tn_runtime *rt, const struct drive *drive) {
-  bool hooked = lua_gethook(rt->main) != drive->hook;
-  if (hooked) {
+  if (lua_gethook(rt->main) != drive->hook) {
     lua_sethook(rt->main, drive->hook, drive->hook_mask, drive->hook_count);
-  }
-  if (hooked) {
     luaL_error(L, "interrupted!");
   }
 }
