@@ -33,14 +33,12 @@ static struct keys push_keys(lua_State *L) {
 }
 
 /* item[key], or else item[position]; left on the stack. */
-static int push_part(lua_State *L, int item, int key, int position) {
+static void push_part(lua_State *L, int item, int key, int position) {
   lua_pushvalue(L, key);
-  int type = lua_rawget(L, item);
-  if (type == LUA_TNIL) {
+  if (lua_rawget(L, item) == LUA_TNIL) {
     lua_pop(L, 1);
-    type = lua_rawgeti(L, item, position);
+    lua_rawgeti(L, item, position);
   }
-  return type;
 }
 
 /* "127.0.0.1:53", or a path for a Unix socket. Names are not looked up here. */

@@ -85,7 +85,7 @@ static void add_accessor(lua_State *L, struct tn_runtime *rt, const struct tn_op
   lua_pushlightuserdata(L, rt);
   lua_pushlightuserdata(L, (void *)option);
   lua_pushcclosure(L, function, 2);
-  for (uint64_t kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
+  for (uint64_t kind = 1; kind <= TN_SOURCES; kind <<= 1) {
     if (option->classes & kind & TN_SOURCES) {
       lua_getfield(L, -2, tn_kind_name(kind));
       lua_pushvalue(L, -2);
@@ -326,7 +326,7 @@ static void append(lua_State *L, const char *text) {
 /* The names of the classes that have it, a list. */
 static void push_classes(lua_State *L, unsigned classes) {
   lua_newtable(L);
-  for (uint64_t kind = 1; kind && kind <= TN_SOURCES; kind <<= 1) {
+  for (uint64_t kind = 1; kind <= TN_SOURCES; kind <<= 1) {
     if (classes & kind & TN_SOURCES) {
       append(L, tn_kind_name(kind));
     }

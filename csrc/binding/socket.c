@@ -207,8 +207,11 @@ static int attempt_sendfile(lua_State *L, struct tn_call *call) {
   }
   lua_pushinteger(L, sent);
   lua_replace(L, 5);
+  if (count < 0) {
+    return (int)count;
+  }
   lua_pushvalue(L, 5);
-  return count < 0 ? (lua_pop(L, 1), (int)count) : 1;
+  return 1;
 }
 
 /* `nil, err, sent` */
