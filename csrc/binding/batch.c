@@ -88,14 +88,10 @@ static const char *take_item(lua_State *L, uint64_t kind, const struct keys *key
   return is_fine ? NULL : "string, number, Buffer or {data, address} expected";
 }
 
-static uint64_t kind_of(lua_State *L) {
-  return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
-}
-
 static void check_item(lua_State *L, const struct keys *keys, lua_Integer position, int text,
                        struct item *item) {
   lua_rawgeti(L, 2, position);
-  const char *wrong = take_item(L, kind_of(L), keys, text, item);
+  const char *wrong = take_item(L, tn_kind_of(lua_touserdata(L, 1)), keys, text, item);
   if (wrong) {
     luaL_argerror(L, 2, lua_pushfstring(L, "item %I: %s", (LUAI_UACINT)position, wrong));
   }
@@ -263,7 +259,8 @@ static void fill_item(lua_State *L, struct tn_call *call, struct list *list,
   lua_pushvalue(L, list->keys.data);
   lua_pushlstring(L, datagram->bytes, length < max ? length : max);
   lua_rawset(L, -3);
-  if (address->length == 0 && kind_of(L) == TN_UNIX_DATAGRAM) { /* the sender has no name */
+  if (address->length == 0 &&
+      tn_kind_of(call->self) == TN_UNIX_DATAGRAM) { /* the sender has no name */
     tn_address_parse_local("", 0, address);
   }
   if (address->length > 0) {

@@ -87,6 +87,11 @@ struct tn_header {
   uint64_t kind;
 };
 
+/* Of a userdata of this library. */
+static inline uint64_t tn_kind_of(const void *object) {
+  return ((const struct tn_header *)object)->kind;
+}
+
 /* A userdata that owns a reference to a source. */
 struct tn_object {
   struct tn_header header;

@@ -30,13 +30,9 @@ enum {
   LISTENING = TN_TCP_SOCKET | TN_UNIX_SOCKET | TN_SOCKET,
 };
 
-static uint64_t kind_of(const struct tn_call *call) {
-  return ((const struct tn_object *)call->self)->header.kind;
-}
-
 static size_t row_of(const struct tn_call *call) {
   size_t row = 0;
-  while (rows[row].kind != kind_of(call)) {
+  while (rows[row].kind != tn_kind_of(call->self)) {
     row++;
   }
   return row;
@@ -44,7 +40,7 @@ static size_t row_of(const struct tn_call *call) {
 
 /* Leaves what the socket is from now on. */
 static int become(lua_State *L, struct tn_call *call, uint64_t kind) {
-  if (kind != kind_of(call)) {
+  if (kind != tn_kind_of(call->self)) {
     return tn_object_become(L, call, kind);
   }
   lua_settop(L, 1);
@@ -69,7 +65,7 @@ static int attempt_bind(lua_State *L, struct tn_call *call) {
 /* The other kinds become something else with their connection. */
 static bool is_connected_already(const struct tn_call *call) {
   struct tn_address peer = {.length = sizeof peer.storage};
-  return !call->resumed && kind_of(call) == TN_SOCKET && tn_source_has_end(call->source) &&
+  return !call->resumed && tn_kind_of(call->self) == TN_SOCKET && tn_source_has_end(call->source) &&
          tn_socket_peer(call->source->fd, &peer.any, &peer.length) == 0;
 }
 

@@ -352,7 +352,7 @@ TN_INLINE void take(struct tn_source *source, const struct tn_call *call, const 
 TN_INLINE void push_sender(lua_State *L, struct tn_call *call, struct tn_address *address,
                            socklen_t length) {
   address->length = length;
-  if (length == 0 && ((const struct tn_object *)call->self)->header.kind == TN_UNIX_DATAGRAM) {
+  if (length == 0 && tn_kind_of(call->self) == TN_UNIX_DATAGRAM) {
     tn_address_parse_local("", 0, address);
   }
   if (address->length > 0) {

@@ -73,7 +73,7 @@ int tn_method_put_right(lua_State *L, const struct tn_call *call) {
 }
 
 int tn_method_busy(lua_State *L, const struct tn_call *call) {
-  const char *kind = tn_kind_name(((struct tn_object *)call->self)->header.kind);
+  const char *kind = tn_kind_name(tn_kind_of(call->self));
   return tn_call_error(L, call->method->name,
                        lua_pushfstring(L, "another task is reading from this %s", kind));
 }
@@ -94,8 +94,7 @@ static uint64_t timeout_of(lua_State *L, const struct tn_call *call) {
 
 /* Whole messages need no claim, but respect those of the stream that they are a view of. */
 static bool claims(const struct tn_call *call) {
-  return (((const struct tn_object *)call->self)->header.kind & TN_STREAMS) ||
-         (call->method->flags & TN_WHOLE);
+  return (tn_kind_of(call->self) & TN_STREAMS) || (call->method->flags & TN_WHOLE);
 }
 
 /* What a write that waits will send must stay as it is: 0, or a failure. */

@@ -128,7 +128,7 @@ void tn_options_add(lua_State *L, struct tn_runtime *rt) {
 /* --- by the system's names --- */
 
 static uint64_t kind_of(lua_State *L) {
-  return ((const struct tn_header *)lua_touserdata(L, 1))->kind;
+  return tn_kind_of(lua_touserdata(L, 1));
 }
 
 /* The option that argument 2 names, the system's way or ours. */

@@ -87,7 +87,7 @@ enum { READABLE_KINDS = TN_READERS | TN_MESSAGERS, WRITABLE_KINDS = TN_WRITERS |
 
 /* The halves know one direction only. */
 static int interest_of(lua_State *L, const struct tn_call *call) {
-  uint64_t kind = ((const struct tn_object *)call->self)->header.kind;
+  uint64_t kind = tn_kind_of(call->self);
   int interest = tn_check_interest(L, 2);
   int possible = (kind & READABLE_KINDS ? TN_READABLE | TN_PRIORITY : 0) |
                  (kind & WRITABLE_KINDS ? TN_WRITABLE : 0);

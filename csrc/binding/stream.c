@@ -48,7 +48,7 @@ static int attempt_shutdown(lua_State *L, struct tn_call *call) {
 static struct tn_object *push_half(lua_State *L, struct tn_call *call, uint64_t kind) {
   struct tn_object *half = tn_object_new(L, call->rt, kind);
   half->source = tn_source_retain(call->source);
-  half->half_of = (uint32_t)((const struct tn_object *)call->self)->header.kind;
+  half->half_of = (uint32_t)tn_kind_of(call->self);
   half->view = !(kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF));
   call->source->views += half->view;
   return half;
