@@ -122,45 +122,41 @@ const luaL_Reg tn_object_functions[] = {
 
 /* --- adoption --- */
 
-int tn_socket_property(tn_fd fd, int number) {
+/* What a socket has to be, beside connected or listening, for an object of these kinds. */
+static const struct fit {
+  uint64_t kinds;
+  int type; /* 0: any */
+  bool is_unix;
+  const char *wrong;
+} fits[] = {
+    {TN_TCP_SOCKET | TN_TCP_STREAM | TN_TCP_LISTENER, SOCK_STREAM, false,
+     "the descriptor is not a TCP socket"},
+    {TN_UDP_SOCKET, SOCK_DGRAM, false, "the descriptor is not a UDP socket"},
+    {TN_UNIX_SOCKET, 0, true, "the descriptor is not a Unix socket"},
+    {TN_UNIX_STREAM | TN_UNIX_LISTENER, SOCK_STREAM, true,
+     "the descriptor is not a Unix stream socket"},
+    {TN_UNIX_DATAGRAM, SOCK_DGRAM, true, "the descriptor is not a Unix datagram socket"},
+};
+
+/* An integer option of SOL_SOCKET; negative: a failure. */
+static int property(tn_fd fd, int number) {
   int value = 0;
   socklen_t length = sizeof value;
   int status = tn_socket_get_option(fd, SOL_SOCKET, number, &value, &length);
   return status < 0 ? status : value;
 }
 
-static int check_family(tn_fd fd, int type, bool is_unix, const char *wrong, const char **message) {
-  int actual = tn_socket_property(fd, SO_TYPE);
+static int check_fit(const struct fit *fit, tn_fd fd, const char **message) {
+  int type = property(fd, SO_TYPE);
   struct tn_address local = {.length = sizeof local.storage};
-  int status = actual < 0 ? actual : tn_socket_name(fd, &local.any, &local.length);
+  int status = type < 0 ? type : tn_socket_name(fd, &local.any, &local.length);
   int family = local.any.sa_family;
-  bool right = is_unix ? family == AF_UNIX : family == AF_INET || family == AF_INET6;
-  if (status == 0 && (!right || (type && actual != type))) {
-    *message = wrong;
+  bool right = fit->is_unix ? family == AF_UNIX : family == AF_INET || family == AF_INET6;
+  if (status == 0 && (!right || (fit->type && type != fit->type))) {
+    *message = fit->wrong;
     return TN_EINVAL;
   }
   return status;
-}
-
-int tn_check_tcp_fd(tn_fd fd, const char **message) {
-  return check_family(fd, SOCK_STREAM, false, "the descriptor is not a TCP socket", message);
-}
-
-int tn_check_udp_fd(tn_fd fd, const char **message) {
-  return check_family(fd, SOCK_DGRAM, false, "the descriptor is not a UDP socket", message);
-}
-
-int tn_check_unix_socket_fd(tn_fd fd, const char **message) {
-  return check_family(fd, 0, true, "the descriptor is not a Unix socket", message);
-}
-
-int tn_check_unix_datagram_fd(tn_fd fd, const char **message) {
-  return check_family(fd, SOCK_DGRAM, true, "the descriptor is not a Unix datagram socket",
-                      message);
-}
-
-static int check_unix_stream_type(tn_fd fd, const char **message) {
-  return check_family(fd, SOCK_STREAM, true, "the descriptor is not a Unix stream socket", message);
 }
 
 static int check_connected(tn_fd fd) {
@@ -169,7 +165,7 @@ static int check_connected(tn_fd fd) {
 }
 
 static int check_listening(tn_fd fd, const char **message) {
-  int listens = tn_socket_property(fd, SO_ACCEPTCONN);
+  int listens = property(fd, SO_ACCEPTCONN);
   if (listens == 0) {
     *message = "the socket does not listen";
     return TN_EINVAL;
@@ -177,24 +173,42 @@ static int check_listening(tn_fd fd, const char **message) {
   return listens < 0 ? listens : 0;
 }
 
-int tn_check_tcp_stream_fd(tn_fd fd, const char **message) {
-  int status = tn_check_tcp_fd(fd, message);
-  return status < 0 ? status : check_connected(fd);
+static int check_pipe(uint64_t kind, tn_fd fd, const char **message) {
+  bool sends = kind == TN_PIPE_SENDER;
+  int status = tn_pipe_check(fd, sends ? TN_PIPE_WRITE : TN_PIPE_READ);
+  if (status == TN_EINVAL) {
+    *message = sends ? "the descriptor is not a pipe open for writing"
+                     : "the descriptor is not a pipe open for reading";
+  }
+  return status;
 }
 
-int tn_check_tcp_listener_fd(tn_fd fd, const char **message) {
-  int status = tn_check_tcp_fd(fd, message);
-  return status < 0 ? status : check_listening(fd, message);
+static int check_socket(tn_fd fd, const char **message) {
+  int type = property(fd, SO_TYPE);
+  if (type == -ENOTSOCK) {
+    *message = "the descriptor is not a socket";
+  }
+  return type < 0 ? type : 0;
 }
 
-int tn_check_unix_stream_fd(tn_fd fd, const char **message) {
-  int status = check_unix_stream_type(fd, message);
-  return status < 0 ? status : check_connected(fd);
-}
-
-int tn_check_unix_listener_fd(tn_fd fd, const char **message) {
-  int status = check_unix_stream_type(fd, message);
-  return status < 0 ? status : check_listening(fd, message);
+int tn_object_check_fd(uint64_t kind, tn_fd fd, const char **message) {
+  if (kind & TN_PIPES) {
+    return check_pipe(kind, fd, message);
+  }
+  if (kind == TN_SOCKET) {
+    return check_socket(fd, message);
+  }
+  const struct fit *fit = fits;
+  while (!(fit->kinds & kind)) {
+    fit++;
+  }
+  int status = check_fit(fit, fd, message);
+  if (status == 0 && (kind & TN_WHOLE_STREAMS)) {
+    status = check_connected(fd);
+  } else if (status == 0 && (kind & TN_LISTENERS)) {
+    status = check_listening(fd, message);
+  }
+  return status;
 }
 
 int tn_opening_prepare(lua_State *L, struct tn_runtime *rt) {
@@ -261,7 +275,7 @@ int tn_object_open_pair(lua_State *L, uint64_t kind, int type) {
   return status < 0 ? tn_fail(L, rt, status, "pair", NULL) : tn_object_pair(L, rt, kind, kind, fds);
 }
 
-int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const char **message)) {
+int tn_object_from_fd(lua_State *L, uint64_t kind) {
   struct tn_runtime *rt = tn_runtime_of(L);
   tn_fd fd = (tn_fd)tn_check_integer(L, 1, "fd", 0, INT_MAX);
   const char *message = NULL;
@@ -272,7 +286,7 @@ int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const 
     status = TN_EBUSY;
     message = "another object has this descriptor";
   }
-  status = status < 0 ? status : check(fd, &message);
+  status = status < 0 ? status : tn_object_check_fd(kind, fd, &message);
   status = status < 0 ? status : tn_socket_adopt(fd);
   if (status < 0) {
     return tn_fail(L, rt, status, "from_fd", message);

@@ -11,20 +11,10 @@ extern const luaL_Reg tn_object_functions[];
 /* local_addr peer_addr take_error fd into_fd, and the timeouts. */
 extern const struct tn_method tn_object_methods[];
 
-/* from_fd(fd) of a class: adopts a descriptor after `check` has accepted it (0, or a failure with a
- * message). */
-int tn_object_from_fd(lua_State *L, uint64_t kind, int (*check)(tn_fd fd, const char **message));
-/* An integer option of SOL_SOCKET, for such checks; negative: a failure. */
-int tn_socket_property(tn_fd fd, int number);
-/* Such checks. */
-int tn_check_tcp_fd(tn_fd fd, const char **message);
-int tn_check_tcp_stream_fd(tn_fd fd, const char **message);
-int tn_check_tcp_listener_fd(tn_fd fd, const char **message);
-int tn_check_udp_fd(tn_fd fd, const char **message);
-int tn_check_unix_socket_fd(tn_fd fd, const char **message);
-int tn_check_unix_stream_fd(tn_fd fd, const char **message);
-int tn_check_unix_listener_fd(tn_fd fd, const char **message);
-int tn_check_unix_datagram_fd(tn_fd fd, const char **message);
+/* from_fd(fd) of a class: adopts a descriptor that is right for it. */
+int tn_object_from_fd(lua_State *L, uint64_t kind);
+/* Is it, for an object of that kind? 0, or a failure with a message. */
+int tn_object_check_fd(uint64_t kind, tn_fd fd, const char **message);
 /* A new object of that kind around a socket of that domain, type and protocol, or `nil, err`. */
 int tn_object_open(lua_State *L, uint64_t kind, int domain, int type, int protocol, const char *op);
 /* A pair of connected Unix sockets of that type. */

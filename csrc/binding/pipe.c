@@ -42,28 +42,12 @@ int tn_pipe_open_fifo(lua_State *L) {
   return 1;
 }
 
-static int check_end(tn_fd fd, enum tn_pipe_end end, const char *wrong, const char **message) {
-  int status = tn_pipe_check(fd, end);
-  if (status == TN_EINVAL) {
-    *message = wrong;
-  }
-  return status;
-}
-
-static int check_sender(tn_fd fd, const char **message) {
-  return check_end(fd, TN_PIPE_WRITE, "the descriptor is not a pipe open for writing", message);
-}
-
-static int check_receiver(tn_fd fd, const char **message) {
-  return check_end(fd, TN_PIPE_READ, "the descriptor is not a pipe open for reading", message);
-}
-
 static int sender_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_PIPE_SENDER, check_sender);
+  return tn_object_from_fd(L, TN_PIPE_SENDER);
 }
 
 static int receiver_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_PIPE_RECEIVER, check_receiver);
+  return tn_object_from_fd(L, TN_PIPE_RECEIVER);
 }
 
 /* Set before the descriptor is given away: afterwards a failure could not be told. */

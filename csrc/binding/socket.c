@@ -89,16 +89,8 @@ static int socket_pair(lua_State *L) {
                     : tn_object_pair(L, rt, TN_SOCKET, TN_SOCKET, fds);
 }
 
-static int check_socket(tn_fd fd, const char **message) {
-  int type = tn_socket_property(fd, SO_TYPE);
-  if (type == -ENOTSOCK) {
-    *message = "the descriptor is not a socket";
-  }
-  return type < 0 ? type : 0;
-}
-
 static int socket_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_SOCKET, check_socket);
+  return tn_object_from_fd(L, TN_SOCKET);
 }
 
 /* --- other objects of the same socket --- */
@@ -121,13 +113,12 @@ static int attempt_as_socket(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
-/* The socket becomes an object of `kind` if `check` has nothing against it. */
-static int convert(lua_State *L, struct tn_call *call, uint64_t kind,
-                   int (*check)(tn_fd fd, const char **message)) {
+/* The socket becomes an object of `kind` if it is right for one. */
+static int convert(lua_State *L, struct tn_call *call, uint64_t kind) {
   struct tn_object *object = call->self;
   struct tn_address peer = {.length = sizeof peer.storage};
   int status = tn_object_check_owner(object, &call->message);
-  status = status < 0 ? status : check(call->source->fd, &call->message);
+  status = status < 0 ? status : tn_object_check_fd(kind, call->source->fd, &call->message);
   if (status < 0) {
     return status;
   }
@@ -139,35 +130,35 @@ static int convert(lua_State *L, struct tn_call *call, uint64_t kind,
 }
 
 static int attempt_into_tcp_socket(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_TCP_SOCKET, tn_check_tcp_fd);
+  return convert(L, call, TN_TCP_SOCKET);
 }
 
 static int attempt_into_tcp_stream(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_TCP_STREAM, tn_check_tcp_stream_fd);
+  return convert(L, call, TN_TCP_STREAM);
 }
 
 static int attempt_into_tcp_listener(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_TCP_LISTENER, tn_check_tcp_listener_fd);
+  return convert(L, call, TN_TCP_LISTENER);
 }
 
 static int attempt_into_udp_socket(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_UDP_SOCKET, tn_check_udp_fd);
+  return convert(L, call, TN_UDP_SOCKET);
 }
 
 static int attempt_into_unix_socket(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_UNIX_SOCKET, tn_check_unix_socket_fd);
+  return convert(L, call, TN_UNIX_SOCKET);
 }
 
 static int attempt_into_unix_stream(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_UNIX_STREAM, tn_check_unix_stream_fd);
+  return convert(L, call, TN_UNIX_STREAM);
 }
 
 static int attempt_into_unix_listener(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_UNIX_LISTENER, tn_check_unix_listener_fd);
+  return convert(L, call, TN_UNIX_LISTENER);
 }
 
 static int attempt_into_unix_datagram(lua_State *L, struct tn_call *call) {
-  return convert(L, call, TN_UNIX_DATAGRAM, tn_check_unix_datagram_fd);
+  return convert(L, call, TN_UNIX_DATAGRAM);
 }
 
 /* --- sendfile(file, offset, count); slot 5: how much has gone out --- */

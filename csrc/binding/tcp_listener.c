@@ -4,7 +4,7 @@
 #include "binding/object.h"
 
 static int listener_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_TCP_LISTENER, tn_check_tcp_listener_fd);
+  return tn_object_from_fd(L, TN_TCP_LISTENER);
 }
 
 static const luaL_Reg functions[] = {{"from_fd", listener_from_fd}, {NULL, NULL}};

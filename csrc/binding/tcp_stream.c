@@ -5,7 +5,7 @@
 #include "binding/object.h"
 
 static int stream_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_TCP_STREAM, tn_check_tcp_stream_fd);
+  return tn_object_from_fd(L, TN_TCP_STREAM);
 }
 
 static int attempt_reset(lua_State *L, struct tn_call *call) {

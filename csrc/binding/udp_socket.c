@@ -12,7 +12,7 @@ static int socket_new_v6(lua_State *L) {
 }
 
 static int socket_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_UDP_SOCKET, tn_check_udp_fd);
+  return tn_object_from_fd(L, TN_UDP_SOCKET);
 }
 
 static const luaL_Reg functions[] = {{"new_v4", socket_new_v4},

@@ -14,7 +14,7 @@ static int datagram_pair(lua_State *L) {
 }
 
 static int datagram_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_UNIX_DATAGRAM, tn_check_unix_datagram_fd);
+  return tn_object_from_fd(L, TN_UNIX_DATAGRAM);
 }
 
 static const luaL_Reg functions[] = {{"unbound", datagram_unbound},

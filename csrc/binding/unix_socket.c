@@ -12,7 +12,7 @@ static int socket_new_datagram(lua_State *L) {
 }
 
 static int socket_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_UNIX_SOCKET, tn_check_unix_socket_fd);
+  return tn_object_from_fd(L, TN_UNIX_SOCKET);
 }
 
 static int attempt_datagram(lua_State *L, struct tn_call *call) {

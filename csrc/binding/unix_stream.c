@@ -15,7 +15,7 @@ static int stream_pair(lua_State *L) {
 }
 
 static int stream_from_fd(lua_State *L) {
-  return tn_object_from_fd(L, TN_UNIX_STREAM, tn_check_unix_stream_fd);
+  return tn_object_from_fd(L, TN_UNIX_STREAM);
 }
 
 static int prepare_send_fd(lua_State *L, struct tn_runtime *rt) {
