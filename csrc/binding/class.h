@@ -67,6 +67,8 @@ enum tn_kind {
 #define TN_BUFFER_CLAIM (UINT64_C(1) << 46)
 /* Classes that scripts find as the metatable of their objects, not in the module. */
 #define TN_NAMELESS (TN_SENDER | TN_UNBOUNDED_SENDER | TN_RECEIVER | TN_CHANNEL_PERMIT)
+/* And those in which there is nothing for scripts to see. */
+#define TN_HIDDEN (TN_LOOKUP | TN_OUTCOME | TN_GUARD | TN_BUFFER_CLAIM)
 
 enum {
   TN_KINDS = 47,

@@ -40,7 +40,6 @@
 #include "core/status.h"
 
 #include <limits.h>
-
 #include <string.h>
 
 /* Every row of every method; a class takes those that name its kind. */
@@ -321,7 +320,7 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
       tn_methods_add(L, rt, classes[i]->kind, *table);
     }
     lua_pop(L, 1);
-    if (classes[i]->kind & TN_NAMELESS) {
+    if (classes[i]->kind & (TN_NAMELESS | TN_HIDDEN)) {
       lua_pushnil(L);
       lua_setfield(L, -2, classes[i]->name);
     }
@@ -331,14 +330,6 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
   lua_getfield(L, -1, tn_interest_class.name);
   tn_interest_constants(L, rt);
   lua_pop(L, 1);
-  lua_pushnil(L); /* nothing for scripts to see in these */
-  lua_setfield(L, -2, tn_lookup_class.name);
-  lua_pushnil(L);
-  lua_setfield(L, -2, tn_outcome_class.name);
-  lua_pushnil(L);
-  lua_setfield(L, -2, tn_guard_class.name);
-  lua_pushnil(L);
-  lua_setfield(L, -2, tn_buffer_claim_class.name);
 }
 
 static void open_functions(lua_State *L, struct tn_runtime *rt) {
