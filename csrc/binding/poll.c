@@ -5,6 +5,7 @@
 #include "binding/error.h"
 #include "binding/interest.h"
 #include "binding/object.h"
+#include "binding/readiness.h"
 
 #include <limits.h>
 #include <string.h>
@@ -125,18 +126,10 @@ static int event_is_priority(lua_State *L) {
 }
 
 static int event_tostring(lua_State *L) {
-  static const char *const names[] = {"readable",    "writable",     "priority",
-                                      "read closed", "write closed", "error"};
   const struct tn_selected *selected = check_event(L);
-  lua_pushfstring(L, "Event (token %I", (LUAI_UACINT)selected->token);
-  for (int i = 0; i < 6; i++) {
-    if (selected->ready & 1 << i) {
-      lua_pushfstring(L, ", %s", names[i]);
-      lua_concat(L, 2);
-    }
-  }
-  lua_pushliteral(L, ")");
-  lua_concat(L, 2);
+  const char *names = tn_ready_push_names(L, selected->ready);
+  lua_pushfstring(L, "Event (token %I%s%s)", (LUAI_UACINT)selected->token, *names ? ", " : "",
+                  names);
   return 1;
 }
 

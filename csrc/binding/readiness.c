@@ -50,23 +50,25 @@ static int ready_is_empty(lua_State *L) {
   return 1;
 }
 
-static int meta_tostring(lua_State *L) {
+const char *tn_ready_push_names(lua_State *L, int bits) {
   static const char *const names[] = {"readable",    "writable",     "priority",
                                       "read closed", "write closed", "error"};
-  const struct ready *ready = check_ready(L);
   luaL_Buffer text;
   luaL_buffinit(L, &text);
-  luaL_addstring(&text, "Ready (");
   const char *separator = "";
   for (int i = 0; i < 6; i++) {
-    if (ready->bits & 1 << i) {
+    if (bits & 1 << i) {
       luaL_addstring(&text, separator);
       luaL_addstring(&text, names[i]);
       separator = ", ";
     }
   }
-  luaL_addstring(&text, ")");
   luaL_pushresult(&text);
+  return lua_tostring(L, -1);
+}
+
+static int meta_tostring(lua_State *L) {
+  lua_pushfstring(L, "Ready (%s)", tn_ready_push_names(L, check_ready(L)->bits));
   return 1;
 }
 
