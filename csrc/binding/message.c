@@ -603,14 +603,6 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
 
 /* --- sending --- */
 
-static int push_sent(lua_State *L, ptrdiff_t count) {
-  if (count < 0) {
-    return (int)count;
-  }
-  lua_pushinteger(L, (lua_Integer)count);
-  return 1;
-}
-
 /* The address of a call that has been looked at. */
 TN_INLINE const struct tn_address *address_of(lua_State *L, int index) {
   return index ? tn_address_of(lua_touserdata(L, index)) : NULL;
@@ -631,7 +623,7 @@ TN_INLINE int send_bytes(lua_State *L, struct tn_call *call, int address_at, int
     message.address = (struct sockaddr *)&address->any;
     message.address_length = address->length;
   }
-  return push_sent(L, tn_source_send_message(call->source, &message, flags));
+  return tn_call_count(L, tn_source_send_message(call->source, &message, flags));
 }
 
 /* Is it a string, and are there no flags, which would be the last? */
@@ -695,7 +687,7 @@ static int send_list(lua_State *L, struct tn_call *call, int address_at, int las
   }
   ptrdiff_t sent = tn_source_send_message(call->source, &message, flags_at(L, last));
   lua_settop(L, last);
-  return push_sent(L, sent);
+  return tn_call_count(L, sent);
 }
 
 static int attempt_send_vectored(lua_State *L, struct tn_call *call) {
@@ -791,7 +783,7 @@ static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
   if (sent == TN_EAGAIN) {
     lua_settop(L, 4);
   }
-  return push_sent(L, sent);
+  return tn_call_count(L, sent);
 }
 
 TN_METHOD_COMPILED(recv)

@@ -85,6 +85,15 @@ static inline int tn_call_give_way(struct tn_call *call) {
   return TN_EAGAIN;
 }
 
+/* To be returned by one that moved so many bytes, its result, or failed. */
+static inline int tn_call_count(lua_State *L, ptrdiff_t count) {
+  if (count < 0) {
+    return (int)count;
+  }
+  lua_pushinteger(L, (lua_Integer)count);
+  return 1;
+}
+
 struct tn_method {
   const char *name;
   uint64_t kinds; /* 0: a function without receiver */

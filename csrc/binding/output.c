@@ -101,21 +101,14 @@ static int prepare_write_some(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
-static int push_sent(lua_State *L, ptrdiff_t count) {
-  if (count < 0) {
-    return (int)count;
-  }
-  lua_pushinteger(L, (lua_Integer)count);
-  return 1;
-}
-
 static int attempt_write_some(lua_State *L, struct tn_call *call) {
   struct tn_slice bytes = tn_bytes_at(L, 2);
   size_t from = (size_t)lua_tointeger(L, 3) - 1;
   if (from >= bytes.length) {
-    return push_sent(L, 0);
+    return tn_call_count(L, 0);
   }
-  return push_sent(L, tn_source_send(call->source, (char *)bytes.base + from, bytes.length - from));
+  return tn_call_count(
+      L, tn_source_send(call->source, (char *)bytes.base + from, bytes.length - from));
 }
 
 /* --- write_vectored{bytes, …}: the same for a list --- */
@@ -132,7 +125,7 @@ static int attempt_write_vectored(lua_State *L, struct tn_call *call) {
   int count = tn_slices_of_list(L, 2, slices);
   ptrdiff_t sent = count ? tn_source_send_slices(call->source, slices, count) : 0;
   lua_settop(L, top);
-  return push_sent(L, sent);
+  return tn_call_count(L, sent);
 }
 
 /* --- write_from: a Buffer, consumed as it goes --- */
