@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "binding/buffer.h"
+#include "binding/field.h"
 #include "binding/input.h"
 #include "core/datagrams.h"
 #include "core/scratch.h"
@@ -269,8 +270,7 @@ static void fill_item(lua_State *L, struct tn_call *call, struct list *list,
     lua_rawset(L, -3);
   }
   if (length > max) { /* it was cut */
-    lua_pushinteger(L, (lua_Integer)length);
-    lua_setfield(L, -2, "length");
+    tn_set_integer(L, "length", (lua_Integer)length);
   }
 }
 

@@ -2,6 +2,7 @@
 #include "binding/child.h"
 
 #include "binding/error.h"
+#include "binding/field.h"
 #include "binding/object.h"
 #include "binding/signal.h"
 #include "core/watch.h"
@@ -122,8 +123,7 @@ static int attempt_wait(lua_State *L, struct tn_call *call) {
     tn_signal_push(L, number);
     lua_setfield(L, -2, "signal");
   } else {
-    lua_pushinteger(L, code);
-    lua_setfield(L, -2, "code");
+    tn_set_integer(L, "code", code);
   }
   return 1;
 }

@@ -1,6 +1,7 @@
 /* Making classes and checking arguments: see class.h. */
 #include "binding/class.h"
 
+#include "binding/field.h"
 #include "binding/runtime.h"
 #include "core/source.h"
 
@@ -96,10 +97,8 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
   tn_functions_add(L, rt, class->functions);
   lua_newtable(L);
   tn_functions_add(L, rt, class->metamethods);
-  lua_pushstring(L, class->name);
-  lua_setfield(L, -2, "__name");
-  lua_pushboolean(L, 0);
-  lua_setfield(L, -2, "__metatable");
+  tn_set_string(L, "__name", class->name);
+  tn_set_boolean(L, "__metatable", false);
   if (lua_getfield(L, -1, "__index") == LUA_TNIL) {
     lua_pushvalue(L, -3);
     lua_setfield(L, -3, "__index");
@@ -109,8 +108,7 @@ void tn_class_open(lua_State *L, struct tn_runtime *rt, const struct tn_class *c
     lua_pushvalue(L, -2);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
-    lua_pushstring(L, class->name);
-    lua_setfield(L, -2, "__name");
+    tn_set_string(L, "__name", class->name);
     lua_setfield(L, -2, "__metatable");
   }
   rt->metatables[kind_index(class->kind)] = luaL_ref(L, LUA_REGISTRYINDEX);

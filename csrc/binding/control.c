@@ -2,6 +2,7 @@
 #include "binding/control.h"
 
 #include "binding/address.h"
+#include "binding/field.h"
 #include "core/address.h"
 #include "core/datagrams.h"
 #include "core/source.h"
@@ -236,16 +237,6 @@ int tn_control_take(lua_State *L, int index, int argument, tn_fd fd, struct tn_c
 
 /* --- what arrived --- */
 
-static void set_integer(lua_State *L, const char *name, lua_Integer number) {
-  lua_pushinteger(L, number);
-  lua_setfield(L, -2, name);
-}
-
-static void set_string(lua_State *L, const char *name, const char *text) {
-  lua_pushstring(L, text);
-  lua_setfield(L, -2, name);
-}
-
 /* The bytes of the entry in a structure; what a short one lacks is 0. */
 static void decode(const struct tn_control_entry *entry, void *bytes, size_t size) {
   memset(bytes, 0, size);
@@ -284,13 +275,13 @@ static void set_ip(lua_State *L, const char *name, int family, const void *ip) {
     memcpy(&address.v6.sin6_addr, ip, sizeof address.v6.sin6_addr);
   }
   tn_address_format_ip(&address, text, sizeof text);
-  set_string(L, name, text);
+  tn_set_string(L, name, text);
 }
 
 static void set_pktinfo_v4(lua_State *L, const struct tn_control_entry *entry) {
   struct in_pktinfo info;
   decode(entry, &info, sizeof info);
-  set_integer(L, "interface", info.ipi_ifindex);
+  tn_set_integer(L, "interface", info.ipi_ifindex);
   set_ip(L, "address", AF_INET, &info.ipi_addr);
   set_ip(L, "local_address", AF_INET, &info.ipi_spec_dst);
 }
@@ -298,7 +289,7 @@ static void set_pktinfo_v4(lua_State *L, const struct tn_control_entry *entry) {
 static void set_pktinfo_v6(lua_State *L, const struct tn_control_entry *entry) {
   struct in6_pktinfo info;
   decode(entry, &info, sizeof info);
-  set_integer(L, "interface", info.ipi6_ifindex);
+  tn_set_integer(L, "interface", info.ipi6_ifindex);
   set_ip(L, "address", AF_INET6, &info.ipi6_addr);
 }
 
@@ -316,10 +307,10 @@ static void set_times(lua_State *L, const struct tn_control_entry *entry) {
   struct timespec times[3];
   decode(entry, times, sizeof times);
   if (nanoseconds_of(&times[0]) != 0) {
-    set_integer(L, "software", nanoseconds_of(&times[0]));
+    tn_set_integer(L, "software", nanoseconds_of(&times[0]));
   }
   if (nanoseconds_of(&times[2]) != 0) {
-    set_integer(L, "hardware", nanoseconds_of(&times[2]));
+    tn_set_integer(L, "hardware", nanoseconds_of(&times[2]));
   }
 }
 
@@ -339,17 +330,17 @@ static void set_error(lua_State *L, struct tn_runtime *rt, const struct tn_contr
   struct tn_extended_error error;
   decode(entry, &error, sizeof error);
   bool is_known = error.number <= INT_MAX;
-  set_string(L, "code", tn_status_name(is_known ? -(int)error.number : INT_MIN));
-  set_integer(L, "errno", error.number);
+  tn_set_string(L, "code", tn_status_name(is_known ? -(int)error.number : INT_MIN));
+  tn_set_integer(L, "errno", error.number);
   if (error.origin < sizeof origins / sizeof origins[0]) {
-    set_string(L, "origin", origins[error.origin]);
+    tn_set_string(L, "origin", origins[error.origin]);
   } else {
-    set_integer(L, "origin", error.origin);
+    tn_set_integer(L, "origin", error.origin);
   }
-  set_integer(L, "icmp_type", error.type);
-  set_integer(L, "icmp_code", error.code);
-  set_integer(L, "info", error.info);
-  set_integer(L, "data", error.data);
+  tn_set_integer(L, "icmp_type", error.type);
+  tn_set_integer(L, "icmp_code", error.code);
+  tn_set_integer(L, "info", error.info);
+  tn_set_integer(L, "data", error.data);
   const struct sockaddr *offender = (const void *)((const char *)entry->data + sizeof error);
   sa_family_t family = AF_UNSPEC;
   if (entry->length >= sizeof error + sizeof *offender) {
@@ -381,20 +372,20 @@ static void set_timestamp(lua_State *L, const struct tn_control_entry *entry,
   struct timeval coarse;
   if (kind == TN_CONTROL_TIMEVAL) {
     decode(entry, &coarse, sizeof coarse);
-    set_integer(L, "value", nanoseconds(coarse.tv_sec, coarse.tv_usec, 1000));
+    tn_set_integer(L, "value", nanoseconds(coarse.tv_sec, coarse.tv_usec, 1000));
   } else {
     decode(entry, &time, sizeof time);
-    set_integer(L, "value", nanoseconds_of(&time));
+    tn_set_integer(L, "value", nanoseconds_of(&time));
   }
 }
 
 static void push_entry(lua_State *L, struct tn_runtime *rt, const struct tn_control_entry *entry) {
   const struct tn_control_row *row = tn_control_row_of(entry);
   lua_createtable(L, 0, 4);
-  set_string(L, "type", row ? row->type : "raw");
+  tn_set_string(L, "type", row ? row->type : "raw");
   switch (row ? row->kind : TN_CONTROL_RAW) {
   case TN_CONTROL_INT:
-    set_integer(L, "value", integer_of(entry));
+    tn_set_integer(L, "value", integer_of(entry));
     break;
   case TN_CONTROL_FDS:
     set_fds(L, entry);
@@ -402,9 +393,9 @@ static void push_entry(lua_State *L, struct tn_runtime *rt, const struct tn_cont
   case TN_CONTROL_CREDENTIALS: {
     struct tn_credentials who;
     decode(entry, &who, sizeof who);
-    set_integer(L, "pid", who.pid);
-    set_integer(L, "uid", (lua_Integer)who.uid);
-    set_integer(L, "gid", (lua_Integer)who.gid);
+    tn_set_integer(L, "pid", who.pid);
+    tn_set_integer(L, "uid", (lua_Integer)who.uid);
+    tn_set_integer(L, "gid", (lua_Integer)who.gid);
     break;
   }
   case TN_CONTROL_PKTINFO_V4:
@@ -427,8 +418,8 @@ static void push_entry(lua_State *L, struct tn_runtime *rt, const struct tn_cont
     set_error(L, rt, entry);
     break;
   case TN_CONTROL_RAW:
-    set_integer(L, "level", entry->level);
-    set_integer(L, "number", entry->number);
+    tn_set_integer(L, "level", entry->level);
+    tn_set_integer(L, "number", entry->number);
     lua_pushlstring(L, entry->data, entry->length);
     lua_setfield(L, -2, "data");
     break;

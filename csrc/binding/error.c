@@ -2,6 +2,8 @@
  * users. */
 #include "binding/error.h"
 
+#include "binding/field.h"
+
 #include "core/status.h"
 
 #include <string.h>
@@ -20,8 +22,7 @@ static void push_where(lua_State *L) {
 
 static void set_text(lua_State *L, const char *field, const char *text) {
   if (text) {
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, field);
+    tn_set_string(L, field, text);
   }
 }
 
@@ -35,8 +36,7 @@ void tn_error_push(lua_State *L, struct tn_runtime *rt, int status, const char *
   set_text(L, "address", address);
   set_text(L, "message", message ? message : tn_status_message(status));
   if (tn_status_errno(status) != 0) {
-    lua_pushinteger(L, tn_status_errno(status));
-    lua_setfield(L, -2, "errno");
+    tn_set_integer(L, "errno", tn_status_errno(status));
   }
   if (status != TN_EAGAIN) {
     push_where(L);

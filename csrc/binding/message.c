@@ -4,6 +4,7 @@
 #include "binding/address.h"
 #include "binding/buffer.h"
 #include "binding/control.h"
+#include "binding/field.h"
 #include "binding/method_call.h"
 #include "binding/slices.h"
 #include "core/datagrams.h"
@@ -164,8 +165,7 @@ static void push_flags(lua_State *L, int bits) {
   lua_newtable(L);
   for (const struct tn_message_flag *flag = tn_message_flags; flag->name; flag++) {
     if (flag->reports && (bits & flag->bit)) {
-      lua_pushboolean(L, 1);
-      lua_setfield(L, -2, flag->name);
+      tn_set_boolean(L, flag->name, true);
     }
   }
 }
@@ -587,8 +587,7 @@ static int attempt_recvmsg(lua_State *L, struct tn_call *call) {
   lua_createtable(L, 0, 5);
   lua_insert(L, -2);
   lua_setfield(L, -2, "data");
-  lua_pushinteger(L, count);
-  lua_setfield(L, -2, "length");
+  tn_set_integer(L, "length", count);
   push_sender(L, call, &address, message.address_length);
   lua_setfield(L, -2, "address");
   push_flags(L, message.flags);

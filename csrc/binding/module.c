@@ -9,6 +9,7 @@
 #include "binding/connection.h"
 #include "binding/copy.h"
 #include "binding/error.h"
+#include "binding/field.h"
 #include "binding/inner.h"
 #include "binding/input.h"
 #include "binding/interest.h"
@@ -136,8 +137,7 @@ static int new_table(lua_State *L, const char *mode) {
   lua_newtable(L);
   if (mode) {
     lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
+    tn_set_string(L, "__mode", mode);
     lua_setmetatable(L, -2);
   }
   return luaL_ref(L, LUA_REGISTRYINDEX);
@@ -251,8 +251,7 @@ static int fault(lua_State *L) {
     lua_newtable(L);
     const char *name;
     for (int i = 0; (name = tn_fault_name(i)) != NULL; i++) {
-      lua_pushinteger(L, tn_fault_calls(i));
-      lua_setfield(L, -2, name);
+      tn_set_integer(L, name, tn_fault_calls(i));
     }
     lua_pushinteger(L, tn_fault_clear());
     lua_insert(L, -2);

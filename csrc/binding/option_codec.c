@@ -2,6 +2,7 @@
 #include "binding/option_codec.h"
 
 #include "binding/address.h"
+#include "binding/field.h"
 #include "core/address.h"
 #include "core/socket_kind.h"
 
@@ -471,18 +472,13 @@ static void push_address(lua_State *L, struct tn_runtime *rt, const struct tn_op
   tn_address_push(L, rt, &address);
 }
 
-static void set_field(lua_State *L, const char *name, lua_Integer value) {
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
-}
-
 static void push_credentials(lua_State *L, const struct tn_option_value *value) {
   struct tn_credentials who;
   decode(value, &who, sizeof who);
   lua_createtable(L, 0, 3);
-  set_field(L, "pid", who.pid);
-  set_field(L, "uid", (lua_Integer)who.uid);
-  set_field(L, "gid", (lua_Integer)who.gid);
+  tn_set_integer(L, "pid", who.pid);
+  tn_set_integer(L, "uid", (lua_Integer)who.uid);
+  tn_set_integer(L, "gid", (lua_Integer)who.gid);
 }
 
 static void push_name(lua_State *L, const char *const *names, size_t count, uint64_t number) {

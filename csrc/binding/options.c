@@ -2,6 +2,7 @@
 #include "binding/options.h"
 
 #include "binding/error.h"
+#include "binding/field.h"
 #include "binding/option_codec.h"
 #include "core/datagrams.h"
 
@@ -271,21 +272,6 @@ static int attempt_options(lua_State *L, struct tn_call *call) {
 
 /* --- the rows as data --- */
 
-static void set_string(lua_State *L, const char *name, const char *text) {
-  lua_pushstring(L, text);
-  lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, lua_Integer number) {
-  lua_pushinteger(L, number);
-  lua_setfield(L, -2, name);
-}
-
-static void set_flag(lua_State *L, const char *name, bool flag) {
-  lua_pushboolean(L, flag);
-  lua_setfield(L, -2, name);
-}
-
 static const char *kind_text(enum tn_option_kind kind) {
   static const char *const texts[] = {
       [TN_OPTION_BOOL] = "boolean",
@@ -351,20 +337,20 @@ static void push_aliases(lua_State *L, const struct tn_option *option) {
 
 static void push_row(lua_State *L, const struct tn_option *option) {
   lua_createtable(L, 0, 16);
-  set_string(L, "name", option->name);
-  set_string(L, "system_name", option->system_name);
-  set_string(L, "type", kind_text(option->kind));
-  set_string(L, "unit", option->unit);
-  set_string(L, "platforms", option->platforms);
-  set_string(L, "text", option->text);
-  set_integer(L, "level", option->level);
-  set_integer(L, "number", option->number);
-  set_integer(L, "least", option->least);
-  set_integer(L, "most", option->most);
-  set_flag(L, "get", option->access & TN_OPTION_GET);
-  set_flag(L, "set", option->access & TN_OPTION_SET);
-  set_flag(L, "inherited", option->access & TN_OPTION_INHERITED);
-  set_flag(L, "present", option->number != TN_ABSENT);
+  tn_set_string(L, "name", option->name);
+  tn_set_string(L, "system_name", option->system_name);
+  tn_set_string(L, "type", kind_text(option->kind));
+  tn_set_string(L, "unit", option->unit);
+  tn_set_string(L, "platforms", option->platforms);
+  tn_set_string(L, "text", option->text);
+  tn_set_integer(L, "level", option->level);
+  tn_set_integer(L, "number", option->number);
+  tn_set_integer(L, "least", option->least);
+  tn_set_integer(L, "most", option->most);
+  tn_set_boolean(L, "get", option->access & TN_OPTION_GET);
+  tn_set_boolean(L, "set", option->access & TN_OPTION_SET);
+  tn_set_boolean(L, "inherited", option->access & TN_OPTION_INHERITED);
+  tn_set_boolean(L, "present", option->number != TN_ABSENT);
   push_classes(L, option->classes);
   lua_setfield(L, -2, "classes");
   push_aliases(L, option);
@@ -389,9 +375,9 @@ int tn_option_info_rows(lua_State *L) {
   lua_newtable(L);
   for (const struct tn_tcp_info_row *row = tn_tcp_info_rows; row->name; row++) {
     lua_createtable(L, 0, 3);
-    set_string(L, "name", row->name);
-    set_string(L, "type", types[row->kind]);
-    set_string(L, "unit", row->unit);
+    tn_set_string(L, "name", row->name);
+    tn_set_string(L, "type", types[row->kind]);
+    tn_set_string(L, "unit", row->unit);
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
   }
   return 1;

@@ -3,6 +3,7 @@
 #include "binding/scheduler.h"
 
 #include "binding/error.h"
+#include "binding/field.h"
 #include "binding/join_set.h"
 #include "binding/task.h"
 #include "core/scratch.h"
@@ -507,8 +508,7 @@ int tn_backend_timeout(lua_State *L) {
 /* --- numbers and settings --- */
 
 static void set_count(lua_State *L, const char *name, uint64_t count) {
-  lua_pushinteger(L, (lua_Integer)count);
-  lua_setfield(L, -2, name);
+  tn_set_integer(L, name, (lua_Integer)count);
 }
 
 /* For each class that had any: how many. */
@@ -547,8 +547,7 @@ int tn_metrics_table(lua_State *L) {
   set_count(L, "wakes", metrics->wakes);
   set_count(L, "bytes_read", metrics->bytes_read);
   set_count(L, "bytes_written", metrics->bytes_written);
-  lua_pushstring(L, metrics->poller);
-  lua_setfield(L, -2, "poller");
+  tn_set_string(L, "poller", metrics->poller);
   set_counts(L, "opened", metrics->opened);
   set_counts(L, "closed", metrics->closed);
   return 1;
@@ -597,8 +596,7 @@ int tn_configure(lua_State *L) {
   lua_createtable(L, 0, 3);
   lua_pushnumber(L, rt->spin);
   lua_setfield(L, -2, "spin");
-  lua_pushinteger(L, rt->buffer_size);
-  lua_setfield(L, -2, "buffer_size");
+  tn_set_integer(L, "buffer_size", rt->buffer_size);
   if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error) == LUA_TFUNCTION) {
     lua_setfield(L, -2, "on_task_error");
   } else {

@@ -7,6 +7,7 @@
 #include "binding/worker.h"
 
 #include "binding/error.h"
+#include "binding/field.h"
 #include "binding/object.h"
 #include "binding/parcel.h"
 #include "core/crew.h"
@@ -148,10 +149,8 @@ static void set_up(lua_State *L, const struct plan *plan) {
   lua_pushcfunction(L, exit_process);
   lua_setfield(L, -2, "exit");
   lua_getglobal(L, LUA_LOADLIBNAME);
-  lua_pushstring(L, plan->path);
-  lua_setfield(L, -2, "path");
-  lua_pushstring(L, plan->cpath);
-  lua_setfield(L, -2, "cpath");
+  tn_set_string(L, "path", plan->path);
+  tn_set_string(L, "cpath", plan->cpath);
   lua_settop(L, 0);
   set_loaders(L, plan);
 }
