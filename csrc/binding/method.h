@@ -19,12 +19,12 @@ enum tn_method_flags {
   TN_HAS_TRY = 4,  /* there is a try_ form */
   TN_ONLY_TRY = 8, /* there is no other */
   TN_NEVER_WAITS = 16,
-  TN_OWN_TIMEOUT = 32,   /* running out of time is for the attempt to judge */
-  TN_NAMES = 256,        /* an address that is no SocketAddr is for a Lua function to look up */
-  TN_PRIVATE = 64,       /* not in the class: for the library's Lua files */
-  TN_YIELDS = 512,       /* gives way, and does nothing else */
+  TN_OWN_TIMEOUT = 32, /* running out of time is for the attempt to judge */
+  TN_PRIVATE = 64,     /* not in the class: for the library's Lua files */
+  TN_WHOLE = 128,  /* of many system calls: nothing may come in between, on any kind of socket */
+  TN_NAMES = 256,  /* an address that is no SocketAddr is for a Lua function to look up */
+  TN_YIELDS = 512, /* gives way, and does nothing else */
   TN_NEEDS_BYTES = 1024, /* can do nothing while there are none */
-  TN_WHOLE = 128, /* of many system calls: nothing may come in between, on any kind of socket */
   /* At once: to give way before would be another wait, which nobody ends, and in which nobody sees
    * who waits. */
   TN_ALWAYS_WAITS = 2048,
@@ -119,15 +119,16 @@ int tn_set_detour(lua_State *L);
 /* All that is on the stack goes there; to be returned. */
 int tn_take_detour(lua_State *L, struct tn_runtime *rt, const char *prefix, const char *name);
 
-/* Adds the rows that objects of that kind have (0: functions) to the table on top; private ones, or
- * only those. */
+/* Adds the rows that objects of that kind have (0: functions) to the table on top, private ones
+ * left out. */
 void tn_methods_add(lua_State *L, struct tn_runtime *rt, uint64_t kind,
                     const struct tn_method *rows);
-/* The row whose function runs, or NULL. */
-const struct tn_method *tn_running_method(lua_State *L);
+/* Adds the private ones, of every kind. */
+void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);
 /* Pushes the function of one row. */
 void tn_method_push(lua_State *L, struct tn_runtime *rt, const struct tn_method *row);
-void tn_methods_add_private(lua_State *L, struct tn_runtime *rt, const struct tn_method *rows);
+/* The row whose function runs, or NULL. */
+const struct tn_method *tn_running_method(lua_State *L);
 /* Pushes an iterator over calls of that row, which raises: the function of another row, with the
  * same receiver and one argument, which may be missing. */
 int tn_iterator_new(lua_State *L, const struct tn_method *row);
