@@ -36,7 +36,7 @@ return {
   },
   ["csrc/binding/message.c"] = {
     ["somebody changed the fields"] = DEBUG,
-    ["a metamethod of the message's tables"] = DEBUG,
+    ["a finalizer closed it"] = DEBUG,
   },
   ["csrc/binding/option_codec.c"] = {
     ["decode(value, &byte"] = SYSTEM,

@@ -5,10 +5,10 @@
 #include "binding/runtime.h"
 #include "core/address.h"
 
+void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
 /* The same for an address that comes again and again, as a peer's: an equal SocketAddr that was
  * made lately serves again. */
 void tn_address_push_kept(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
-void tn_address_push(lua_State *L, struct tn_runtime *rt, const struct tn_address *address);
 /* The address in a userdata that is a SocketAddr; NULL for NULL. */
 const struct tn_address *tn_address_of(const void *userdata);
 /* The address in a SocketAddr, or NULL. */

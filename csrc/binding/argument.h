@@ -31,7 +31,6 @@ const char *tn_given(lua_State *L, int index);
 /* Is it an integer of that range? A string is none. */
 bool tn_take_integer(lua_State *L, int index, lua_Integer least, lua_Integer most,
                      lua_Integer *value);
-/* Arguments. Each raises an error that names the argument and what was expected. */
 lua_Integer tn_check_integer(lua_State *L, int index, const char *name, lua_Integer least,
                              lua_Integer most);
 /* The same for what is at `index` and in the argument, which is a table. */

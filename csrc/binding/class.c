@@ -1,4 +1,4 @@
-/* Making classes and checking arguments: see class.h. */
+/* Classes, and making their objects: see class.h. */
 #include "binding/class.h"
 
 #include "binding/field.h"

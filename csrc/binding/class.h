@@ -2,8 +2,8 @@
  *
  * A userdata starts with a header; the check of a receiver compares it without looking at any
  * table, which is the largest single item in the cost of a small read. Class tables hold
- * constructors and methods and are the metatable's
- * __index, so that tcpnet.TcpStream.read(s) is s:read(). */
+ * constructors and methods and are the metatable's __index, so that tcpnet.TcpStream.read(s) is
+ * s:read(). */
 #ifndef TCPNET_CLASS_H
 #define TCPNET_CLASS_H
 

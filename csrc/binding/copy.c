@@ -50,7 +50,7 @@ static int wait_for(struct tn_call *call, struct tn_source *source, int interest
   return TN_EAGAIN;
 }
 
-/* The same inside the kernel. What cannot be spliced goes on by reading and writing. */
+/* Moves bytes inside the kernel. What cannot be spliced goes on by reading and writing. */
 static ptrdiff_t move_spliced(struct tn_source *from, struct tn_source *to, uint64_t left,
                               int *direction) {
   size_t want = left < SIZE_MAX ? (size_t)left : SIZE_MAX;

@@ -16,7 +16,8 @@
 static const size_t fill_least = 16384;
 static const size_t fill_most = 65536;
 
-/* The same, which are these, consuming as many or more. */
+/* Gives out the first `count` of the bytes ahead, which are these; `consumed`, as many or more, are
+ * gone then. */
 TN_INLINE int give_first(lua_State *L, struct tn_source *source, const char *bytes, size_t count,
                          size_t consumed) {
   struct tn_reactor *reactor = source->reactor;

@@ -503,7 +503,7 @@ static int attempt_recv_from_vectored(lua_State *L, struct tn_call *call) {
 
 /* --- recvmsg{data =, control =, flags =}; slots: data, control, flags --- */
 
-/* The field of the table at `index`, taken off the list of those that may be there. */
+/* Raises where the table at `index` has a field that is none of those. */
 static void check_keys(lua_State *L, int index, const char *const *known) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     bool text = lua_type(L, -2) == LUA_TSTRING;
@@ -518,7 +518,7 @@ static void check_keys(lua_State *L, int index, const char *const *known) {
   }
 }
 
-/* An integer field, in place of which the default. */
+/* An integer field; where it is missing, the default. */
 static lua_Integer size_field(lua_State *L, int index, const char *name, lua_Integer most,
                               lua_Integer otherwise) {
   lua_Integer size = tn_raw_field(L, index, name) == LUA_TNIL
@@ -710,7 +710,7 @@ static int take_message(lua_State *L, const struct tn_object *object, struct tn_
   if (data_type == LUA_TNUMBER) {
     lua_tostring(L, data);
   }
-  int type = tn_raw_field(L, 2, "control"); /* may run anybody's code: before there are slices */
+  int type = tn_raw_field(L, 2, "control"); /* makes values: before there are slices */
   if (type != LUA_TNIL) {
     luaL_argcheck(L, type == LUA_TTABLE, 2, "control: list of tables with a type expected");
     tn_fd fd = object->source ? object->source->fd : TN_NO_FD;
@@ -767,7 +767,7 @@ static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
   int status = take_message(L, call->self, slices, &message, &control, &call->message);
   const struct tn_object *object = call->self;
   if (object->source != call->source || call->source->fd == TN_NO_FD) {
-    call->source = object->source; /* a metamethod of the message's tables closed it */
+    call->source = object->source; /* a finalizer closed it */
     call->message = tn_object_push_end(L, object);
     return TN_CLOSED;
   }

@@ -19,7 +19,6 @@ int tn_pipe_new(lua_State *L) {
                                      (const tn_fd[]){ends[1], ends[0]});
 }
 
-/* open_fifo(path, sends, read_write, unchecked) */
 int tn_pipe_open_fifo(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
   size_t length;

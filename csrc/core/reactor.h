@@ -13,10 +13,10 @@
 struct tn_source;
 struct tn_reactor;
 
-/* Counters since the start, and what there is now. */
 /* Sorts of source, which whoever makes them tells apart; 0: not told yet. */
 enum { TN_SORTS = 32 };
 
+/* Counters since the start, and what there is now. */
 struct tn_metrics {
   uint64_t turns;
   uint64_t wakes;

@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tn_reactor;
 struct tn_waiter;
 
 /* One pointer, for every task and every source has some: the last one is the first's `prev`. */
@@ -32,8 +33,6 @@ struct tn_claim {
 
 /* What an operation waits for in something that grants it: a place, a message. What is granted is
  * the waiter's at once; where its task ends before it runs, it is revoked. */
-struct tn_reactor;
-
 struct tn_stake {
   void (*revoke)(struct tn_reactor *reactor, struct tn_stake *stake);
 };

@@ -55,7 +55,7 @@ function Semaphore.new(n)
   return semaphore
 end
 
--- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these four.
+-- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these three.
 function Semaphore:take(n, op)
   check_count(n, 1, "take")
   check_op(op, "take")
