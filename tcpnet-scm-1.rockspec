@@ -61,6 +61,7 @@ build = {
         "csrc/binding/pipe.c",
         "csrc/binding/poll.c",
         "csrc/binding/readiness.c",
+        "csrc/binding/runtime.c",
         "csrc/binding/scheduler.c",
         "csrc/binding/signal.c",
         "csrc/binding/slices.c",

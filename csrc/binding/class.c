@@ -8,7 +8,6 @@
 #include <string.h>
 
 const char tn_magic[] = "tcpnet";
-const char tn_runtime_failure[] = "tcpnet runtime";
 
 static int kind_index(uint64_t kind) {
   int index = 0;

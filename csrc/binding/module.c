@@ -96,63 +96,6 @@ static const struct tn_class *const classes[] = {
     &tn_buffer_claim_class,
 };
 
-static int runtime_gc(lua_State *L) {
-  static const unsigned char gone = 0;
-  struct tn_runtime *rt = tn_check(L, 1, TN_RUNTIME, "tcpnet runtime");
-  struct tn_reactor *reactor = rt->reactor;
-  rt->reactor = NULL;
-  rt->fork_mark = &gone;
-  if (reactor) {
-    tn_reactor_free(reactor);
-  }
-  return 0;
-}
-
-static struct tn_runtime *new_runtime(lua_State *L) {
-  struct tn_runtime *rt = lua_newuserdatauv(L, sizeof *rt, 0);
-  memset(rt, 0, sizeof *rt);
-  rt->header = (struct tn_header){tn_magic, TN_RUNTIME};
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, runtime_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_setmetatable(L, -2);
-  int status;
-  rt->reactor = tn_reactor_new(&status);
-  if (!rt->reactor) {
-    lua_pushinteger(L, status);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, tn_runtime_failure);
-    luaL_error(L, "tcpnet: no memory or no descriptors for the reactor");
-  }
-  rt->fork_mark = tn_reactor_fork_mark(rt->reactor);
-  rt->metrics = tn_reactor_metrics(rt->reactor);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-  rt->main = lua_tothread(L, -1);
-  lua_pop(L, 1);
-  luaL_ref(L, LUA_REGISTRYINDEX);
-  return rt;
-}
-
-/* A table in the registry; its mode "k" or "v" for weak ones. */
-static int new_table(lua_State *L, const char *mode) {
-  lua_newtable(L);
-  if (mode) {
-    lua_createtable(L, 0, 1);
-    tn_set_string(L, "__mode", mode);
-    lua_setmetatable(L, -2);
-  }
-  return luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
-static void open_tables(lua_State *L, struct tn_runtime *rt) {
-  tn_anchors_open(L, &rt->anchors);
-  rt->detours = new_table(L, NULL);
-  for (int i = 0; i < TN_ADDRESSES_KEPT; i++) {
-    lua_pushboolean(L, 0);
-    rt->addresses[i].place = luaL_ref(L, LUA_REGISTRYINDEX);
-  }
-  rt->sets = new_table(L, "v");
-}
-
 /* The library's own Lua files are not where a user's call was made: how their names begin. */
 static int hide_sources(lua_State *L) {
   luaL_checkstring(L, 1);
@@ -358,9 +301,7 @@ LUAMOD_API int luaopen_tcpnet_core(lua_State *L) {
   if (lua_rawgetp(L, LUA_REGISTRYINDEX, tn_magic) != LUA_TNIL) {
     return 1;
   }
-  struct tn_runtime *rt = new_runtime(L);
-  open_tables(L, rt);
-  tn_scheduler_open(L, rt);
+  struct tn_runtime *rt = tn_runtime_new(L);
   tn_task_open(L, rt);
   lua_newtable(L);
   open_classes(L, rt);

@@ -101,8 +101,21 @@ static inline struct tn_runtime *tn_runtime_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
 }
 
+/* Its state closes, or the process is a fork: nothing of this runtime may be used. */
+static inline bool tn_runtime_gone(const struct tn_runtime *rt) {
+  return *rt->fork_mark == 0;
+}
+/* Raises where that is so. */
+void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation);
+
+/* Makes it, with its reactor: kept until the state closes. */
+struct tn_runtime *tn_runtime_new(lua_State *L);
 /* Where there can be no reactor, the status is left in the registry, under that address. */
 extern const char tn_runtime_failure[];
+
+/* metrics() → table; configure([settings]) → the settings as they are then. */
+int tn_metrics_table(lua_State *L);
+int tn_configure(lua_State *L);
 
 /* Opens the module, in this state or in another. */
 LUAMOD_API int luaopen_tcpnet_core(lua_State *L);

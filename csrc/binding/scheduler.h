@@ -12,9 +12,6 @@ int tn_run(lua_State *L);
 int tn_step(lua_State *L);
 int tn_backend_fd(lua_State *L);
 int tn_backend_timeout(lua_State *L);
-int tn_metrics_table(lua_State *L);
 int tn_waits(lua_State *L);
-int tn_configure(lua_State *L);
-void tn_scheduler_open(lua_State *L, struct tn_runtime *rt);
 
 #endif

@@ -8,7 +8,6 @@
 #include "core/status.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum {
   KILL_DEPTH_MAX = 100,        /* cancels within cancels on the C stack; deeper ones go to a list */
@@ -87,17 +86,6 @@ void tn_thread_unmark(lua_State *thread) {
 }
 
 /* --- waiting --- */
-
-void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation) {
-  if (!rt->reactor) {
-    tn_call_error(L, operation, "the Lua state is closing");
-  }
-  if (tn_reactor_forked(rt->reactor)) {
-    tn_call_error(
-        L, operation,
-        "this process was forked from the one that required tcpnet, whose sockets it shares");
-  }
-}
 
 static const char in_a_finalizer[] = "in a finalizer; nothing can wait there";
 

@@ -86,12 +86,6 @@ static inline struct tn_thread tn_nest_pop(struct tn_task *task) {
   return (struct tn_thread){inner.thread, inner.anchor};
 }
 
-/* Its state closes, or the process is a fork: nothing of this runtime may be used. */
-static inline bool tn_runtime_gone(const struct tn_runtime *rt) {
-  return *rt->fork_mark == 0;
-}
-/* Raises where that is so. */
-void tn_runtime_check(lua_State *L, const struct tn_runtime *rt, const char *operation);
 /* Raises in a finalizer: below it may stand a call that counts on the reactor not to turn. */
 void tn_finalizer_check(lua_State *L, const char *operation);
 
