@@ -190,14 +190,7 @@ function TcpSocket:connect(...)
 end
 
 -- socket:bind(addr) → socket
-function TcpSocket:bind(address, port)
-  check.receiver(self, { TcpSocket = true }, "TcpSocket", "bind")
-  local addr, err = resolve.first("bind", self, address, port)
-  if not addr then
-    return nil, err
-  end
-  return private.bind(self, addr)
-end
+TcpSocket.bind = resolve.binder "TcpSocket"
 
 -- listening ---------------------------------------------------------------------------------------
 

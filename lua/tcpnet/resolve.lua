@@ -57,7 +57,7 @@ function resolve.within(seconds, name, address, fn, ...)
 end
 
 -- A name is looked up for the family that the socket has.
-function resolve.family_of(socket)
+local function family_of(socket)
   local addr = socket:local_addr()
   return addr and addr:family()
 end
@@ -67,7 +67,7 @@ function resolve.first(name, socket, address, port, before, field)
   if private.kind(address) == "SocketAddr" and port == nil then
     return address
   end
-  local family = resolve.family_of(socket)
+  local family = family_of(socket)
   if family == "unix" then
     check.value(address, "string", 1 + (before or 0), name)
     check.that(port == nil, 2 + (before or 0), name, "no port beside a path expected")
@@ -102,6 +102,19 @@ function resolve.with_first(fn, seconds, name, socket, address, port, before, fi
   private.enter(name)
   local limit = seconds or socket.write_timeout and socket:write_timeout()
   return resolve.within(limit, name, address, use_first, fn, name, socket, address, port, before, field)
+end
+
+-- The method bind of a class whose sockets are bound to the first address of a name.
+function resolve.binder(class)
+  local classes = { [class] = true }
+  return function(self, address, port)
+    check.receiver(self, classes, class, "bind")
+    local addr, err = resolve.first("bind", self, address, port)
+    if not addr then
+      return nil, err
+    end
+    return private.bind(self, addr)
+  end
 end
 
 -- Takes the keys that are not options of that class out of a copy of the table, and checks those that are.

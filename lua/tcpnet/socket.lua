@@ -7,8 +7,6 @@ local waiting = require "tcpnet.waiting"
 local private = core.private
 local Socket = core.Socket
 
-local SOCKET = { Socket = true }
-
 -- socket:connect(addr) → socket, which stays open where it fails.
 local function connect(name, socket, address, port, seconds)
   return resolve.with_first(function(addr, limit)
@@ -18,7 +16,7 @@ end
 
 -- socket:connect_timeout(addr, seconds) → socket
 function Socket:connect_timeout(address, port, seconds)
-  check.receiver(self, SOCKET, "Socket", "connect_timeout")
+  check.receiver(self, { Socket = true }, "Socket", "connect_timeout")
   if seconds == nil then
     port, seconds = nil, port
   end
@@ -81,14 +79,7 @@ for _, class in ipairs { "Socket", "UdpSocket", "UnixDatagram" } do
 end
 
 -- socket:bind(addr) → socket
-function Socket:bind(address, port)
-  check.receiver(self, SOCKET, "Socket", "bind")
-  local addr, err = resolve.first("bind", self, address, port)
-  if not addr then
-    return nil, err
-  end
-  return private.bind(self, addr)
-end
+Socket.bind = resolve.binder "Socket"
 
 -- keepalive ---------------------------------------------------------------------------------------
 

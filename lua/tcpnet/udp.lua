@@ -11,13 +11,7 @@ local function bind_one(addr, options)
 end
 
 -- socket:bind(addr) → socket, for one of new_v4 or new_v6.
-local function bind_made(socket, address, port)
-  local addr, err = resolve.first("bind", socket, address, port)
-  if not addr then
-    return nil, err
-  end
-  return private.bind(socket, addr)
-end
+local bind_made = resolve.binder "UdpSocket"
 
 -- UdpSocket.bind(addr[, opts]) → UdpSocket on the first address of the name that can be bound. opts: options by name.
 function UdpSocket.bind(...)
