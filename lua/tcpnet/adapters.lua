@@ -86,6 +86,19 @@ end
 
 local fetch = adapters.fetch
 
+-- What reader.lua asks for, by some(self, method, max): fetches with that method of the readers inside.
+local function source_of(some)
+  return {
+    least = 1,
+    fill = function(self, max)
+      return some(self, "read", max)
+    end,
+    try_fill = function(self, max)
+      return some(self, "try_read", max)
+    end,
+  }
+end
+
 -- take --------------------------------------------------------------------------------------------
 
 local Take = { __name = "Take" }
@@ -105,17 +118,7 @@ local function take_some(self, method, max)
   return true
 end
 
-local take_source = { least = 1 }
-
-function take_source.fill(self, max)
-  return take_some(self, "read", max)
-end
-
-function take_source.try_fill(self, max)
-  return take_some(self, "try_read", max)
-end
-
-reader.extend(Take, take_source)
+reader.extend(Take, source_of(take_some))
 
 -- limit() → how many bytes it may still give out
 function Take:limit()
@@ -154,17 +157,7 @@ local function follow(self, method, max)
   return true
 end
 
-local chain_source = { least = 1 }
-
-function chain_source.fill(self, max)
-  return follow(self, "read", max)
-end
-
-function chain_source.try_fill(self, max)
-  return follow(self, "try_read", max)
-end
-
-reader.extend(Chain, chain_source)
+reader.extend(Chain, source_of(follow))
 
 -- chain(first, second) → reader of all of the first and then of the second
 function adapters.chain(first, second)
