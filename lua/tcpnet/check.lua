@@ -68,6 +68,22 @@ function check.methods(class)
   end
 end
 
+-- A table of options, which may be missing → the table; an option of another name than these raises.
+function check.options(opts, position, name, ...)
+  if opts == nil then
+    opts = {}
+  end
+  check.value(opts, "table", position, name)
+  local known = {}
+  for _, key in ipairs { ... } do
+    known[key] = true
+  end
+  for key in pairs(opts) do
+    check.that(known[key], position, name, ("unknown option '%s'"):format(tostring(key)))
+  end
+  return opts
+end
+
 function check.optional_size(value, position, name, what)
   if value ~= nil and not (math.type(value) == "integer" and value >= 1 and value <= 0x7fffffff) then
     refuse(position, name, ("%s: integer from 1 to 2147483647 expected, got %s"):format(what, check.shown(value)))

@@ -25,14 +25,7 @@ function core.lookup_host(host, port, opts)
   if type(port) == "table" then
     port, opts, position = nil, port, 2
   end
-  if opts == nil then
-    opts = {}
-  end
-  check.value(opts, "table", position, "lookup_host")
-  for key in pairs(opts) do
-    check.that(key == "family" or key == "timeout", position, "lookup_host",
-      ("unknown option '%s'"):format(tostring(key)))
-  end
+  opts = check.options(opts, position, "lookup_host", "family", "timeout")
   check.that(opts.family == nil or families[opts.family], position, "lookup_host",
     ("family: 'any', 'inet' or 'inet6' expected, got '%s'"):format(tostring(opts.family)))
   check.optional_seconds(opts.timeout, position, "lookup_host", "timeout")

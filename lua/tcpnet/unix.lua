@@ -200,15 +200,10 @@ end
 -- pipes -------------------------------------------------------------------------------------------
 
 local function fifo(name, sends)
-  local known = { read_write = true, unchecked = true }
   return function(path, opts)
     check.value(path, "string", 1, name)
-    if opts == nil then
-      opts = {}
-    end
-    check.value(opts, "table", 2, name)
+    opts = check.options(opts, 2, name, "read_write", "unchecked")
     for key, value in pairs(opts) do
-      check.that(known[key], 2, name, ("unknown option '%s'"):format(tostring(key)))
       check.that(type(value) == "boolean", 2, name, ("%s: boolean expected, got %s"):format(key, type(value)))
     end
     return private.open_fifo(path, sends, opts.read_write, opts.unchecked)

@@ -79,7 +79,7 @@ end
 -- lines{max_length =} → codec of lines that end with "\n" or "\r\n"; writes "\n". As in Tokio, `max_length` counts the
 -- "\r" of an ending; what follows the last ending is a line too, where it is more than a "\r".
 function delimited.lines(opts)
-  opts = encoding.options(opts, "lines", "max_length")
+  opts = check.options(opts, 1, "lines", "max_length")
   return codec {
     decoder = decoder("\n", check_max(opts.max_length, "lines"), without_return, "\r"),
     encode = function(frame, name)
@@ -101,7 +101,7 @@ end
 -- any_delimiter{delimiters = ",;\r\n", sequence_writer = ",", max_length =} → codec of what lies between such bytes;
 -- writes `sequence_writer` behind each frame.
 function delimited.any_delimiter(opts)
-  opts = encoding.options(opts, "any_delimiter", "delimiters", "sequence_writer", "max_length")
+  opts = check.options(opts, 1, "any_delimiter", "delimiters", "sequence_writer", "max_length")
   local delimiters = check_bytes(opts.delimiters, "delimiters", ",;\r\n")
   local ending = check_bytes(opts.sequence_writer, "sequence_writer", ",")
   local class = "[" .. delimiters:gsub("%W", "%%%0") .. "]"

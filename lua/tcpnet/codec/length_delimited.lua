@@ -84,7 +84,7 @@ end
 -- max_frame_length = 8 MiB} → codec. A frame begins `num_skip` bytes from where its head does, by default behind the
 -- length field, and is as long as the field says plus `length_adjustment`. Writes the field and the frame.
 return function(opts)
-  opts = encoding.options(opts, "length_delimited", "length_field_offset", "length_field_length", "length_adjustment",
+  opts = check.options(opts, 1, "length_delimited", "length_field_offset", "length_field_length", "length_adjustment",
     "num_skip", "endian", "max_frame_length")
   local width = integer(opts, "length_field_length", 4, 1, 8)
   local offset = integer(opts, "length_field_offset", 0, 0, FAR)
