@@ -84,19 +84,18 @@ Socket.bind = resolve.binder "Socket"
 -- keepalive ---------------------------------------------------------------------------------------
 
 local KEEPERS = { TcpSocket = true, TcpStream = true, TcpListener = true, Socket = true }
-local KEEPALIVE = { "time", "interval", "retries" }
+local KEEPALIVE = { time = true, interval = true, retries = true }
 
 -- set_tcp_keepalive{time =, interval =, retries =} → socket: switches keepalive on and sets what is given.
 local function set_tcp_keepalive(self, settings)
   check.receiver(self, KEEPERS, "TcpSocket", "set_tcp_keepalive")
   check.value(settings, "table", 1, "set_tcp_keepalive")
   local options = { keepalive = true }
-  for _, key in ipairs(KEEPALIVE) do
+  for key in pairs(KEEPALIVE) do
     options["tcp_keepalive_" .. key] = settings[key]
   end
   for key in pairs(settings) do
-    check.that(key == "time" or key == "interval" or key == "retries", 1, "set_tcp_keepalive",
-      ("unknown field '%s'"):format(tostring(key)))
+    check.that(KEEPALIVE[key], 1, "set_tcp_keepalive", ("unknown field '%s'"):format(tostring(key)))
   end
   local problem = private.option_problem(options, "TcpSocket")
   check.that(not problem, 1, "set_tcp_keepalive", problem and problem:gsub("^tcp_keepalive_", ""))
