@@ -64,10 +64,9 @@ local function bind(socket, addr, unlink)
   return private.bind(socket, addr)
 end
 
-local function take_unlink(name, unlink)
-  check.that(unlink == nil or type(unlink) == "boolean", 2, name,
+local function check_unlink(unlink)
+  check.that(unlink == nil or type(unlink) == "boolean", 2, "bind",
     ("unlink: boolean expected, got %s"):format(type(unlink)))
-  return unlink
 end
 
 -- A bound socket, or what kept it from being bound; it is closed then.
@@ -110,7 +109,8 @@ function UnixSocket:bind(path, opts)
   if not ok then
     return nil, err
   end
-  return bind(self, addr, take_unlink("bind", unlink))
+  check_unlink(unlink)
+  return bind(self, addr, unlink)
 end
 
 -- socket:connect(path[, {timeout =}]) → UnixStream. Consumes the socket; a failure closes it.
@@ -168,7 +168,7 @@ end
 -- UnixListener.bind(path[, opts]) → UnixListener. opts: unlink, backlog, socket options by name.
 function UnixListener.bind(path, opts)
   local options, unlink, backlog = options_of("UnixListener", "bind", opts, "unlink", "backlog")
-  take_unlink("bind", unlink)
+  check_unlink(unlink)
   check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, 2, "bind",
     ("backlog: integer from 0 expected, got %s"):format(check.shown(backlog)))
   local addr, err = address_of("bind", path)
@@ -187,7 +187,7 @@ end
 -- UnixDatagram.bind(path[, opts]) → UnixDatagram. opts: unlink, socket options by name.
 function UnixDatagram.bind(path, opts)
   local options, unlink = options_of("UnixDatagram", "bind", opts, "unlink")
-  take_unlink("bind", unlink)
+  check_unlink(unlink)
   local addr, err = address_of("bind", path)
   if not addr then
     return nil, err
