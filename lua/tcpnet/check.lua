@@ -84,12 +84,6 @@ function check.options(opts, position, name, ...)
   return opts
 end
 
-function check.optional_size(value, position, name, what)
-  if value ~= nil and not (math.type(value) == "integer" and value >= 1 and value <= 0x7fffffff) then
-    refuse(position, name, ("%s: integer from 1 to 2147483647 expected, got %s"):format(what, check.shown(value)))
-  end
-end
-
 function check.optional_seconds(value, position, name, what)
   if value ~= nil and (type(value) ~= "number" or not (value >= 0)) then
     refuse(position, name, ("%s: seconds, 0 or more, expected, got %s"):format(what, check.shown(value)))

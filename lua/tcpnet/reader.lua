@@ -529,7 +529,7 @@ end
 local function iterator(name, read)
   return function(self, max)
     check_reader(self, name)
-    check.optional_size(max, 1, name, "max")
+    max = size_or(max, nil, 1, name)
     return function()
       local bytes, err = read(self, max)
       if err then

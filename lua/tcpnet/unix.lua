@@ -100,6 +100,7 @@ end
 function UnixSocket:bind(path, opts)
   check.receiver(self, UNIX_SOCKET, "UnixSocket", "bind")
   local options, unlink = options_of("UnixSocket", "bind", opts, "unlink")
+  check_unlink(unlink)
   local addr, err = address_of("bind", path)
   if not addr then
     return nil, err
@@ -109,7 +110,6 @@ function UnixSocket:bind(path, opts)
   if not ok then
     return nil, err
   end
-  check_unlink(unlink)
   return bind(self, addr, unlink)
 end
 
