@@ -82,7 +82,7 @@ end
 -- Is it to be looked up, for a socket whose addresses are no paths?
 local function is_name(socket, address, port)
   return private.kind(address) ~= "SocketAddr" and private.target(address, port) == false
-    and resolve.family_of(socket) ~= "unix"
+    and family_of(socket) ~= "unix"
 end
 
 local function use_first(fn, name, socket, address, port, before, field)
