@@ -43,7 +43,7 @@ describe("a process that may have few descriptors", function()
     local path = program.write(folder.path .. "/script.lua", script)
     local refused, most = 0, 0
     for limit = 4, 20 do
-      local code, output = program.shell(("ulimit -n %d; %s"):format(limit, program.command(path)))
+      local code, output = program.shell(program.limited(path, limit))
       local text = ("with %d descriptors: %s"):format(limit, output)
       if output:find "^refused\n$" then
         refused = refused + 1

@@ -30,7 +30,7 @@ describe("an error", function()
     end
     local folder <close> = program.folder()
     local path = program.write(folder.path .. "/script.lua", script)
-    local _, output = program.shell(("ulimit -n 40; %s"):format(program.command(path)))
+    local _, output = program.shell(program.limited(path, 40))
     assert.equal("nil\tconnect\t127.0.0.1:9\tEMFILE\nnil\tbind\t127.0.0.1:0\tEMFILE\nnil\tbind\t127.0.0.1:0\tEMFILE\n"
       .. "nil\tconnect\t/nowhere\tEMFILE\nnil\tbind\t/nowhere/x\tEMFILE\nnil\tbind\t/nowhere/x\tEMFILE\n"
       .. "nil\tworkers\tnil\tEMFILE\n", output)

@@ -63,6 +63,12 @@ function program.command(path)
   return ("timeout -k 1 10 %s %s"):format(quote(interpreter), quote(path))
 end
 
+-- The same with so many descriptors; it is the shell's exec that has them, not a shell that needs some itself.
+function program.limited(path, descriptors)
+  return ([[timeout -k 1 20 sh -c 'ulimit -n %d; exec "$@"' - %s %s]]):format(descriptors, quote(interpreter),
+    quote(path))
+end
+
 -- The directory of a build for the same machine whose system calls fail on command, made where it is not there yet.
 function program.faults_build()
   local own = os.getenv "TCPNET_BUILD" or ""
@@ -139,7 +145,8 @@ local WITHOUT_COLLECTIONS = [[
   end
 ]]
 
--- in_host(text) → output of a script of that text in such a program, which gives it `attempt`; nil where there is none.
+-- in_host(text) → output of a script of that text in such a program, which gives it `attempt`; nil where there is
+-- none.
 function program.in_host(text)
   local folder <close> = program.folder()
   local host = program.host(folder)
