@@ -41,8 +41,8 @@ end
 
   it("measures every way to use a server", function()
     local tests = "rtt1,large64,stream,sink,accept,lines,unix64,udp32,idle,transfer,syscalls"
-    local output = bench("--tests", tests, "--only", "tcpnet,tcpnet-buffer,tcpnet-copy,raw-spin,tcpnet-spin", "--conns", 20,
-      "--bytes", 1 << 20, "--json", samples)
+    local output = bench("--tests", tests, "--only", "tcpnet,tcpnet-buffer,tcpnet-copy,raw-spin,tcpnet-spin", "--conns",
+      20, "--bytes", 1 << 20, "--json", samples)
     local labels = {
       "echo of 64 B, 1 connection: CPU per request, µs",
       "echo of 64 B, 1 connection: requests per second %(spin%)",
