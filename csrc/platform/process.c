@@ -8,10 +8,8 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#if defined(__has_include)
-#if __has_include(<malloc.h>)
+#ifdef __GLIBC__ /* elsewhere that header may be an error */
 #include <malloc.h>
-#endif
 #endif
 
 extern char **environ;
