@@ -80,8 +80,8 @@ describe("a call that looks a name up", function()
       return pending "no C compiler"
     end
     local path = program.write(folder.path .. "/script.lua", script)
-    local _, output = program.shell(("env LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}%s\" %s"):format(library,
-      program.command(path)))
+    local _, output = program.shell(("timeout -k 1 20 env LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}%s\" %s %s"):format(
+      library, program.quote(program.interpreter), program.quote(path)))
     assert.equal(expected, output)
   end)
 end)
