@@ -12,12 +12,12 @@ static bool has_sent(lua_State *L, int slot) {
   return lua_type(L, slot) == LUA_TNUMBER;
 }
 
-static size_t sent_so_far(lua_State *L, int slot) {
-  return has_sent(L, slot) ? (size_t)lua_tointeger(L, slot) : 0;
+static uint64_t sent_so_far(lua_State *L, int slot) {
+  return has_sent(L, slot) ? (uint64_t)lua_tointeger(L, slot) : 0;
 }
 
 /* Everything has gone out, or what kept it from that. */
-static int end_sending(lua_State *L, struct tn_call *call, size_t sent, ptrdiff_t status) {
+static int end_sending(lua_State *L, struct tn_call *call, uint64_t sent, ptrdiff_t status) {
   if (call->resumed && has_sent(L, call->top)) {
     lua_settop(L, call->top - 1);
   }
@@ -53,7 +53,7 @@ TN_INLINE int prepare_write(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
-static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, size_t sent) {
+static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, uint64_t sent) {
   struct tn_slice slices[TN_SLICES_MAX];
   int count = tn_slices_of(L, 2, last, sent, slices);
   return count == 0   ? 0
@@ -62,7 +62,7 @@ static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, siz
 }
 
 /* Sends until everything has gone out, or something stops it. */
-static int send_all(lua_State *L, struct tn_call *call, size_t sent) {
+static int send_all(lua_State *L, struct tn_call *call, uint64_t sent) {
   int last = call->resumed ? call->top - has_sent(L, call->top) : lua_gettop(L);
   ptrdiff_t count;
   int calls = 0;
@@ -137,7 +137,7 @@ TN_INLINE int prepare_write_from(lua_State *L, struct tn_runtime *rt) {
 
 TN_INLINE int attempt_write_from(lua_State *L, struct tn_call *call) {
   struct tn_buffer *buffer = lua_touserdata(L, 2);
-  size_t sent = call->resumed ? sent_so_far(L, call->top) : 0;
+  uint64_t sent = call->resumed ? sent_so_far(L, call->top) : 0;
   ptrdiff_t count = 0;
   for (int calls = 0; buffer->length > 0; calls++) {
     count = calls < TN_CALLS_MAX

@@ -28,7 +28,7 @@ void tn_check_bytes_list(lua_State *L, int index) {
   }
 }
 
-int tn_slices_of(lua_State *L, int first, int last, size_t skip, struct tn_slice *slices) {
+int tn_slices_of(lua_State *L, int first, int last, uint64_t skip, struct tn_slice *slices) {
   int count = 0;
   for (int i = first; i <= last && count < TN_SLICES_MAX; i++) {
     struct tn_slice slice = tn_bytes_at(L, i);
@@ -36,7 +36,8 @@ int tn_slices_of(lua_State *L, int first, int last, size_t skip, struct tn_slice
       skip -= slice.length;
       continue;
     }
-    slices[count++] = (struct tn_slice){(char *)slice.base + skip, slice.length - skip};
+    size_t from = (size_t)skip;
+    slices[count++] = (struct tn_slice){(char *)slice.base + from, slice.length - from};
     skip = 0;
   }
   return count;

@@ -12,7 +12,7 @@ void tn_check_bytes(lua_State *L, int index);
 /* Raises unless it is a list of such. */
 void tn_check_bytes_list(lua_State *L, int index);
 /* The slices of the values at `first` to `last`, less their first `skip` bytes; how many. */
-int tn_slices_of(lua_State *L, int first, int last, size_t skip, struct tn_slice *slices);
+int tn_slices_of(lua_State *L, int first, int last, uint64_t skip, struct tn_slice *slices);
 /* The slices of a list. Its values are left on top of the stack as long as the slices are used. */
 int tn_slices_of_list(lua_State *L, int index, struct tn_slice *slices);
 
