@@ -1,6 +1,8 @@
 -- lookup_host: names, families, deadlines, and lookups that nobody waits for any more.
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
+local program = require "spec.support.program"
+local slow_lookup = require "spec.support.slow_lookup"
 
 describe("lookup_host", function()
   before_each(leaks.note)
@@ -130,54 +132,15 @@ describe("lookup_host", function()
   end)
 end)
 
--- What a slow name server does: a getaddrinfo of our own, in a child process.
 describe("a slow lookup", function()
   local folder, library
-  local source = [[
-    #define _GNU_SOURCE
-    #include <dlfcn.h>
-    #include <netdb.h>
-    #include <stdlib.h>
-    #include <string.h>
-    #include <unistd.h>
-    int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
-                    struct addrinfo **result) {
-      __typeof__(getaddrinfo) *real = (__typeof__(getaddrinfo) *)dlsym(RTLD_NEXT, "getaddrinfo");
-      if (strncmp(host, "slow", 4) == 0) {
-        usleep((unsigned)atoi(host + 4) * 1000);
-        host = "127.0.0.1";
-      }
-      if (strcmp(host, "odd") == 0) {
-        return -12345;
-      }
-      if (strcmp(host, "twice") == 0) {
-        int error = real("127.0.0.3", service, hints, result);
-        return error ? error : real("127.0.0.3", service, hints, &(*result)->ai_next);
-      }
-      return real(strcmp(host, "fast") == 0 ? "127.0.0.2" : host, service, hints, result);
-    }
-  ]]
-
-  local function write(path, text)
-    local file = assert(io.open(path, "w"))
-    file:write(text)
-    file:close()
-  end
 
   setup(function()
-    local pipe = assert(io.popen "mktemp -d")
-    folder = pipe:read "l"
-    pipe:close()
-    library = folder .. "/slow.so"
-    write(folder .. "/slow.c", source)
-    -- the compiler is no concern of whatever is preloaded here
-    local compile = ("LD_PRELOAD= cc -shared -fPIC -o '%s' '%s/slow.c' -ldl 2>/dev/null"):format(library, folder)
-    if not os.execute(compile) then
-      library = nil
-    end
+    folder = program.folder()
+    library = slow_lookup.library(folder)
   end)
   teardown(function()
-    os.execute("rm -rf '" .. folder .. "'")
+    local _folder <close> = folder
   end)
 
   local prelude = [[
@@ -195,13 +158,9 @@ describe("a slow lookup", function()
     if not library then
       return pending "no C compiler"
     end
-    write(folder .. "/script.lua", prelude .. script)
-    local pipe = assert(io.popen(
-      ("timeout 10 env LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}%s\" '%s' '%s/script.lua' 2>&1; echo status $?"):format(
-        library, arg[-1] or "lua5.4", folder)))
-    local output = pipe:read "a"
-    pipe:close()
-    assert.equal("fine\nstatus 0\n", output)
+    local code, output = slow_lookup.run(folder, library, prelude .. script)
+    assert.equal("fine\n", output)
+    assert.equal(0, code)
   end
 
   it("gives an address once that came twice, and a name to a failure that nobody knows", function()

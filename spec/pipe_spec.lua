@@ -14,14 +14,6 @@ local function ends()
   return sender, receiver, guard(sender, receiver)
 end
 
--- A folder with a FIFO in it → folder (to be closed), path
-local function fifo()
-  local folder = program.folder()
-  local path = tostring(folder) .. "/fifo"
-  assert.equal(0, (program.shell("mkfifo " .. program.quote(path))))
-  return folder, path
-end
-
 local function raises(fn, ...)
   local ok, message = pcall(fn)
   assert.is_false(ok, "it raises nothing")
@@ -130,7 +122,7 @@ describe("FIFOs", function()
   after_each(leaks.check)
 
   it("take a reader first, whose read_exact waits for the writer (B80)", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local receiver <close> = assert(pipe.open_receiver(path))
     local reader <close> = tcpnet.spawn(receiver.read_exact, receiver, 5)
     tcpnet.yield()
@@ -141,7 +133,7 @@ describe("FIFOs", function()
   end))
 
   it("take a sender first only with read_write (B81)", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local err = fails("ENXIO", pipe.open_sender(path))
     assert.equal("open_sender", err.op)
     assert.equal(path, err.address)
@@ -157,7 +149,7 @@ describe("FIFOs", function()
   end))
 
   it("end with a writer and go on with the next (B82)", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local receiver <close> = assert(pipe.open_receiver(path))
     local sender = assert(pipe.open_sender(path))
     sender:write "hello"
@@ -175,7 +167,7 @@ describe("FIFOs", function()
   end))
 
   it("opened read_write never end for their reader (B83)", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local receiver, problem = pipe.open_receiver(path, { read_write = true })
     if not receiver and problem.code == "ENOTSUP" then
       return pending(tostring(problem))
@@ -235,7 +227,7 @@ describe("FIFOs", function()
   end))
 
   it("fail with the path where there is none to open", in_task(function()
-    local folder <close>, path = fifo()
+    local folder <close>, path = program.fifo()
     local err = fails("ENOENT", pipe.open_receiver(tostring(folder) .. "/nowhere/fifo"))
     fails("ENOTDIR", pipe.open_receiver(path .. "/x"))
     assert.matches("open_receiver .*nowhere/fifo: no such file or directory %(ENOENT%)$", tostring(err))
@@ -286,7 +278,7 @@ describe("from_fd", function()
   end))
 
   it("takes a FIFO that is open for both as either (B85)", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local fd = assert(pipe.open_sender(path, { read_write = true })):into_fd()
     local receiver = assert(PipeReceiver.from_fd(fd))
     assert.equal(fd, receiver:into_fd())

@@ -36,8 +36,8 @@ local script = [[
 
 describe("a process that may have few descriptors", function()
   it("gets errors, and ends by itself, whatever their number", function()
-    if program.sanitized or program.counts_lines then
-      return pending "the sanitizers need descriptors of their own, and so do the counts of lines"
+    if program.needs_descriptors then
+      return pending(program.needs_descriptors)
     end
     local folder <close> = program.folder()
     local path = program.write(folder.path .. "/script.lua", script)

@@ -25,8 +25,8 @@ local script = [[
 
 describe("an error", function()
   it("names the call and its address where no descriptor is left", function()
-    if program.sanitized or program.counts_lines then
-      return pending "the sanitizers need descriptors of their own, and so do the counts of lines"
+    if program.needs_descriptors then
+      return pending(program.needs_descriptors)
     end
     local folder <close> = program.folder()
     local path = program.write(folder.path .. "/script.lua", script)

@@ -1,25 +1,7 @@
 -- A name was looked up outside the time that a call has: connect of a TcpSocket and a Socket took it twice, once for
 -- the lookup; that of local_addr, and those of a socket with a timeout that sends or connects, had no limit.
 local program = require "spec.support.program"
-
--- A getaddrinfo that needs as many milliseconds as the name says.
-local source = [[
-  #define _GNU_SOURCE
-  #include <dlfcn.h>
-  #include <netdb.h>
-  #include <stdlib.h>
-  #include <string.h>
-  #include <unistd.h>
-  int getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
-                  struct addrinfo **result) {
-    __typeof__(getaddrinfo) *real = (__typeof__(getaddrinfo) *)dlsym(RTLD_NEXT, "getaddrinfo");
-    if (strncmp(host, "slow", 4) == 0) {
-      usleep((unsigned)atoi(host + 4) * 1000);
-      host = "127.0.0.1";
-    }
-    return real(host, service, hints, result);
-  }
-]]
+local slow_lookup = require "spec.support.slow_lookup"
 
 local script = [[
   local tcpnet = require "tcpnet"
@@ -73,15 +55,11 @@ in a task	send_to TIMEOUT slow900	in time
 describe("a call that looks a name up", function()
   it("keeps to its time, lookup and all", function()
     local folder <close> = program.folder()
-    local library = folder.path .. "/slow.so"
-    program.write(folder.path .. "/slow.c", source)
-    local compile = ("LD_PRELOAD= cc -shared -fPIC -o '%s' '%s/slow.c' -ldl 2>/dev/null"):format(library, folder.path)
-    if not os.execute(compile) then
+    local library = slow_lookup.library(folder)
+    if not library then
       return pending "no C compiler"
     end
-    local path = program.write(folder.path .. "/script.lua", script)
-    local _, output = program.shell(("timeout -k 1 20 env LD_PRELOAD=\"${LD_PRELOAD:+$LD_PRELOAD:}%s\" %s %s"):format(
-      library, program.quote(program.interpreter), program.quote(path)))
+    local _, output = slow_lookup.run(folder, library, script)
     assert.equal(expected, output)
   end)
 end)

@@ -42,8 +42,8 @@ describe("a spawn that is refused", function()
   end))
 
   it("for want of a descriptor closes all that it was given", function()
-    if program.sanitized or program.counts_lines then
-      return pending "the sanitizers need descriptors of their own, and so do the counts of lines"
+    if program.needs_descriptors then
+      return pending(program.needs_descriptors)
     end
     local folder <close> = program.folder()
     local path = program.write(folder.path .. "/script.lua", [[

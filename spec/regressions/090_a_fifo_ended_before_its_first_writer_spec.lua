@@ -10,15 +10,8 @@ describe("a FIFO without a writer yet", function()
   before_each(leaks.note)
   after_each(leaks.check)
 
-  local function fifo()
-    local folder = program.folder()
-    local path = tostring(folder) .. "/fifo"
-    assert(program.shell("mkfifo " .. program.quote(path)) == 0)
-    return folder, path
-  end
-
   it("has nothing to read", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local receiver <close> = assert(tcpnet.pipe.open_receiver(path))
     fails("EAGAIN", receiver:try_read())
     fails("EAGAIN", receiver:try_read_vectored { tcpnet.Buffer.new(8), tcpnet.Buffer.new(8) })
@@ -26,7 +19,7 @@ describe("a FIFO without a writer yet", function()
   end))
 
   it("is read to the end of its first, who comes later", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local receiver <close> = assert(tcpnet.pipe.open_receiver(path))
     local reader <close> = tcpnet.spawn(receiver.read_to_end, receiver)
     tcpnet.sleep(0.01)
@@ -42,7 +35,7 @@ describe("a FIFO without a writer yet", function()
   end))
 
   it("ends with one who wrote nothing", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local receiver <close> = assert(tcpnet.pipe.open_receiver(path))
     local reader <close> = tcpnet.spawn(receiver.read, receiver)
     tcpnet.sleep(0.01)
@@ -51,7 +44,7 @@ describe("a FIFO without a writer yet", function()
   end))
 
   it("is copied once there is one", in_task(function()
-    local _folder <close>, path = fifo()
+    local _folder <close>, path = program.fifo()
     local receiver <close> = assert(tcpnet.pipe.open_receiver(path))
     local output, input <close> = tcpnet.pipe()
     local copier <close> = tcpnet.spawn(tcpnet.copy, receiver, output)

@@ -18,7 +18,9 @@ program.emulated = flavour:find "arm64" ~= nil or flavour:find "s390x" ~= nil
 program.sanitized = (flavour:find "sanitize" or flavour:find "checked" or flavour:find "threads") ~= nil
 -- Lua of that build moves its stack at every chance, which allocates.
 program.moves_stacks = flavour:find "checked" ~= nil
-program.counts_lines = flavour:find "coverage" ~= nil
+-- Why few descriptors are not enough for what runs there, or false.
+program.needs_descriptors = (program.sanitized or flavour:find "coverage" ~= nil)
+  and "the sanitizers need descriptors of their own, and so do the counts of lines"
 -- TSan delivers a signal with the next system call, which a script that computes does not make.
 program.defers_signals = flavour:find "threads" ~= nil
 
@@ -50,6 +52,14 @@ function program.folder()
   })
 end
 
+-- A folder with a FIFO in it → folder (to be closed), path
+function program.fifo()
+  local folder = program.folder()
+  local path = folder.path .. "/fifo"
+  assert(program.shell("mkfifo " .. quote(path)) == 0)
+  return folder, path
+end
+
 -- shell(command) → exit code (or the name of how it ended), what it wrote to both outputs.
 function program.shell(command)
   local pipe = assert(io.popen("{ " .. command .. "\n} 2>&1 </dev/null"))
@@ -61,6 +71,12 @@ end
 -- The command that runs a script, for at most ten seconds.
 function program.command(path)
   return ("timeout -k 1 10 %s %s"):format(quote(interpreter), quote(path))
+end
+
+-- The same with a library preloaded, into the interpreter alone, which may be another machine's.
+function program.preloaded(path, library)
+  return ([[timeout -k 1 10 env LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}%s" %s %s]]):format(library, quote(interpreter),
+    quote(path))
 end
 
 -- The same with so many descriptors; it is the shell's exec that has them, not a shell that needs some itself.
