@@ -207,7 +207,7 @@ struct arrived {
   size_t lengths[CHUNK];
 };
 
-/* `own`: memory for them, or NULL for the reactor's. */
+/* `own`: memory for them, or NULL for the reactor's. 0: the end. */
 static int receive_chunk(struct tn_call *call, char *own, struct arrived *arrived, int count,
                          size_t max) {
   char *memory = own ? own : tn_reactor_batch(call->rt->reactor, count);
@@ -222,7 +222,13 @@ static int receive_chunk(struct tn_call *call, char *own, struct arrived *arrive
                             .address = &arrived->addresses[i].any,
                             .address_length = sizeof arrived->addresses[i].storage};
   }
-  return tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
+  count = tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
+  if (count > 0 && arrived->lengths[count - 1] == 0 && tn_source_is_over(call->source)) {
+    while (count > 0 && arrived->lengths[count - 1] == 0) { /* it was found again each time */
+      count--;
+    }
+  }
+  return count;
 }
 
 /* The list that is made. Datagrams of one sender mostly come in a row. */
@@ -274,6 +280,17 @@ static void fill_item(lua_State *L, struct tn_call *call, struct list *list,
   }
 }
 
+/* A list for which nothing came: the end of a socket that was shut here, about which Linux would say
+ * for ever that something may come. */
+static int give_nothing(lua_State *L, const struct tn_source *source, int status) {
+  lua_settop(L, 3);
+  if (status != TN_EAGAIN || !source->read_shut) {
+    return status;
+  }
+  lua_pushnil(L);
+  return 1;
+}
+
 /* Where datagrams come joined. A finalizer may receive in between, or close the socket. */
 static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t max) {
   const struct tn_object *object = call->self;
@@ -301,9 +318,12 @@ static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t
       lua_pop(L, 1);
     }
   }
-  if (total == 0) {
+  if (total == 0 && object->source != source) {
     lua_settop(L, 3);
-    return status < 0 ? status : object->source == source ? TN_EAGAIN : TN_CLOSED;
+    return TN_CLOSED;
+  }
+  if (total == 0) {
+    return give_nothing(L, source, status < 0 ? status : TN_EAGAIN);
   }
   if (status < 0 && status != TN_EAGAIN && status != TN_ENOMEM && object->source == source) {
     source->owed = (int16_t)status; /* a failure is told to the next call */
@@ -355,11 +375,14 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
     came = receive_chunk(call, own, &arrived, room, max);
     if (came < 0) {
       if (total == 0) {
-        lua_settop(L, 3);
-        return came;
+        return give_nothing(L, call->source, came);
       }
       call->source->owed = came == TN_EAGAIN || came == TN_ENOMEM ? 0 : (int16_t)came;
       break; /* a failure is told to the next call */
+    }
+    if (total == 0 && came == 0) {
+      lua_pushnil(L);
+      return 1;
     }
     if (total == 0) {
       lua_createtable(L, came, 0);

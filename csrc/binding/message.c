@@ -283,7 +283,7 @@ TN_INLINE bool is_end(struct tn_source *source, ptrdiff_t count, const struct tn
     return false;
   }
   return (flags & MSG_OOB) || source->read_shut || tn_source_is_stream(source) ||
-         (message->control_length == 0 && tn_source_has_end(source));
+         (message->control_length == 0 && tn_source_is_over(source));
 }
 
 /* Where a message is received. Bytes of a stream that Lua has no memory for stay readable, so no

@@ -643,6 +643,13 @@ static bool is_open(const struct tn_source *source) {
   return tn_socket_poll(source->fd, TN_READ_CLOSED) == 0;
 }
 
+bool tn_source_is_over(struct tn_source *source) {
+  char byte;
+  return tn_source_is_stream(source) ||
+         (source->type == SOCK_SEQPACKET && !is_open(source) &&
+          tn_socket_peek(source->fd, &byte, 1) <= 0);
+}
+
 /* Of a call that sends piece by piece. Where the connection ends between two of them, the kernel
  * tells how much went out, and has forgotten the error. */
 static ptrdiff_t note_pieces(struct tn_source *source, ptrdiff_t count, size_t asked,

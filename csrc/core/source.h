@@ -161,10 +161,13 @@ static inline bool tn_source_is_stream(struct tn_source *source) {
 static inline bool tn_source_is_drained(const struct tn_source *source, int direction) {
   return source->drained & source->armed & direction;
 }
-/* Receiving nothing is its end, not an empty message. */
+/* It has a peer, who may end it. */
 static inline bool tn_source_has_end(struct tn_source *source) {
   return tn_source_is_stream(source) || source->type == SOCK_SEQPACKET;
 }
+/* Nothing was received: is that its end, not an empty message? A record that the peer sent empty
+ * last of all, before it ended, looks the same. */
+bool tn_source_is_over(struct tn_source *source);
 /* Its error queue fires again and again with nobody reading it: not to be armed before that time;
  * 0: it may be. */
 uint64_t tn_source_noisy_until(const struct tn_source *source);
