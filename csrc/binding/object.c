@@ -57,7 +57,7 @@ static void drop(lua_State *L, struct tn_object *object, bool collected, bool fo
     tn_source_release_later(source, whole && !collected);
     return;
   }
-  if (whole) {
+  if (whole && source->references > 1) { /* the last one closes it, and keeps its memory */
     tn_source_close(source);
   }
   tn_source_release(source);
