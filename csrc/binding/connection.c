@@ -195,6 +195,32 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
   return 2;
 }
 
+/* Nobody need see the lack of descriptors, or of memory: the connection waits. */
+static int attempt_next(lua_State *L, struct tn_call *call) {
+  tn_opening_prepare(L, call->rt);
+  int top = lua_gettop(L);
+  int status = attempt_accept(L, call);
+  if (tn_is_exhaustion(status)) {
+    lua_settop(L, top);
+    call->until_ns = tn_now_ns() + PAUSE_NS;
+    return TN_EAGAIN;
+  }
+  return status;
+}
+
+TN_METHOD_COMPILED(next)
+
+/* clang-format off */
+static const struct tn_method iterator =
+  {.name = "accept", .kinds = TN_LISTENERS, .interest = TN_READABLE | TN_EXCLUSIVE,
+   .flags = TN_RAISES | TN_CLOSED_ENDS, .prepare = tn_opening_prepare, .attempt = attempt_next,
+   .function = call_next, .continuation = resume_next};
+/* clang-format on */
+
+static int incoming(lua_State *L) {
+  return tn_iterator_new(L, &iterator);
+}
+
 /* `bind` and `connect` take a SocketAddr here; names and options are for Lua. */
 /* clang-format off */
 const struct tn_method tn_connection_methods[] = {
@@ -206,6 +232,9 @@ const struct tn_method tn_connection_methods[] = {
    .prepare = prepare_listen, .attempt = attempt_listen},
   {.name = "accept", .kinds = TN_LISTENERS | TN_SOCKET, .interest = TN_READABLE | TN_EXCLUSIVE, .slots = 1,
    .flags = TN_HAS_TRY, .prepare = tn_opening_prepare, .attempt = attempt_accept},
+  {.name = "incoming", .kinds = TN_LISTENERS, .function = incoming},
   {0},
 };
 /* clang-format on */
+
+TN_ITERATOR_COMPILE(next, &iterator)

@@ -37,6 +37,11 @@ static const char *address_text(lua_State *L, const struct tn_call *call, char *
 static int fail(lua_State *L, struct tn_call *call, int status) {
   const struct tn_method *method = call->method;
   luaL_checkstack(L, 8, NULL);
+  if (status == TN_CLOSED && (method->flags & TN_CLOSED_ENDS)) {
+    end(call);
+    lua_pushnil(L);
+    return 1;
+  }
   if (status == TN_EAGAIN) {
     tn_fail(L, call->rt, status, NULL, NULL);
   } else {

@@ -21,7 +21,6 @@ local readers = classes_of("TcpStream", "UnixStream", "ReadHalf", "OwnedReadHalf
 local writers = classes_of("TcpStream", "UnixStream", "WriteHalf", "OwnedWriteHalf", "PipeSender")
 local messagers = classes_of("Socket", "UdpSocket", "UnixDatagram")
 local streams = classes_of("TcpStream", "UnixStream")
-local listeners = classes_of("TcpListener", "UnixListener")
 
 local function timed_out(op, object)
   local peer = object.peer_addr and object:peer_addr()
@@ -80,26 +79,6 @@ for _, classes in ipairs { readers, writers, messagers } do
     core[name].async_io = async_io
   end
 end
-
--- incoming() → iterator of stream, addr; ends when the listener is closed, waits out a lack of descriptors.
-local function incoming(self)
-  check.receiver(self, listeners, "TcpListener", "incoming")
-  return function()
-    while true do
-      local stream, addr = self:accept()
-      if stream then
-        return stream, addr
-      elseif addr.code == "CLOSED" then
-        return nil
-      elseif not addr:is("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM") then
-        error(addr, 0)
-      end
-    end
-  end
-end
-
-core.TcpListener.incoming = incoming
-core.UnixListener.incoming = incoming
 
 local function read_away(stream)
   while true do
