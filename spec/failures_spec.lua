@@ -244,6 +244,66 @@ describe("a number that is used again", function()
   end))
 end)
 
+describe("a descriptor that closes", function()
+  before_each(leaks.note)
+  after_each(leaks.check)
+
+  -- How often the selector is told that connections end, of which ten are accepted, waited for and closed.
+  local function removals(before_the_close)
+    local output = tcp.child([[
+      tcpnet.run(function()
+        local listener = assert(TcpListener.bind "127.0.0.1:0")
+        local keep = {}
+        for i = 1, 10 do
+          local client = assert(TcpStream.connect(listener:local_addr()))
+          local server = assert(listener:accept())
+          tcpnet.timeout(0.001, server.read, server)
+          ]] .. before_the_close .. [[
+          server:close()
+          keep[i] = client
+        end
+      end)
+      os.exit(0, false)
+    ]], [[strace -o "$SCRIPT.calls" -e trace=epoll_ctl "$LUA" "$SCRIPT"
+      grep -c EPOLL_CTL_DEL "$SCRIPT.calls"; rm "$SCRIPT.calls"]])
+    return assert(tonumber(output), output)
+  end
+
+  it("is removed from the selector only where it may have a copy elsewhere", function()
+    if not tcp.can "strace -o /dev/null true" or (os.getenv "TCPNET_POLLER" or "epoll") ~= "epoll" then
+      return pending "needs strace and epoll"
+    end
+    local without = removals ""
+    assert.equal(without + 10, removals "server:fd()")
+    assert.equal(without + 10, removals "keep[-i] = assert(server:as_socket():try_clone())")
+    assert.equal(without + 10, removals [[
+      local one, other = assert(tcpnet.UnixStream.pair())
+      assert(one:send_fd(server))
+    ]])
+    assert.equal(without + 10, removals "keep[-i] = assert(TcpStream.from_fd(server:into_fd()))")
+  end)
+
+  it("and whose number is another's within the turn leaves it no event, five hundred times", in_task(function()
+    local listener <close> = tcp.listener()
+    for round = 1, 500 do
+      local client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      local server = assert(listener:accept())
+      local next_client <close> = assert(tcpnet.TcpStream.connect(listener:local_addr()))
+      local reader <close> = tcpnet.spawn(server.read, server)
+      tcpnet.yield()
+      client:write "old"
+      server:close()
+      local fresh <close> = assert(listener:accept())
+      local waits <close> = tcpnet.spawn(fresh.read, fresh)
+      tcpnet.yield()
+      assert.equal("waiting", waits:status())
+      next_client:write(round)
+      assert.same({ true, tostring(round) }, { waits:join(5) })
+      assert.equal("CLOSED", select(3, reader:join()).code)
+    end
+  end))
+end)
+
 describe("a descriptor that epoll refuses", function()
   it("is the error of the wait that needs it, and what waits already goes on (F48)", function()
     if not tcp.can "strace -o /dev/null true" then

@@ -186,6 +186,7 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
   if (!source) {
     return TN_ENOMEM;
   }
+  source->sole = true;
   tn_object_own(accepted, source);
   rare->stash = TN_NO_FD;
   if (peer.length > 0) {

@@ -71,6 +71,7 @@ int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
       return TN_EBUSY;
     }
     *fd = object->source->fd;
+    object->source->sole = false;
     return 0;
   }
   lua_Integer number;

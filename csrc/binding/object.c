@@ -242,6 +242,7 @@ int tn_object_open(lua_State *L, uint64_t kind, int domain, int type, int protoc
     return tn_fail(L, rt, fd, op, NULL);
   }
   tn_object_own(object, tn_source_take(L, rt, fd));
+  object->source->sole = true;
   return 1;
 }
 
@@ -343,6 +344,7 @@ static int attempt_take_error(lua_State *L, struct tn_call *call) {
 
 static int attempt_fd(lua_State *L, struct tn_call *call) {
   lua_pushinteger(L, call->source->fd);
+  call->source->sole = false;
   return 1;
 }
 

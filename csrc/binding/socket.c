@@ -102,6 +102,7 @@ static int attempt_try_clone(lua_State *L, struct tn_call *call) {
     return fd;
   }
   tn_object_own(clone, tn_source_take(L, call->rt, fd));
+  call->source->sole = false;
   return 1;
 }
 

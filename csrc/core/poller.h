@@ -17,8 +17,8 @@ struct tn_poller {
   void (*close)(struct tn_reactor *reactor);
   /* Listens for `interest` as well; the source's `armed` says what it listens for now. */
   int (*watch)(struct tn_source *source, int interest);
-  /* The descriptor is about to close, or to be somebody else's. */
-  void (*forget)(struct tn_source *source);
+  /* The descriptor is about to close (`closes`), or to be somebody else's. */
+  void (*forget)(struct tn_source *source, bool closes);
   /* Was anything missed? Costs a call for each source that is waited for; NULL: nothing can be. */
   void (*recheck)(struct tn_reactor *reactor);
   /* Lets the kernel report once; with `block` sleeps until it does or `due_ns` is reached

@@ -109,13 +109,17 @@ static int watch(struct tn_source *source, int interest) {
   return 0;
 }
 
-static void forget(struct tn_source *source) {
+/* The kernel forgets what closes, unless the descriptor has a copy elsewhere: that would be reported
+ * on and on, and by its level without end. A fork, which nothing tells of, may have one, too: its
+ * reports are of no source any more. */
+static void forget(struct tn_source *source, bool closes) {
   struct tn_reactor *reactor = source->reactor;
   if (source->armed == 0) {
     return;
   }
-  /* closing would not do: the descriptor may have a copy elsewhere */
-  tn_selector_set(reactor->selector, TN_SELECT_REMOVE, source->fd, 0, 0);
+  if (!closes || !source->sole || source->by_level) {
+    tn_selector_set(reactor->selector, TN_SELECT_REMOVE, source->fd, 0, 0);
+  }
   if (reactor->places[source->fd].source == source) {
     reactor->places[source->fd].source = NULL;
   }
@@ -126,7 +130,7 @@ static void forget(struct tn_source *source) {
 /* What nobody waits for would be told again at once. */
 static void narrow(struct tn_source *source) {
   int wanted = tn_source_wanted(source);
-  forget(source);
+  forget(source, false);
   if (wanted) {
     watch(source, wanted);
   }

@@ -135,7 +135,8 @@ static void on_close(uv_handle_t *poll) {
   free(poll->data);
 }
 
-static void forget(struct tn_source *source) {
+static void forget(struct tn_source *source, bool closes) {
+  (void)closes;
   struct handle *handle = source->handle;
   if (handle) {
     uv_close((uv_handle_t *)&handle->poll, on_close);

@@ -176,7 +176,7 @@ void tn_source_end_waits(struct tn_source *source) {
   tn_wake_all(source->reactor, &source->writing.queue, TN_CLOSED);
 }
 
-tn_fd tn_source_into_fd(struct tn_source *source) {
+static tn_fd leave(struct tn_source *source, bool closes) {
   struct tn_reactor *reactor = source->reactor;
   tn_fd fd = source->fd;
   if (fd == TN_NO_FD || !reactor) {
@@ -188,7 +188,7 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   }
   /* A child must not touch the epoll that it shares with its parent. */
   if (!tn_reactor_forked(reactor)) {
-    reactor->poller->forget(source);
+    reactor->poller->forget(source, closes);
   }
   tn_source_leave_selector(source);
   source->fd = TN_NO_FD;
@@ -203,9 +203,13 @@ tn_fd tn_source_into_fd(struct tn_source *source) {
   return fd;
 }
 
+tn_fd tn_source_into_fd(struct tn_source *source) {
+  return leave(source, false);
+}
+
 /* The poller is told first: a number that is used again would otherwise lose its registration. */
 void tn_source_close(struct tn_source *source) {
-  tn_fd fd = tn_source_into_fd(source);
+  tn_fd fd = leave(source, true);
   if (fd != TN_NO_FD) {
     tn_socket_close(fd);
   }

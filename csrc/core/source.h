@@ -47,6 +47,7 @@ struct tn_source {
   bool close_later : 1; /* in the graveyard, to be closed whoever else holds it */
   bool in_grave : 1;    /* in that list, not in the reactor's other one */
   bool no_splice : 1;   /* it was tried, and cannot be done */
+  bool sole : 1;        /* born here, and given to nobody: what closes has no copy elsewhere */
   uint8_t cuts : 2;     /* what is known of a socket of datagrams (core/datagrams.h) */
   uint8_t joins : 2;
   uint8_t sort;        /* what it counts as, below TN_SORTS */
