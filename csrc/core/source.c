@@ -11,7 +11,11 @@
 #include <string.h>
 
 enum {
+#if defined(TCPNET_FAULTS) || defined(TCPNET_SANITIZE)
+  FREE_LIST_MAX = 0, /* what fails on command, or is watched, is each one's own */
+#else
   FREE_LIST_MAX = 1024,
+#endif
   NOISE_MAX = 3,
   NOISE_NS = 10000000,
 };
