@@ -28,8 +28,8 @@ enum tn_method_flags {
   /* At once: to give way before would be another wait, which nobody ends, and in which nobody sees
    * who waits. */
   TN_ALWAYS_WAITS = 2048,
-  TN_EMPTIES = 4096, /* the Buffer that it writes from */
-  TN_RAISES = 8192,  /* where others answer `nil, err`: an iterator */
+  TN_EMPTIES = 4096,      /* the Buffer that it writes from */
+  TN_RAISES = 8192,       /* where others answer `nil, err`: an iterator */
   TN_CLOSED_ENDS = 16384, /* an iterator that has its end with its object's */
 };
 

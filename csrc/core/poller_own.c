@@ -109,9 +109,9 @@ static int watch(struct tn_source *source, int interest) {
   return 0;
 }
 
-/* The kernel forgets what closes, unless the descriptor has a copy elsewhere: that would be reported
- * on and on, and by its level without end. A fork, which nothing tells of, may have one, too: its
- * reports are of no source any more. */
+/* The kernel forgets what closes, unless the descriptor has a copy elsewhere: that would be
+ * reported on and on, and by its level without end. A fork, which nothing tells of, may have one,
+ * too: its reports are of no source any more. */
 static void forget(struct tn_source *source, bool closes) {
   struct tn_reactor *reactor = source->reactor;
   if (source->armed == 0) {
