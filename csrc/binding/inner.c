@@ -223,6 +223,7 @@ static lua_KContext context_of(int index, enum mode mode) {
 static int pass_on(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int index,
                    enum mode mode) {
   struct tn_inner *inner = &tn_task_nest(task)[index];
+  inner->begins = false;
   if (inner->anchor == 0) {
     if (!tn_anchor_reserve(L, &rt->anchors)) {
       tn_forget(rt->reactor, &task->waiter);
@@ -395,6 +396,7 @@ int tn_timeout(lua_State *L) {
     return luaL_error(L, "too many arguments");
   }
   nest_push(task, thread, deadline_ns);
+  tn_task_nest(task)[task->depth - 1].begins = true;
   lua_xmove(L, thread.state, count);
   lua_pushthread(thread.state);
   lua_xmove(thread.state, L, 1);

@@ -237,7 +237,7 @@ static int gave_way(lua_State *L, int status, lua_KContext context) {
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
   waiter->operation_ns = 0;
-  int status = tn_task_limit(waiter, 0);
+  int status = tn_task_limit_before(waiter);
   status = status < 0 ? status : claim_buffers(L, bound->method, waiter);
   tn_budget_renew(rt);
   if (status == 0) {

@@ -148,7 +148,7 @@ int tn_task_resumed_by_stranger(lua_State *L, struct tn_runtime *rt) {
   return luaL_error(L, "a coroutine that waits was resumed by somebody else than the reactor");
 }
 
-int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
+static int limit(struct tn_waiter *waiter, uint64_t until_ns, bool tried) {
   struct tn_task *task = tn_task_of(waiter);
   uint64_t soonest = waiter->operation_ns != 0 ? waiter->operation_ns : UINT64_MAX;
   if (until_ns != 0 && until_ns < soonest) {
@@ -159,12 +159,21 @@ int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
       return TN_CANCELED;
     }
     for (int i = 0; i < task->depth; i++) {
-      uint64_t deadline = tn_task_nest(task)[i].deadline_ns;
+      const struct tn_inner *inner = &tn_task_nest(task)[i];
+      uint64_t deadline = tried || !inner->begins ? inner->deadline_ns : 0;
       soonest = deadline != 0 && deadline < soonest ? deadline : soonest;
     }
   }
   waiter->deadline_ns = soonest == UINT64_MAX ? 0 : soonest;
   return 0;
+}
+
+int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns) {
+  return limit(waiter, until_ns, true);
+}
+
+int tn_task_limit_before(struct tn_waiter *waiter) {
+  return limit(waiter, 0, false);
 }
 
 /* For tests: something has to hold whatever a waiting operation needs. */

@@ -17,6 +17,7 @@ struct tn_inner {
   lua_State *thread;
   int anchor;           /* 0: not yet, it has never waited */
   bool stolen;          /* somebody else resumed it while it waited */
+  bool begins;          /* of a timeout: it has not given way or waited yet */
   uint64_t deadline_ns; /* of a timeout; 0: none */
 };
 
@@ -113,6 +114,9 @@ static inline struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime 
 }
 /* Settles until when the waiter may wait. TN_CANCELED: not at all, its variables are closing. */
 int tn_task_limit(struct tn_waiter *waiter, uint64_t until_ns);
+/* The same for one that only gives way, before its operation is tried: not by a timeout that
+ * begins, whose function is tried before the clock is looked at. */
+int tn_task_limit_before(struct tn_waiter *waiter);
 /* Gives way until the waiter is woken. In a task this does not return: `continuation` goes on. */
 void tn_task_suspend(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter,
                      lua_KContext context, lua_KFunction continuation);
