@@ -82,6 +82,8 @@ enum {
   TN_MESSAGERS = TN_SOCKET | TN_UDP_SOCKET | TN_UNIX_DATAGRAM,
   TN_HALVES = TN_READ_HALF | TN_WRITE_HALF | TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF,
   TN_SOURCES = TN_STREAMS | TN_LISTENERS | TN_MESSAGERS | TN_TCP_SOCKET | TN_UNIX_SOCKET | TN_POLL,
+  /* what has a descriptor to itself, and so may leave this Lua state with it */
+  TN_MOVABLE = TN_SOURCES & ~TN_HALVES & ~TN_POLL,
 };
 
 struct tn_header {

@@ -237,6 +237,7 @@ static const luaL_Reg private_functions[] = {
     {"spawn_child", tn_child_new},
     {"environment", environment},
     {"owns_fd", owns_fd},
+    {"leaving", tn_object_leaving},
     {"waits", tn_waits},
     {"set_splice", set_splice},
     {"detour", tn_set_detour},

@@ -6,6 +6,7 @@
 #include "binding/method_call.h"
 #include "core/datagrams.h"
 #include "core/scratch.h"
+#include "core/splice.h"
 
 #include <limits.h>
 
@@ -370,6 +371,39 @@ int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const 
     return TN_EBUSY;
   }
   return 0;
+}
+
+static int check_leaving_whole(lua_State *L, const struct tn_object *object, const char **message) {
+  struct tn_source *source = object->source;
+  if (!source || source->fd == TN_NO_FD) {
+    *message = tn_object_push_end(L, object);
+    return TN_CLOSED;
+  }
+  int status = tn_object_check_leaving(L, object, message);
+  status = status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
+  if (status == 0 && source->input.length > 0) {
+    *message = lua_pushfstring(L, "%I bytes read ahead would be lost",
+                               (LUAI_UACINT)source->input.length);
+    return TN_EBUSY;
+  }
+  if (status == 0 && source->rare && tn_rights_count(source->rare->rights) > 0) {
+    *message = "descriptors that came would be lost";
+    return TN_EBUSY;
+  }
+  return status;
+}
+
+int tn_object_leaving(lua_State *L) {
+  const struct tn_object *object = tn_cast(L, 1, TN_MOVABLE);
+  const char *message = NULL;
+  int status = object ? check_leaving_whole(L, object, &message) : 0;
+  if (status < 0) {
+    message = message ? message : tn_status_message(status);
+    lua_pushfstring(L, "%s: %s", luaL_checkstring(L, 2), message);
+    return tn_fail(L, tn_runtime_of(L), status, "spawn", lua_tostring(L, -1));
+  }
+  lua_pushboolean(L, object != NULL);
+  return 1;
 }
 
 static int attempt_into_fd(lua_State *L, struct tn_call *call) {

@@ -27,9 +27,6 @@ enum tag {
 
 enum { PLACES_MAX = 65536 }; /* made beforehand: a table may claim more than it has */
 
-/* What owns a descriptor alone, whole. */
-static const uint64_t movable = TN_SOURCES & ~TN_HALVES & ~TN_POLL;
-
 struct writer {
   lua_State *L;
   enum tn_parcel_for use;
@@ -45,7 +42,7 @@ static void refuse(const struct writer *writer, const char *place, int index) {
   lua_State *L = writer->L;
   const struct tn_header *header = tn_cast(L, index, UINT64_MAX);
   const char *type = header ? tn_kind_name(header->kind) : luaL_typename(L, index);
-  bool one_alone = header && (header->kind & movable) && writer->use == TN_PARCEL_ARGUMENTS;
+  bool one_alone = header && (header->kind & TN_MOVABLE) && writer->use == TN_PARCEL_ARGUMENTS;
   const char *text =
       lua_pushfstring(L, "%s%s cannot go to %s", place, type,
                       one_alone ? "several workers; send it to one" : "another thread");
@@ -109,7 +106,7 @@ static void put_fields(struct writer *writer, int index);
 
 static bool put_userdata(struct writer *writer, int index) {
   lua_State *L = writer->L;
-  struct tn_header *header = tn_cast(L, index, movable | TN_SOCKET_ADDR | TN_ERROR_VALUE);
+  struct tn_header *header = tn_cast(L, index, TN_MOVABLE | TN_SOCKET_ADDR | TN_ERROR_VALUE);
   if (!header) {
     return false;
   }

@@ -87,31 +87,26 @@ end
 
 local PLAIN = { inherit = true, null = true, pipe = true }
 
--- Misuse is found before anything is opened or taken.
+-- Misuse is found before anything is opened or taken. A half shares its descriptor with the other, which would block.
 local function check_stream(name, wanted)
   local fits = wanted == nil or PLAIN[wanted] or math.type(wanted) == "integer" and wanted >= 0
-  if not fits then
-    local kind = private.kind(wanted)
-    refuse_unless(kind and type(wanted.fd) == "function",
-      '%s: "pipe", "inherit", "null", a descriptor or an object that has one expected, got %s', name,
-      type(wanted) == "string" and '"' .. wanted .. '"' or kind or type(wanted))
-  end
+  refuse_unless(fits or private.leaving(wanted, name) ~= false,
+    '%s: "pipe", "inherit", "null", a descriptor, a socket or the end of a pipe expected, got %s', name,
+    type(wanted) == "string" and '"' .. wanted .. '"' or private.kind(wanted) or type(wanted))
 end
 
--- What a child cannot have as its stream, as an error.
-local function refusal(name, wanted)
-  local function failed(code, message, ...)
-    return private.new_error(code, "spawn", nil, name .. ": " .. message:format(...))
-  end
-  if math.type(wanted) == "integer" then -- the child's streams block, and with them what shares their description
-    return private.owns_fd(wanted) and failed("EBUSY", "an object has that descriptor; give the object") or nil
-  elseif wanted == nil or PLAIN[wanted] then
+-- What a child cannot have as its stream, as an error. The child's streams block, and with them all that shares their
+-- description: an object here would hold up the whole program.
+local function refusal(name, number, wanted)
+  local fd = math.type(wanted) == "integer" and wanted or (wanted == nil or wanted == "inherit") and number
+  if fd then
+    return private.owns_fd(fd) and private.new_error("EBUSY", "spawn", nil,
+      ("%s: an object has descriptor %d; give the object"):format(name, fd)) or nil
+  elseif PLAIN[wanted] then
     return nil
   end
-  local fd, err = wanted:fd()
-  local buffered = wanted.buffered and wanted:buffered() or 0
-  return not fd and failed(err.code, "%s", err.message)
-    or buffered > 0 and failed("EBUSY", "%d bytes read ahead would be lost", buffered) or nil
+  local _, err = private.leaving(wanted, name)
+  return err
 end
 
 -- Objects that are closed together, whatever happens.
@@ -149,8 +144,8 @@ local function spawn(options)
   for _, name in ipairs(STREAMS) do
     check_stream(name, options[name])
   end
-  for _, name in ipairs(STREAMS) do
-    local err = refusal(name, options[name])
+  for i, name in ipairs(STREAMS) do
+    local err = refusal(name, i - 1, options[name])
     if err then
       return nil, err
     end
