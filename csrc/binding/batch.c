@@ -280,17 +280,6 @@ static void fill_item(lua_State *L, struct tn_call *call, struct list *list,
   }
 }
 
-/* A list for which nothing came: the end of a socket that was shut here, about which Linux would say
- * for ever that something may come. */
-static int give_nothing(lua_State *L, const struct tn_source *source, int status) {
-  lua_settop(L, 3);
-  if (status != TN_EAGAIN || !source->read_shut) {
-    return status;
-  }
-  lua_pushnil(L);
-  return 1;
-}
-
 /* Where datagrams come joined. A finalizer may receive in between, or close the socket. */
 static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t max) {
   const struct tn_object *object = call->self;
@@ -318,12 +307,9 @@ static int receive_joined(lua_State *L, struct tn_call *call, int wanted, size_t
       lua_pop(L, 1);
     }
   }
-  if (total == 0 && object->source != source) {
-    lua_settop(L, 3);
-    return TN_CLOSED;
-  }
   if (total == 0) {
-    return give_nothing(L, source, status < 0 ? status : TN_EAGAIN);
+    lua_settop(L, 3);
+    return status < 0 ? status : object->source == source ? TN_EAGAIN : TN_CLOSED;
   }
   if (status < 0 && status != TN_EAGAIN && status != TN_ENOMEM && object->source == source) {
     source->owed = (int16_t)status; /* a failure is told to the next call */
@@ -354,7 +340,7 @@ static int receive_bytes(lua_State *L, struct tn_source *source, size_t max) {
   return 1;
 }
 
-static int attempt_recv_many(lua_State *L, struct tn_call *call) {
+static int receive_many(lua_State *L, struct tn_call *call) {
   struct arrived arrived;
   int wanted = (int)lua_tointeger(L, 2);
   size_t max = (size_t)lua_tointeger(L, 3);
@@ -375,7 +361,8 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
     came = receive_chunk(call, own, &arrived, room, max);
     if (came < 0) {
       if (total == 0) {
-        return give_nothing(L, call->source, came);
+        lua_settop(L, 3);
+        return came;
       }
       call->source->owed = came == TN_EAGAIN || came == TN_ENOMEM ? 0 : (int16_t)came;
       break; /* a failure is told to the next call */
@@ -398,6 +385,15 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
     }
   }
   return 1;
+}
+
+static int attempt_recv_many(lua_State *L, struct tn_call *call) {
+  int status = receive_many(L, call);
+  if (status == TN_EAGAIN && call->source->read_shut) { /* Linux would say so for ever */
+    lua_pushnil(L);
+    return 1;
+  }
+  return status;
 }
 
 /* clang-format off */

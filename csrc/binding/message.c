@@ -447,13 +447,15 @@ static int attempt_peek_sender(lua_State *L, struct tn_call *call) {
                                .plain = true,
                                .address = &address.any,
                                .address_length = sizeof address.storage};
-  ptrdiff_t count = tn_datagrams_joined(call->source)
-                        ? receive_kept(call->source, &message, MSG_PEEK)
-                        : tn_source_recv_message(call->source, &message, MSG_PEEK);
+  ptrdiff_t count = receive(call->source, &message, MSG_PEEK);
   if (count < 0) {
     return (int)count;
   }
-  push_sender(L, call, &address, message.address_length);
+  if (is_end(call->source, count, &message, MSG_PEEK)) {
+    lua_pushnil(L);
+  } else {
+    push_sender(L, call, &address, message.address_length);
+  }
   return 1;
 }
 
