@@ -202,7 +202,14 @@ local run_join = outside(function(workers, seconds)
   local until_when = seconds and core.now() + seconds
   local worker_of = {}
   for _, worker in ipairs(workers) do
-    worker_of[set:spawn(worker.join, worker)] = worker
+    if ended[worker:status()] then -- asked at once: the time may be up before a task has run
+      local ok, err = worker:join()
+      if not ok then
+        return nil, err, worker
+      end
+    else
+      worker_of[set:spawn(worker.join, worker)] = worker
+    end
   end
   while #set > 0 do
     local task, called, ok, err = set:join_next(until_when and math.max(0, until_when - core.now()))
