@@ -180,6 +180,8 @@ int tn_method_reason(lua_State *L, struct tn_call *call) {
   }
   if (reason == TN_CLOSED && call->self && (call->method->kinds & TN_SOURCES)) {
     tn_method_closed(L, call);
+  } else if (reason == TN_CLOSED && !call->self) {
+    return 0; /* a function: the attempt finds out which of its objects it was, and says so */
   }
   return reason;
 }
