@@ -382,8 +382,8 @@ static int check_leaving_whole(lua_State *L, const struct tn_object *object, con
   int status = tn_object_check_leaving(L, object, message);
   status = status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
   if (status == 0 && source->input.length > 0) {
-    *message = lua_pushfstring(L, "%I bytes read ahead would be lost",
-                               (LUAI_UACINT)source->input.length);
+    *message =
+        lua_pushfstring(L, "%I bytes read ahead would be lost", (LUAI_UACINT)source->input.length);
     return TN_EBUSY;
   }
   if (status == 0 && source->rare && tn_rights_count(source->rare->rights) > 0) {

@@ -1,5 +1,5 @@
--- What a child inherits, or is given, becomes blocking, and with it whatever shares its description: an object here that
--- had descriptor 0, a stream whose view or half was given. Its next read held up every task of the program.
+-- What a child inherits, or is given, becomes blocking, and with it whatever shares its description: an object here
+-- that had descriptor 0, a stream whose view or half was given. Its next read held up every task of the program.
 local leaks = require "spec.support.leaks"
 local program = require "spec.support.program"
 local tcp = require "spec.support.tcp"
@@ -64,8 +64,8 @@ describe("a stream for a child process that its parent would share", function()
   it("is nothing that cannot be closed here", in_task(function()
     local poll <close> = assert(tcpnet.Poll.new())
     for kind, object in pairs { Poll = poll, SourceFd = tcpnet.SourceFd.new(0) } do
-      assert.error_matches(function() spawn { "true", stdin = object } end, "bad argument #1 to 'spawn' %(stdin: .*, got "
-        .. kind)
+      assert.error_matches(function() spawn { "true", stdin = object } end,
+        "bad argument #1 to 'spawn' %(stdin: .*, got " .. kind)
     end
     assert.is_false(poll:closed())
   end))
