@@ -243,8 +243,8 @@ int tn_address_target(lua_State *L) {
   if (lua_type(L, 1) != LUA_TSTRING) {
     return misused(L, 1, "SocketAddr, \"host:port\" or host, port");
   }
-  lua_Integer number = lua_isinteger(L, 2) ? lua_tointeger(L, 2) : -1;
-  if (!lua_isnoneornil(L, 2) && (number < 0 || number > 65535)) {
+  lua_Integer number;
+  if (!lua_isnoneornil(L, 2) && !tn_take_integer(L, 2, 0, 65535, &number)) {
     return misused(L, 2, "port: integer from 0 to 65535");
   }
   const char *host;

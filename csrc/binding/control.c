@@ -126,7 +126,7 @@ static unsigned take_interface(lua_State *L, const struct taking *taking) {
   } else if (type == LUA_TSTRING) {
     number = tn_interface_index(lua_tostring(L, -1));
   }
-  if (type != LUA_TNIL && !lua_isinteger(L, -1) && number == 0) {
+  if (type != LUA_TNIL && type != LUA_TNUMBER && number == 0) {
     refuse(L, taking, "interface: name or index of an interface");
   }
   lua_pop(L, 1);

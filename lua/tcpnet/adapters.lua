@@ -129,8 +129,7 @@ end
 -- within the n bytes: buffered() says how much.
 function adapters.take(inner, n)
   adapters.check_reader(inner, 1, "take")
-  check.that(math.type(n) == "integer" and n >= 0, 2, "take",
-    ("n: integer from 0 expected, got %s"):format(check.shown(n)))
+  n = check.integer(n, 0, nil, 2, "take", "n")
   return setmetatable(reader.init { inner = inner, left = n }, Take)
 end
 

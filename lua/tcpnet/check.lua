@@ -47,6 +47,21 @@ function check.that(condition, position, name, message)
   end
 end
 
+-- An integer of that range → it, as one where it is a float; `what` names it, where it is not all of the argument.
+function check.integer(value, least, most, position, name, what)
+  local whole = type(value) == "number" and math.tointeger(value)
+  if whole and whole >= least and (not most or whole <= most) then
+    return whole
+  end
+  refuse(position, name, ("%sinteger from %d%s expected, got %s"):format(what and what .. ": " or "", least,
+    most and " to " .. most or "", check.shown(value)))
+end
+
+-- The same, or nil.
+function check.optional_integer(value, ...)
+  return value ~= nil and check.integer(value, ...) or nil
+end
+
 -- The receiver must be of one of these classes, given as a set of names; the first is what the message asks for.
 function check.receiver(value, classes, first, name)
   if not classes[core.private.kind(value) or ""] then

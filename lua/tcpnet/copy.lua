@@ -38,8 +38,7 @@ function generic.check(from, to, max)
   check.that(adapters.can(from, "peek") or private.kind(from) and (is_own(to, "sink") or private.kind(to)), 1, "copy",
     "a reader that has peek expected")
   check.that(not (is_own(from, "source") and from.claim.holder), 1, "copy", "another task is reading from the reader")
-  check.that(max == nil or math.type(max) == "integer" and max >= 0, 3, "copy",
-    ("max: integer from 0 to %d expected, got %s"):format(math.maxinteger, check.shown(max)))
+  return check.optional_integer(max, 0, math.maxinteger, 3, "copy", "max")
 end
 
 -- Takes from the reader what it has shown → true | nil, err. Into `waste`, where it can: for a string there might be no

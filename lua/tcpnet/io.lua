@@ -140,7 +140,7 @@ local copy_any = outside(generic.copy, "copy")
 -- copy(reader, writer[, max]) → bytes copied, at the end or at `max` | nil, err, copied. In C where both have a
 -- descriptor.
 function core.copy(from, to, max)
-  generic.check(from, to, max)
+  max = generic.check(from, to, max)
   if readers[core.private.kind(from) or ""] and writers[core.private.kind(to) or ""] then
     return copy_descriptors(from, to, max)
   end

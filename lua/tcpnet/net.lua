@@ -200,8 +200,7 @@ end
 function TcpListener.bind(...)
   local address, port, opts, position = resolve.split_arguments("bind", ...)
   local options, backlog = resolve.take("TcpSocket", "bind", opts, position, "backlog")
-  check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, position, "bind",
-    ("backlog: integer from 0 expected, got %s"):format(check.shown(backlog)))
+  backlog = check.optional_integer(backlog, 0, nil, position, "bind", "backlog")
   if options.reuseaddr == nil then
     options.reuseaddr = true
   end

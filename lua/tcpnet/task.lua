@@ -180,8 +180,7 @@ end, "each")
 function core.each(items, limit, fn)
   check.that(type(items) == "table" or type(items) == "function", 1, "each",
     ("a list or an iterator expected, got %s"):format(check.shown(items)))
-  check.that(math.type(limit) == "integer" and limit >= 1, 2, "each",
-    ("limit: integer from 1 expected, got %s"):format(check.shown(limit)))
+  limit = check.integer(limit, 1, nil, 2, "each", "limit")
   check.value(fn, "function", 3, "each")
   waiting.begin "each"
   return run_each(items, limit, fn)

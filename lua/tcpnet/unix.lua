@@ -169,8 +169,7 @@ end
 function UnixListener.bind(path, opts)
   local options, unlink, backlog = options_of("UnixListener", "bind", opts, "unlink", "backlog")
   check_unlink(unlink)
-  check.that(backlog == nil or math.type(backlog) == "integer" and backlog >= 0, 2, "bind",
-    ("backlog: integer from 0 expected, got %s"):format(check.shown(backlog)))
+  backlog = check.optional_integer(backlog, 0, nil, 2, "bind", "backlog")
   local addr, err = address_of("bind", path)
   if not addr then
     return nil, err

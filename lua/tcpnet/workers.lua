@@ -131,8 +131,7 @@ Workers.__name = "Workers"
 
 -- workers(n, fn_or_file, ...) → Workers | nil, err: n threads that run fn(parent, ...).
 function core.workers(n, fn, ...)
-  check.that(math.type(n) == "integer" and n >= 1 and n <= MOST, 1, "workers",
-    ("integer from 1 to %d expected, got %s"):format(MOST, check.shown(n)))
+  n = check.integer(n, 1, MOST, 1, "workers")
   if type(fn) == "string" then
     local err
     fn, err = load_script(fn)

@@ -62,10 +62,8 @@ local function decoder(pattern, max, trim, nothing)
   end
 end
 
-local function check_max(max, name)
-  check.that(max == nil or math.type(max) == "integer" and max >= 1, 1, name,
-    ("max_length: integer from 1 expected, got %s"):format(check.shown(max)))
-  return max
+local function max_length(opts, name)
+  return check.optional_integer(opts.max_length, 1, nil, 1, name, "max_length")
 end
 
 local function without_return(line)
@@ -81,7 +79,7 @@ end
 function delimited.lines(opts)
   opts = check.options(opts, 1, "lines", "max_length")
   return codec {
-    decoder = decoder("\n", check_max(opts.max_length, "lines"), without_return, "\r"),
+    decoder = decoder("\n", max_length(opts, "lines"), without_return, "\r"),
     encode = function(frame, name)
       return encoding.bytes(frame, name) .. "\n"
     end,
@@ -106,7 +104,7 @@ function delimited.any_delimiter(opts)
   local ending = check_bytes(opts.sequence_writer, "sequence_writer", ",")
   local class = "[" .. delimiters:gsub("%W", "%%%0") .. "]"
   return codec {
-    decoder = decoder(class, check_max(opts.max_length, "any_delimiter"), identity),
+    decoder = decoder(class, max_length(opts, "any_delimiter"), identity),
     encode = function(frame, name)
       return encoding.bytes(frame, name) .. ending
     end,

@@ -62,13 +62,7 @@ function Decoder:finish(bytes)
 end
 
 local function integer(opts, key, default, least, most)
-  local value = opts[key]
-  if value == nil then
-    return default
-  end
-  check.that(math.type(value) == "integer" and value >= least and value <= most, 1, "length_delimited",
-    ("%s: integer from %d to %d expected, got %s"):format(key, least, most, check.shown(value)))
-  return value
+  return check.optional_integer(opts[key], least, most, 1, "length_delimited", key) or default
 end
 
 local ENDIAN = { big = ">", little = "<", native = "=" }

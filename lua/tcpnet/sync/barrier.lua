@@ -9,8 +9,7 @@ Barrier.__name = "Barrier"
 
 -- Barrier.new(n)
 function Barrier.new(n)
-  check.that(math.type(n) == "integer" and n >= 0, 1, "new",
-    ("n: integer from 0 expected, got %s"):format(check.shown(n)))
+  n = check.integer(n, 0, nil, 1, "new", "n")
   local barrier = setmetatable({ size = n, waiting = 0 }, Barrier)
   barrier.line = Waiters.new(nil, function()
     barrier.waiting = barrier.waiting - 1

@@ -175,8 +175,7 @@ check.methods(Receiver)
 
 -- broadcast(capacity) → sender. The capacity is rounded up to a power of two, as Tokio's.
 return function(capacity)
-  check.that(math.type(capacity) == "integer" and capacity >= 1 and capacity <= MOST, 1, "broadcast",
-    ("capacity: integer from 1 to %d expected, got %s"):format(MOST, check.shown(capacity)))
+  capacity = check.integer(capacity, 1, MOST, 1, "broadcast", "capacity")
   local size = 1
   while size < capacity do
     size = size * 2

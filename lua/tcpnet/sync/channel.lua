@@ -6,9 +6,7 @@ local channel = {}
 
 -- channel(capacity) → sender, receiver
 function channel.bounded(capacity)
-  check.that(math.type(capacity) == "integer" and capacity >= 1, 1, "channel",
-    ("capacity: integer from 1 expected, got %s"):format(check.shown(capacity)))
-  return core.private.new_channel(capacity)
+  return core.private.new_channel(check.integer(capacity, 1, nil, 1, "channel", "capacity"))
 end
 
 -- unbounded() → sender, receiver; send never waits.

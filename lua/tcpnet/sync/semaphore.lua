@@ -21,10 +21,8 @@ local function check_op(op, name)
   end
 end
 
-local function check_count(n, position, name)
-  if math.type(n) ~= "integer" or n < 0 then -- the message is made only where it is needed
-    check.that(false, position, name, ("permits: integer from 0 expected, got %s"):format(check.shown(n)))
-  end
+local function permits(n, name)
+  return check.integer(n, 0, nil, 1, name, "permits")
 end
 
 -- Whoever is first in line holds up those behind, however little they want.
@@ -43,7 +41,7 @@ end
 
 -- Semaphore.new(n)
 function Semaphore.new(n)
-  check_count(n, 1, "new")
+  n = permits(n, "new")
   local semaphore = setmetatable({ permits = n, closed = false }, Semaphore)
   semaphore.line = Waiters.new(function(entry)
     if entry.grant then
@@ -57,7 +55,7 @@ end
 
 -- Takes permits without an object for them → true | nil, err. What is built on a semaphore uses these three.
 function Semaphore:take(n, op)
-  check_count(n, 1, "take")
+  n = permits(n, "take")
   check_op(op, "take")
   if self.closed then
     return nil, errors.closed(op or "acquire", "the semaphore is closed")
@@ -77,7 +75,7 @@ function Semaphore:take(n, op)
 end
 
 function Semaphore:try_take(n, op)
-  check_count(n, 1, "try_take")
+  n = permits(n, "try_take")
   check_op(op, "try_take")
   if self.closed then
     return nil, errors.closed(op or "try_acquire", "the semaphore is closed")
@@ -90,7 +88,7 @@ end
 
 -- Gives back what was taken.
 function Semaphore:give_back(n)
-  check_count(n, 1, "give_back")
+  n = permits(n, "give_back")
   self.permits = self.permits + n
   if self.line.first then
     serve(self)
@@ -98,7 +96,7 @@ function Semaphore:give_back(n)
 end
 
 function Semaphore:add_permits(n)
-  check_count(n, 1, "add_permits")
+  n = permits(n, "add_permits")
   check.that(self.permits + n >= 0, 1, "add_permits", "no more permits than the largest integer expected")
   self:give_back(n)
 end
@@ -109,8 +107,7 @@ end
 
 -- acquire([n]) ⏳ → permit. Cancelling gives up the place in line, and never keeps a permit.
 function Semaphore:acquire(n)
-  n = n or 1
-  check_count(n, 1, "acquire")
+  n = permits(n or 1, "acquire")
   coop("acquire")
   local ok, err = self:take(n)
   if not ok then
@@ -121,8 +118,7 @@ end
 
 -- try_acquire([n]) → permit | nil, err (EAGAIN, CLOSED)
 function Semaphore:try_acquire(n)
-  n = n or 1
-  check_count(n, 1, "try_acquire")
+  n = permits(n or 1, "try_acquire")
   local ok, err = self:try_take(n)
   if not ok then
     return nil, err
