@@ -69,6 +69,7 @@ build = {
         "csrc/binding/stream.c",
         "csrc/binding/task.c",
         "csrc/binding/task_class.c",
+        "csrc/binding/task_outcome.c",
         "csrc/binding/tcp_listener.c",
         "csrc/binding/tcp_socket.c",
         "csrc/binding/tcp_stream.c",

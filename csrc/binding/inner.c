@@ -8,6 +8,7 @@
 
 #include "binding/error.h"
 #include "binding/method.h"
+#include "binding/task_outcome.h"
 #include "core/status.h"
 
 #include <lualib.h>

@@ -2,7 +2,7 @@
  * those that ended. */
 #include "binding/join_set.h"
 
-#include "binding/task.h"
+#include "binding/task_outcome.h"
 
 struct tn_join_set {
   struct tn_header header;

@@ -27,6 +27,7 @@
 #include "binding/socket.h"
 #include "binding/stream.h"
 #include "binding/task_class.h"
+#include "binding/task_outcome.h"
 #include "binding/tcp_listener.h"
 #include "binding/tcp_socket.h"
 #include "binding/tcp_stream.h"
@@ -303,7 +304,7 @@ LUAMOD_API int luaopen_tcpnet_core(lua_State *L) {
     return 1;
   }
   struct tn_runtime *rt = tn_runtime_new(L);
-  tn_task_open(L, rt);
+  tn_task_outcomes_open(L, rt);
   lua_newtable(L);
   open_classes(L, rt);
   open_functions(L, rt);

@@ -4,7 +4,7 @@
 
 #include "binding/error.h"
 #include "binding/join_set.h"
-#include "binding/task.h"
+#include "binding/task_outcome.h"
 
 /* What one caller drives for: a waiter to be woken, or a task to end. */
 struct drive {

@@ -2,26 +2,20 @@
  * traceback before the to-be-closed variables are closed; so these may still wait. */
 #include "binding/task.h"
 
-#include "binding/error.h"
 #include "binding/join_set.h"
 #include "binding/scheduler.h"
+#include "binding/task_outcome.h"
 #include "core/status.h"
-
-#include <stdio.h>
 
 enum {
   KILL_DEPTH_MAX = 100,        /* cancels within cancels on the C stack; deeper ones go to a list */
-  TRACEBACK_MAX = 4096,        /* an error raised again and again does not gather more */
   SURE_ARGUMENTS = 8,          /* so many fit on any stack */
   SETTLE_STACK = LUA_MINSTACK, /* slots that ending a task may need: whoever drives has them */
 };
 
-/* A task's user values, of which each costs every task 16 bytes: what it keeps, which is its
- * function, then its thread, unless that is from the pool, and in the end its results; the
- * arguments until it starts. One with notes has them in the first place, and what it keeps is their
- * first entry. */
-enum { KEPT = 1, ARGUMENTS = 2, ARGUMENTS_MAX = 16 };
-enum { KEPT_IN_NOTES = 1 };
+/* A task's user values, of which each costs every task 16 bytes: what it keeps (task_outcome.h),
+ * and the arguments until it starts. */
+enum { KEPT = TN_TASK_KEPT, ARGUMENTS, ARGUMENTS_MAX = 16 };
 
 /* What is at the foot of its thread, below the function and its arguments. */
 enum { FOOT_RUNTIME = 1, FOOT_HANDLER };
@@ -226,203 +220,6 @@ static int body(lua_State *L) {
   return end_body(L, rt, task, status);
 }
 
-/* --- what a task keeps --- */
-
-/* Of the task, which is at `index`; left on top. */
-TN_INLINE void push_kept(lua_State *L, const struct tn_task *task, int index) {
-  lua_getiuservalue(L, index, KEPT);
-  if (task->noted) {
-    lua_rawgeti(L, -1, KEPT_IN_NOTES);
-    lua_replace(L, -2);
-  }
-}
-
-/* Pops the value on top: the task, which is at `index`, keeps it. Needs no memory. */
-TN_INLINE void keep(lua_State *L, const struct tn_task *task, int index) {
-  if (task->noted) {
-    lua_getiuservalue(L, index, KEPT);
-    lua_insert(L, -2);
-    lua_rawseti(L, -2, KEPT_IN_NOTES);
-    lua_pop(L, 1);
-  } else {
-    lua_setiuservalue(L, index, KEPT);
-  }
-}
-
-void tn_task_push_notes(lua_State *L, int index, bool make) {
-  struct tn_task *task = lua_touserdata(L, index);
-  index = lua_absindex(L, index);
-  if (make && !task->noted) {
-    lua_createtable(L, KEPT_IN_NOTES, 2);
-    push_kept(L, task, index);
-    lua_rawseti(L, -2, KEPT_IN_NOTES);
-    if (!task->noted) { /* a finalizer may have been here */
-      lua_setiuservalue(L, index, KEPT);
-      task->noted = true;
-    } else {
-      lua_pop(L, 1);
-    }
-  }
-  if (task->noted) {
-    lua_getiuservalue(L, index, KEPT);
-  } else {
-    lua_pushnil(L);
-  }
-}
-
-struct note {
-  struct tn_runtime *rt;
-  struct tn_task *task;
-  lua_State *thread;
-  int level;
-};
-
-/* note_traceback(note, error). Raised again on its way out an error keeps the tracebacks it has;
- * those of another error, which somebody caught, are forgotten. */
-static int note_traceback(lua_State *L) {
-  enum { NOTE = 1, ERROR, TASK, NOTES };
-  const struct note *note = lua_touserdata(L, NOTE);
-  tn_task_push(L, note->rt, note->task);
-  tn_task_push_notes(L, TASK, true);
-  lua_getfield(L, NOTES, "error");
-  bool same = lua_rawequal(L, -1, ERROR);
-  lua_getfield(L, NOTES, "traceback");
-  bool short_enough = lua_rawlen(L, -1) < TRACEBACK_MAX;
-  int level = note->thread == L ? note->level + 1 : note->level;
-  luaL_traceback(L, note->thread, same && short_enough ? lua_tostring(L, -1) : NULL, level);
-  lua_setfield(L, NOTES, "traceback");
-  lua_pushvalue(L, ERROR);
-  lua_setfield(L, NOTES, "error");
-  return 0;
-}
-
-void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
-                            lua_State *thread, int level) {
-  struct note note = {rt, task, thread, level};
-  const int error = lua_gettop(L);
-  lua_pushcfunction(L, note_traceback);
-  lua_pushlightuserdata(L, &note);
-  lua_pushvalue(L, error);
-  lua_pcall(L, 2, 0, 0); /* without memory there is no traceback, and all else goes on */
-  lua_settop(L, error - 1);
-}
-
-static int handle_error(lua_State *L) {
-  struct tn_runtime *rt = tn_runtime_of(L);
-  if (rt->current && rt->current->thread == L) {
-    lua_pushvalue(L, 1);
-    tn_task_note_traceback(L, rt, rt->current, L, 1);
-  }
-  return 1;
-}
-
-/* Leaves the traceback of the task at `index` on top, or nil. */
-static const char *push_traceback(lua_State *L, int index) {
-  tn_task_push_notes(L, index, false);
-  if (lua_istable(L, -1)) {
-    lua_getfield(L, -1, "traceback");
-    lua_remove(L, -2);
-  }
-  return lua_tostring(L, -1);
-}
-
-/* --- errors that nobody waits for --- */
-
-static int report_by_default(lua_State *L) {
-  tn_task_push_title(L, 1);
-  const char *task = lua_tostring(L, -1);
-  const char *error = luaL_tolstring(L, 2, NULL);
-  const char *traceback = lua_tostring(L, 3);
-  fprintf(stderr, "tcpnet: %s failed: %s\n", task, error);
-  if (traceback && !tn_cast(L, 2, TN_ERROR_VALUE)) { /* an Error shows its own */
-    fprintf(stderr, "%s\n", traceback);
-  }
-  return 0;
-}
-
-/* call_handler(runtime, task, error) → what on_task_error answered. */
-static int call_handler(lua_State *L) {
-  const struct tn_runtime *rt = lua_touserdata(L, 1);
-  if (push_traceback(L, 2) && tn_cast(L, 3, TN_ERROR_VALUE)) {
-    lua_pushvalue(L, 4);
-    tn_error_set_traceback(L, 3);
-  }
-  if (lua_rawgeti(L, LUA_REGISTRYINDEX, rt->on_task_error) != LUA_TFUNCTION) {
-    lua_pop(L, 1);
-    lua_pushcfunction(L, report_by_default);
-  }
-  lua_replace(L, 1);
-  lua_call(L, 3, 1);
-  return 1;
-}
-
-/* Hands the error on top of the stack, raised by the task at `index`, to on_task_error; pops it.
- * Was it dealt with? Raises nothing itself, whatever the handler does. */
-static bool report(lua_State *L, struct tn_runtime *rt, int index) {
-  const int error = lua_gettop(L);
-  lua_pushcfunction(L, call_handler);
-  lua_pushlightuserdata(L, rt);
-  lua_pushvalue(L, index);
-  lua_pushvalue(L, error);
-  struct tn_task *outer = rt->current;
-  bool driving = rt->driving;
-  rt->current = NULL; /* the handler is not the task, and must not wait */
-  rt->driving = true;
-  bool failed = lua_pcall(L, 3, 1, 0) != LUA_OK;
-  rt->current = outer;
-  rt->driving = driving;
-  bool dealt_with = !failed && lua_isboolean(L, -1) && lua_toboolean(L, -1);
-  if (failed) {
-    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1);
-    fprintf(stderr, "tcpnet: error in on_task_error: %s\n", text);
-  }
-  lua_settop(L, error - 1);
-  return dealt_with;
-}
-
-/* Leaves out of the list on top those that somebody has joined since; how many are left. */
-static lua_Integer forget_joined(lua_State *L) {
-  lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
-  lua_Integer kept = 0;
-  for (lua_Integer i = 1; i <= length; i++) {
-    lua_rawgeti(L, -1, i);
-    const struct tn_task *task = lua_touserdata(L, -1);
-    if (task->joined) {
-      lua_pop(L, 1);
-    } else {
-      lua_rawseti(L, -2, ++kept);
-    }
-  }
-  for (lua_Integer i = length; i > kept; i--) {
-    lua_pushnil(L);
-    lua_rawseti(L, -2, i);
-  }
-  return kept;
-}
-
-/* The task on top of the stack failed while `run` goes on: it may have to raise that in the end. */
-static void remember_failure(lua_State *L, struct tn_runtime *rt) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, rt->failures);
-  lua_Integer length = (lua_Integer)lua_rawlen(L, -1);
-  if (length == TN_FAILURES_MAX) {
-    length = forget_joined(L);
-  }
-  if (length < TN_FAILURES_MAX) {
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, length + 1);
-  }
-  lua_pop(L, 1);
-}
-
-void tn_task_report(lua_State *L, struct tn_runtime *rt) {
-  struct tn_task *task = lua_touserdata(L, -1);
-  push_kept(L, task, -1);
-  task->joined = report(L, rt, lua_gettop(L) - 1);
-  if (!task->joined && rt->running) {
-    remember_failure(L, rt);
-  }
-}
-
 /* --- life --- */
 
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task) {
@@ -445,7 +242,7 @@ static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) 
     luaL_error(L, "too many arguments");
   }
   if (is_new) {
-    keep(L, task, self);
+    tn_task_keep(L, task, self);
   }
   lua_pushcfunction(thread.state, body);
   lua_pushlightuserdata(thread.state, rt);
@@ -466,7 +263,7 @@ static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   }
   tn_task_push(L, rt, task);
   int self = lua_gettop(L);
-  push_kept(L, task, self);
+  tn_task_push_kept(L, task, self);
   for (int i = 0; i < arguments; i++) {
     lua_getiuservalue(L, self, ARGUMENTS + i);
   }
@@ -574,7 +371,7 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
     lua_pushnil(L);
   }
   task->results = count;
-  keep(L, task, -2);
+  tn_task_keep(L, task, -2);
   task->state = (uint8_t)state;
   /* one that was closed keeps its message handler, until 5.4.5 */
   give_thread(L, rt, task, state == TN_TASK_DONE || task->failed);
@@ -595,7 +392,8 @@ static void settle(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
   if (state == TN_TASK_FAILED && !awaited) {
     tn_task_report(L, rt);
   } else if (state == TN_TASK_FAILED && !task->joined && !in_set && rt->running) {
-    remember_failure(L, rt); /* whoever waits for it may be cancelled before it hears of it */
+    /* whoever waits for it may be cancelled before it hears of it */
+    tn_task_remember_failure(L, rt);
   }
   lua_pop(L, 1);
 }
@@ -608,7 +406,7 @@ static void close_thread(lua_State *L, struct tn_runtime *rt, struct tn_task *ta
   if (tn_thread_close(thread, L) != LUA_OK) {
     tn_task_push(L, rt, task);
     lua_xmove(thread, L, 1);
-    report(L, rt, lua_gettop(L) - 1);
+    tn_task_report_error(L, rt, lua_gettop(L) - 1);
     lua_pop(L, 1);
   }
 }
@@ -764,86 +562,4 @@ void tn_task_run(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
     lua_xmove(thread, L, 1); /* raised below the task's own pcall: out of memory or of stack */
     fail(L, rt, task, NULL);
   }
-}
-
-/* --- outcomes --- */
-
-/* The running task gets an error, and its traceback on top, which is popped: that goes before the
- * task's own if it raises the same error. */
-static void hand_on_traceback(lua_State *L, struct tn_runtime *rt) {
-  enum { ERROR = -4, TRACEBACK = -3, NOTES = -1 };
-  if (rt->current && lua_isstring(L, -1)) {
-    luaL_checkstack(L, 5, NULL);
-    tn_task_push(L, rt, rt->current);
-    tn_task_push_notes(L, -1, true);
-    lua_pushvalue(L, ERROR);
-    lua_setfield(L, NOTES - 1, "error");
-    lua_pushvalue(L, TRACEBACK);
-    lua_setfield(L, NOTES - 1, "traceback");
-    lua_pop(L, 2);
-  }
-  lua_pop(L, 1);
-}
-
-int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index) {
-  struct tn_task *task = lua_touserdata(L, index);
-  index = lua_absindex(L, index);
-  luaL_checkstack(L, task->results + 6, "too many results");
-  task->joined = true;
-  if (task->state == TN_TASK_CANCELLED) {
-    return tn_fail(L, rt, TN_CANCELED, "join", "the task was cancelled");
-  }
-  if (task->state == TN_TASK_FAILED) {
-    lua_pushnil(L);
-    push_kept(L, task, index);
-    if (push_traceback(L, index) && tn_cast(L, -2, TN_ERROR_VALUE)) {
-      tn_error_set_traceback(L, lua_gettop(L) - 1);
-    } else {
-      hand_on_traceback(L, rt);
-    }
-    return 2;
-  }
-  lua_pushboolean(L, 1);
-  if (task->results == 1) {
-    push_kept(L, task, index);
-  } else if (task->results > 1) {
-    push_kept(L, task, index);
-    for (int i = 1; i <= task->results; i++) {
-      lua_rawgeti(L, -i, i);
-    }
-    lua_remove(L, -task->results - 1);
-  }
-  return 1 + task->results;
-}
-
-int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index) {
-  tn_task_push_outcome(L, rt, index);
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    const char *traceback = push_traceback(L, index);
-    if (traceback) {
-      lua_pushfstring(L, "%s\n%s", lua_tostring(L, -2), traceback);
-    } else {
-      lua_pop(L, 1);
-    }
-  }
-  return lua_error(L);
-}
-
-/* --- what they are called --- */
-
-/* The name, or the number that tells it from the others that live. */
-void tn_task_push_title(lua_State *L, int index) {
-  const struct tn_task *task = lua_touserdata(L, index);
-  tn_task_push_notes(L, index, false);
-  if (lua_istable(L, -1) && lua_getfield(L, -1, "name") == LUA_TSTRING) {
-    lua_pushfstring(L, "task %d (%s)", task->slot, lua_tostring(L, -1));
-  } else {
-    lua_pushfstring(L, "task %d", task->slot);
-  }
-}
-
-void tn_task_open(lua_State *L, struct tn_runtime *rt) {
-  lua_pushlightuserdata(L, rt);
-  lua_pushcclosure(L, handle_error, 1);
-  rt->handler = luaL_ref(L, LUA_REGISTRYINDEX);
 }

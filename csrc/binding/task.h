@@ -153,26 +153,8 @@ int tn_task_take_arguments(struct tn_task *task, lua_State *thread);
 bool tn_task_cancel(lua_State *L, struct tn_runtime *rt, struct tn_task *task);
 /* Cancels that could not be done where they were asked for. */
 void tn_task_cancel_doomed(lua_State *L, struct tn_runtime *rt);
-/* Pushes `true, ...` or `nil, err` of a task at `index` that has ended. */
-int tn_task_push_outcome(lua_State *L, struct tn_runtime *rt, int index);
-/* Raises what a failed task at `index` raised: a string with its traceback, any other value
- * unchanged. */
-int tn_task_raise(lua_State *L, struct tn_runtime *rt, int index);
 void tn_task_push(lua_State *L, struct tn_runtime *rt, const struct tn_task *task);
-/* An inner coroutine failed, or the task did, with the error on top of the stack, which is popped:
- * the thread's traceback goes before those noted already. Raises nothing. */
-void tn_task_note_traceback(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
-                            lua_State *thread, int level);
-/* The task on top, which stays there, failed and nobody waits for it: on_task_error hears of that,
- * and `run` raises it in the end. Raises nothing. */
-void tn_task_report(lua_State *L, struct tn_runtime *rt);
 /* Closes the inner coroutines beyond `depth`, innermost first. */
 void tn_task_close_inner(lua_State *L, struct tn_runtime *rt, struct tn_task *task, int depth);
-/* Leaves {traceback = …, name = …} of the task at `index` on top, or nil. */
-void tn_task_push_notes(lua_State *L, int index, bool make);
-/* "task 3 (reader)" */
-void tn_task_push_title(lua_State *L, int index);
-
-void tn_task_open(lua_State *L, struct tn_runtime *rt);
 
 #endif

@@ -2,6 +2,7 @@
 #include "binding/task_class.h"
 
 #include "binding/method_call.h"
+#include "binding/task_outcome.h"
 #include "core/status.h"
 
 static const char *status_of(const struct tn_runtime *rt, const struct tn_task *task) {

@@ -653,9 +653,8 @@ static bool is_open(const struct tn_source *source) {
 
 bool tn_source_is_over(struct tn_source *source) {
   char byte;
-  return tn_source_is_stream(source) ||
-         (source->type == SOCK_SEQPACKET && !is_open(source) &&
-          tn_socket_peek(source->fd, &byte, 1) <= 0);
+  return tn_source_is_stream(source) || (source->type == SOCK_SEQPACKET && !is_open(source) &&
+                                         tn_socket_peek(source->fd, &byte, 1) <= 0);
 }
 
 /* Of a call that sends piece by piece. Where the connection ends between two of them, the kernel
