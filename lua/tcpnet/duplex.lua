@@ -351,10 +351,8 @@ end
 
 -- duplex(capacity) → two streams
 function core.duplex(capacity)
-  local bytes = waiting.integer(capacity)
-  check.that(bytes and bytes >= 1, 1, "duplex",
-    ("capacity: integer from 1 expected, got %s"):format(check.shown(capacity)))
-  local there, back = new_pipe(bytes), new_pipe(bytes)
+  capacity = check.integer(capacity, 1, nil, 1, "duplex", "capacity")
+  local there, back = new_pipe(capacity), new_pipe(capacity)
   return new_stream(there, back), new_stream(back, there)
 end
 

@@ -61,6 +61,11 @@ local function environment_of(changes)
   return list
 end
 
+-- One given by its number, or nil.
+local function descriptor(wanted)
+  return type(wanted) == "number" and math.tointeger(wanted) or nil
+end
+
 -- The child's end of one of its streams: a descriptor, and of a pipe the object that is closed here once the child has
 -- it, whose other end goes into `fields`.
 local function stream_for(name, number, wanted, fields)
@@ -79,17 +84,15 @@ local function stream_for(name, number, wanted, fields)
     end
     fields[name] = ours
     return theirs:fd(), theirs
-  elseif math.type(wanted) == "integer" then
-    return wanted
   end
-  return wanted:fd()
+  return descriptor(wanted) or wanted:fd()
 end
 
 local PLAIN = { inherit = true, null = true, pipe = true }
 
 -- Misuse is found before anything is opened or taken. A half shares its descriptor with the other, which would block.
 local function check_stream(name, wanted)
-  local fits = wanted == nil or PLAIN[wanted] or math.type(wanted) == "integer" and wanted >= 0
+  local fits = wanted == nil or PLAIN[wanted] or (descriptor(wanted) or -1) >= 0
   refuse_unless(fits or private.leaving(wanted, name) ~= false,
     '%s: "pipe", "inherit", "null", a descriptor, a socket or the end of a pipe expected, got %s', name,
     type(wanted) == "string" and '"' .. wanted .. '"' or private.kind(wanted) or type(wanted))
@@ -98,7 +101,7 @@ end
 -- What a child cannot have as its stream, as an error. The child's streams block, and with them all that shares their
 -- description: an object here would hold up the whole program.
 local function refusal(name, number, wanted)
-  local fd = math.type(wanted) == "integer" and wanted or (wanted == nil or wanted == "inherit") and number
+  local fd = descriptor(wanted) or (wanted == nil or wanted == "inherit") and number
   if fd then
     return private.owns_fd(fd) and private.new_error("EBUSY", "spawn", nil,
       ("%s: an object has descriptor %d; give the object"):format(name, fd)) or nil

@@ -125,19 +125,8 @@ local function check_reader(self, name)
   waiting.check_receiver(self, "input", "reader", name)
 end
 
--- → the integer; 1.0 is one, as it is to what is written in C
-local function check_size(value, least, most, position, name, what)
-  local integer = waiting.integer(value)
-  check.that(integer and integer >= least and integer <= most, position, name,
-    ("%s: integer from %d to %d expected, got %s"):format(what, least, most, check.shown(value)))
-  return integer
-end
-
 local function size_or(value, default, position, name)
-  if value == nil then
-    return default
-  end
-  return check_size(value, 1, 0x7fffffff, position, name, "max")
+  return check.optional_integer(value, 1, 0x7fffffff, position, name, "max") or default
 end
 
 local function default_max()
@@ -196,7 +185,7 @@ end
 -- read_exact(n) ⏳ → n bytes | nil, err (EOF), the bytes that did come, which stay readable
 function methods:read_exact(n)
   check_reader(self, "read_exact")
-  n = check_size(n, 0, 1 << 40, 1, "read_exact", "n")
+  n = check.integer(n, 0, 1 << 40, 1, "read_exact", "n")
   local inside <close>, err = begin(self, "read_exact")
   if not inside then
     return nil, err
@@ -290,7 +279,7 @@ end
 function methods:read_to_end(max)
   check_reader(self, "read_to_end")
   if max ~= nil then
-    max = check_size(max, 0, math.maxinteger, 1, "read_to_end", "max")
+    max = check.integer(max, 0, math.maxinteger, 1, "read_to_end", "max")
   end
   local inside <close>, err = begin(self, "read_to_end")
   if not inside then
@@ -327,7 +316,7 @@ end
 local function max_into(buffer, max, name)
   check_buffer(buffer, name)
   if max ~= nil then
-    max = check_size(max, 1, math.maxinteger, 2, name, "max")
+    max = check.integer(max, 1, math.maxinteger, 2, name, "max")
   end
   return max or math.maxinteger
 end

@@ -21,11 +21,6 @@ function waiting.check_receiver(self, field, expected, name)
     ("%s expected, got %s"):format(expected, private.kind(self) or type(self)))
 end
 
--- The integer that a number is equal to, or nil; a string is none.
-function waiting.integer(value)
-  return type(value) == "number" and math.tointeger(value) or nil
-end
-
 -- When a call that may take so many seconds must be over; nil: no limit.
 function waiting.deadline(seconds)
   return seconds and core.now() + seconds

@@ -164,10 +164,7 @@ end
 
 local function check_some(bytes, from, name)
   bytes = bytes_of(bytes, 1, name)
-  local at = from == nil and 1 or waiting.integer(from)
-  check.that(at and at >= 1 and at <= #bytes + 1, 2, name,
-    ("i: integer from 1 to %d expected, got %s"):format(#bytes + 1, check.shown(from)))
-  return bytes, at
+  return bytes, check.optional_integer(from, 1, #bytes + 1, 2, name, "i") or 1
 end
 
 local function push_some(self, bytes, from, op, deadline, claim)

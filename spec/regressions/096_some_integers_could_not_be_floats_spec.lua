@@ -61,6 +61,11 @@ describe("a float that is an integer is taken for", function()
     assert.equal("\0\5hello", reader:read())
   end)
 
+  it_is("a descriptor", function()
+    local child <close> = assert(tcpnet.process.spawn { "true", stdin = "null", stdout = 2.0 })
+    assert(child:wait(10))
+  end)
+
   it_is("a number of threads", function()
     local workers <close> = assert(tcpnet.workers(1.0, function() end))
     assert(workers:join(10))

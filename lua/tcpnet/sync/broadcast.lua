@@ -80,8 +80,7 @@ Sender.__close = Sender.close
 Sender.__gc = Sender.close
 
 local function lagged(missed)
-  local count = math.tointeger(missed)
-  return core.private.new_error("LAGGED", "recv", nil, ("%d messages were missed"):format(count), "missed", count)
+  return core.private.new_error("LAGGED", "recv", nil, ("%d messages were missed"):format(missed), "missed", missed)
 end
 
 -- What there is for a receiver: found, value or error.
