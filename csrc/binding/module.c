@@ -116,10 +116,12 @@ static int set_splice(lua_State *L) {
   return 0;
 }
 
-/* owns_fd(fd) → is it an open object's? */
+/* owns_fd(fd) → is it an open object's? For a child process. */
 static int owns_fd(lua_State *L) {
+  struct tn_runtime *rt = tn_runtime_of(L);
   lua_Integer fd = luaL_checkinteger(L, 1);
-  lua_pushboolean(L, fd <= INT_MAX && tn_source_owns(tn_runtime_of(L)->reactor, (tn_fd)fd));
+  tn_opening_check(L, rt, "spawn");
+  lua_pushboolean(L, fd <= INT_MAX && tn_source_owns(rt->reactor, (tn_fd)fd));
   return 1;
 }
 

@@ -90,25 +90,19 @@ end
 
 local PLAIN = { inherit = true, null = true, pipe = true }
 
--- Misuse is found before anything is opened or taken. A half shares its descriptor with the other, which would block.
-local function check_stream(name, wanted)
-  local fits = wanted == nil or PLAIN[wanted] or (descriptor(wanted) or -1) >= 0
-  refuse_unless(fits or private.leaving(wanted, name) ~= false,
-    '%s: "pipe", "inherit", "null", a descriptor, a socket or the end of a pipe expected, got %s', name,
-    type(wanted) == "string" and '"' .. wanted .. '"' or private.kind(wanted) or type(wanted))
-end
-
--- What a child cannot have as its stream, as an error. The child's streams block, and with them all that shares their
--- description: an object here would hold up the whole program.
+-- What a child cannot have as its stream, as an error; raises on misuse. The child's streams block, and with them all
+-- that shares their description: an object here, or the other half, would hold up the whole program.
 local function refusal(name, number, wanted)
   local fd = descriptor(wanted) or (wanted == nil or wanted == "inherit") and number
-  if fd then
+  if fd and fd >= 0 then
     return private.owns_fd(fd) and private.new_error("EBUSY", "spawn", nil,
       ("%s: an object has descriptor %d; give the object"):format(name, fd)) or nil
   elseif PLAIN[wanted] then
     return nil
   end
-  local _, err = private.leaving(wanted, name)
+  local fits, err = private.leaving(wanted, name)
+  refuse_unless(fits ~= false, '%s: "pipe", "inherit", "null", a descriptor, a socket or the end of a pipe expected, got %s',
+    name, type(wanted) == "string" and '"' .. wanted .. '"' or check.shown(wanted))
   return err
 end
 
@@ -144,14 +138,13 @@ local function spawn(options)
   end
   refuse_unless(options.detached == nil or type(options.detached) == "boolean", "detached: boolean expected, got %s",
     type(options.detached))
-  for _, name in ipairs(STREAMS) do
-    check_stream(name, options[name])
-  end
-  for i, name in ipairs(STREAMS) do
+  local refused
+  for i, name in ipairs(STREAMS) do -- before anything is opened or taken
     local err = refusal(name, i - 1, options[name])
-    if err then
-      return nil, err
-    end
+    refused = refused or err
+  end
+  if refused then
+    return nil, refused
   end
   local fields, fds = {}, {}
   local theirs <close> = closing()

@@ -39,6 +39,34 @@ describe("a stream for a child process that its parent would share", function()
     assert.equal(0, code)
   end)
 
+  it("is inherited again once the object is garbage", function()
+    local folder <close>, fifo = program.fifo()
+    local script = program.write(folder.path .. "/script.lua", [[
+      local tcpnet = require "tcpnet"
+      do local input <const> = tcpnet.PipeReceiver.from_fd(0) end
+      collectgarbage()
+      collectgarbage()
+      local child, err = tcpnet.process.spawn { "true", stdin = 0, stdout = "null", stderr = "null" }
+      print(child and child:wait().code or err.code)
+    ]])
+    local code, output = program.shell(program.command(script) .. " 0<>" .. program.quote(fifo))
+    assert.equal("0\n", output)
+    assert.equal(0, code)
+  end)
+
+  it("is refused when the Lua state closes, as all else", function()
+    local folder <close> = program.fifo()
+    local script = program.write(folder.path .. "/script.lua", [[
+      local spawn
+      local late <const> = setmetatable({}, { __gc = function() print(pcall(spawn, { "true" })) end })
+      spawn = require "tcpnet".process.spawn
+      _G.late = late
+    ]])
+    local code, output = program.shell(program.command(script))
+    assert.equal("false\tspawn: the Lua state is closing\n", output)
+    assert.equal(0, code)
+  end)
+
   it("is no view", in_task(function()
     local stream, peer, _guard <close> = tcp.pair()
     local err = fails("EINVAL", spawn { "true", stdin = stream:as_socket() })
