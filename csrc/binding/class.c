@@ -10,15 +10,7 @@
 const char tn_magic[] = "tcpnet";
 
 static int kind_index(uint64_t kind) {
-#if defined(__GNUC__)
-  return __builtin_ctzll(kind);
-#else
-  int index = 0;
-  while (kind >>= 1) {
-    index++;
-  }
-  return index;
-#endif
+  return tn_lowest_bit(kind);
 }
 
 const char *tn_kind_name(uint64_t kind) {

@@ -41,6 +41,19 @@ TN_INLINE void tn_prefetch(const void *base, ptrdiff_t offset, size_t size) {
 #endif
 }
 
+/* The place of the lowest bit of a number that is not 0. */
+TN_INLINE int tn_lowest_bit(uint64_t number) {
+#if defined(__GNUC__)
+  return __builtin_ctzll(number);
+#else
+  int place = 0;
+  for (; !(number & 1); number >>= 1) {
+    place++;
+  }
+  return place;
+#endif
+}
+
 typedef int tn_fd;
 #define TN_NO_FD (-1)
 
