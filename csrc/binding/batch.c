@@ -222,13 +222,7 @@ static int receive_chunk(struct tn_call *call, char *own, struct arrived *arrive
                             .address = &arrived->addresses[i].any,
                             .address_length = sizeof arrived->addresses[i].storage};
   }
-  count = tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
-  if (count > 0 && arrived->lengths[count - 1] == 0 && tn_source_is_over(call->source)) {
-    while (count > 0 && arrived->lengths[count - 1] == 0) { /* it was found again each time */
-      count--;
-    }
-  }
-  return count;
+  return tn_source_recv_messages(call->source, arrived->messages, count, arrived->lengths);
 }
 
 /* The list that is made. Datagrams of one sender mostly come in a row. */

@@ -33,6 +33,7 @@ const struct tn_method tn_clock_methods[] = {
                .attempt = attempt_yield,
                .function = call_yield,
                .continuation = resume_yield},
+    {.name = "yield", .flags = TN_YIELDS | TN_BEFORE | TN_PRIVATE, .attempt = attempt_yield},
     {.name = "sleep",
      .slots = 1,
      .seconds_at = 1,

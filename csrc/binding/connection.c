@@ -196,7 +196,8 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
   return 2;
 }
 
-/* Nobody need see the lack of descriptors, or of memory: the connection waits. */
+/* Nobody need see the lack of descriptors, or of memory: the connection waits. The `prepare` of an
+ * iterator runs once, when it is made. */
 static int attempt_next(lua_State *L, struct tn_call *call) {
   tn_opening_prepare(L, call->rt);
   int top = lua_gettop(L);

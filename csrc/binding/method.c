@@ -128,6 +128,7 @@ static int wait_for(lua_State *L, struct tn_call *call, lua_KFunction continuati
   if (!call->only_yield && (!call->resumed || call->progressed)) {
     waiter->operation_ns = timeout_of(L, call);
   }
+  waiter->waited = call->resumed;
   if (waiter->granted) { /* of an operation that ended in a Lua error */
     tn_revoke(rt->reactor, waiter);
   }
@@ -239,14 +240,15 @@ static int gave_way(lua_State *L, int status, lua_KContext context) {
 int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter) {
   struct tn_runtime *rt = bound->rt;
   waiter->operation_ns = 0;
-  int status = tn_task_limit_before(waiter);
+  const unsigned flags = bound->method->flags;
+  int status = !(flags & TN_YIELDS) || (flags & TN_BEFORE) ? tn_task_limit_before(waiter)
+                                                           : tn_task_limit(waiter, 0);
   status = status < 0 ? status : claim_buffers(L, bound->method, waiter);
   tn_budget_renew(rt);
   if (status == 0) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
-    tn_task_suspend(L, rt, waiter, (lua_KContext)bound,
-                    bound->method->flags & TN_YIELDS ? gave_way : start);
-  } else if (bound->method->flags & TN_YIELDS) {
+    tn_task_suspend(L, rt, waiter, (lua_KContext)bound, flags & TN_YIELDS ? gave_way : start);
+  } else if (flags & TN_YIELDS) {
     struct tn_call call = tn_call_begin(bound, bound->method, waiter, NULL);
     return fail(L, &call, status);
   }

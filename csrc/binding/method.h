@@ -31,6 +31,7 @@ enum tn_method_flags {
   TN_EMPTIES = 4096,      /* the Buffer that it writes from */
   TN_RAISES = 8192,       /* where others answer `nil, err`: an iterator */
   TN_CLOSED_ENDS = 16384, /* an iterator that has its end with its object's */
+  TN_BEFORE = 32768,      /* gives way before an operation in Lua, which is tried then */
 };
 
 /* In a waiter's interest: it waits in `park`. */

@@ -333,7 +333,12 @@ int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int inter
     return status;
   }
   waiter->interest = (uint8_t)interest;
-  return tn_park(source->reactor, waiter, &source->waiters, interest != 0);
+  status = tn_park(source->reactor, waiter, &source->waiters, interest != 0);
+  if (status == 0 && waiter->waited && (interest & TN_EXCLUSIVE)) {
+    tn_queue_rise(
+        waiter); /* an edge wakes all; who got nothing is before who did, and came again */
+  }
+  return status;
 }
 
 static void end_of(struct tn_reactor *reactor, struct tn_queue *queue, const void *subject) {
@@ -643,7 +648,12 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
   int received = tn_socket_recv_messages(source->fd, messages, count, lengths);
   source->reactor->metrics.bytes_read += total(lengths, received);
   note(source, received, 0, TN_READABLE);
-  return received;
+  if (received > 0 && lengths[received - 1] == 0 && tn_source_is_over(source)) {
+    while (received > 0 && lengths[received - 1] == 0) { /* its end was found again each time */
+      received--;
+    }
+  }
+  return received > 0 ? received : (int)note_loss(source, received);
 }
 
 /* Has the peer not ended its side? What it sent may be on its way then. */

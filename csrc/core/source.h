@@ -136,7 +136,7 @@ ptrdiff_t tn_source_peek(struct tn_source *source, void *bytes, size_t length);
 ptrdiff_t tn_source_send_message(struct tn_source *source, const struct tn_message *message,
                                  int flags);
 ptrdiff_t tn_source_recv_message(struct tn_source *source, struct tn_message *message, int flags);
-/* Several messages at once; none at all is never the result. */
+/* Several messages at once; none at all is the end of what is received. */
 int tn_source_send_messages(struct tn_source *source, struct tn_message *messages, int count,
                             size_t *lengths);
 int tn_source_recv_messages(struct tn_source *source, struct tn_message *messages, int count,
@@ -166,8 +166,8 @@ static inline bool tn_source_is_drained(const struct tn_source *source, int dire
 static inline bool tn_source_has_end(struct tn_source *source) {
   return tn_source_is_stream(source) || source->type == SOCK_SEQPACKET;
 }
-/* Nothing was received: is that its end, not an empty message? A record that the peer sent empty
- * last of all, before it ended, looks the same. */
+/* Nothing was received: is that its end, not an empty message? Once the peer has ended, a record of
+ * nothing looks the same unless bytes come next. */
 bool tn_source_is_over(struct tn_source *source);
 /* Its error queue fires again and again with nobody reading it: not to be armed before that time;
  * 0: it may be. */

@@ -54,6 +54,7 @@ struct tn_waiter {
   bool external;    /* something outside the program can wake it */
   bool granted : 1; /* and has not taken it yet */
   bool in_task : 1; /* a task's; not so: a blocking wait */
+  bool waited : 1;  /* the operation has, and was woken in vain */
 };
 
 static inline void tn_queue_push(struct tn_queue *queue, struct tn_waiter *waiter) {
@@ -77,6 +78,23 @@ static inline void tn_queue_remove(struct tn_waiter *waiter) {
     *(waiter == head ? &queue->head : &waiter->prev->next) = waiter->next;
     (waiter->next ? waiter->next : head)->prev = waiter->prev;
     waiter->queue = NULL;
+  }
+}
+
+/* Moves before those directly in front of it that have begun to wait since it was woken. */
+static inline void tn_queue_rise(struct tn_waiter *waiter) {
+  struct tn_queue *queue = waiter->queue;
+  struct tn_waiter *next = waiter;
+  while (next != queue->head && !next->prev->waited) {
+    next = next->prev;
+  }
+  if (next != waiter) {
+    tn_queue_remove(waiter);
+    waiter->queue = queue;
+    waiter->next = next;
+    waiter->prev = next->prev;
+    *(next == queue->head ? &queue->head : &next->prev->next) = waiter;
+    next->prev = waiter;
   }
 }
 

@@ -83,6 +83,18 @@ describe("a timeout of 0 seconds", function()
     server:close()
   end))
 
+  it("has no time to give way: a yield is no try", in_task(function()
+    for _, seconds in ipairs { 0, 0.001 } do
+      local _, err = tcpnet.timeout(seconds, function()
+        local late = tcpnet.now() + 2 * seconds
+        while tcpnet.now() <= late do -- luacheck: ignore 542
+        end
+        tcpnet.yield()
+      end)
+      assert.is_true(tcpnet.is_error(err, "TIMEOUT"))
+    end
+  end))
+
   it("ends what never waits, in a generator too", in_task(function()
     local semaphore = tcpnet.sync.Semaphore.new(1)
     local function busy(between)

@@ -55,6 +55,16 @@ describe("the end of what is received", function()
     assert_end(other:recv_many(1000))
   end))
 
+  it("is no reset, which is told to every later read", in_task(function()
+    local one, other = assert(Socket.pair("unix", "seqpacket"))
+    local _close <close> = tcp.guard(one, other)
+    assert(other:send "unread")
+    one:close()
+    for _, receive in ipairs { "recv_many", "recv", "recv_many", "recv" } do
+      tcp.fails("ECONNRESET", other[receive](other, 5))
+    end
+  end))
+
   it("wakes who waits in recv_many", in_task(function()
     local one, other = assert(Socket.pair("unix", "seqpacket"))
     local _close <close> = tcp.guard(one, other)
