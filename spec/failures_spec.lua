@@ -291,8 +291,11 @@ describe("a descriptor that closes", function()
     tcpnet.timeout(0.001, server.read, server)
     local number = tostring(server):match "fd (%d+)"
     local holder <close> = assert(tcpnet.process.spawn {
-      "perl", "-e", "$| = 1; print syscall(438, syscall(434, getppid(), 0), $ARGV[0] + 0, 0) < 0 ? 'refused' : 'held'; <STDIN>",
-      number, stdin = "pipe", stdout = "pipe", stderr = "null",
+      "perl", "-e", [[
+        $| = 1;
+        print syscall(438, syscall(434, getppid(), 0), $ARGV[0] + 0, 0) < 0 ? "refused" : "held";
+        <STDIN>
+      ]], number, stdin = "pipe", stdout = "pipe", stderr = "null",
     })
     if holder.stdout:read() ~= "held" then
       return pending "needs pidfd_getfd"

@@ -101,8 +101,9 @@ local function refusal(name, number, wanted)
     return nil
   end
   local fits, err = private.leaving(wanted, name)
-  refuse_unless(fits ~= false, '%s: "pipe", "inherit", "null", a descriptor, a socket or the end of a pipe expected, got %s',
-    name, type(wanted) == "string" and '"' .. wanted .. '"' or check.shown(wanted))
+  refuse_unless(fits ~= false,
+    '%s: "pipe", "inherit", "null", a descriptor, a socket or the end of a pipe expected, got %s', name,
+    type(wanted) == "string" and '"' .. wanted .. '"' or check.shown(wanted))
   return err
 end
 
