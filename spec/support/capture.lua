@@ -99,8 +99,9 @@ end
 -- loopback among them.
 function capture.start(namespace, interface)
   local self = setmetatable({ namespace = namespace, marks = 0 }, Capture)
-  -- In two programs: by itself tshark looks at what was captured twice a second only.
-  local command = { ("exec 2>&1; dumpcap -q -i %s -P -w - |"):format(interface or "lo"),
+  -- In two programs: by itself tshark looks at what was captured twice a second only. With 64 MiB, where 2 are usual:
+  -- on a busy machine the kernel would drop what finds no room, a mark among it.
+  local command = { ("exec 2>&1; dumpcap -q -B 64 -i %s -P -w - |"):format(interface or "lo"),
     "tshark -l -n -r - -T fields -E separator=/t -E occurrence=a" }
   for _, field in ipairs(FIELDS) do
     command[#command + 1] = "-e " .. field[2]
