@@ -4,21 +4,10 @@ local leaks = require "spec.support.leaks"
 local loopback = require "spec.support.loopback"
 local program = require "spec.support.program"
 local reports = require "spec.support.reports"
+local steps = require "spec.support.steps"
 
 local co = tcpnet.coroutine
-
-local function closer(fn)
-  return setmetatable({}, { __close = fn })
-end
-
-local function in_task(fn)
-  return function()
-    local results = table.pack(tcpnet.spawn(fn):join())
-    if not results[1] then
-      error(results[2], 0)
-    end
-  end
-end
+local closer, in_task = steps.closer, steps.in_task
 
 describe("a coroutine of tcpnet.coroutine", function()
   before_each(leaks.note)

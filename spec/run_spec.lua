@@ -4,12 +4,9 @@ local leaks = require "spec.support.leaks"
 local loopback = require "spec.support.loopback"
 local program = require "spec.support.program"
 local reports = require "spec.support.reports"
+local steps = require "spec.support.steps"
 
-local function nothing() end
-
-local function closer(fn)
-  return setmetatable({}, { __close = fn })
-end
+local closer, nothing = steps.closer, steps.nothing
 
 local function raised(fn, ...)
   local ok, err = pcall(fn, ...)
@@ -422,23 +419,11 @@ describe("a busy task", function()
 
   it("that never has to wait gives way after 128 operations (B64)", function()
     local client, server = loopback.pair()
-    local turns = 0
-    tcpnet.run(function()
-      tcpnet.spawn(function()
-        while true do
-          turns = turns + 1
-          tcpnet.yield()
-        end
-      end)
-      tcpnet.yield()
-      turns = 0
-      local worker = tcpnet.spawn(function()
-        for _ = 1, 1024 do
-          assert(client:write "x")
-          assert(server:read(1))
-        end
-      end)
-      worker:join()
+    local turns = tcpnet.run(steps.turns_during, function()
+      for _ = 1, 1024 do
+        assert(client:write "x")
+        assert(server:read(1))
+      end
     end)
     -- once for each 64 pairs; a read that the loopback was late for may add a few
     assert.is_true(turns >= 15, "only " .. turns .. " turns for the others")

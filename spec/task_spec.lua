@@ -5,12 +5,9 @@ local leaks = require "spec.support.leaks"
 local loopback = require "spec.support.loopback"
 local program = require "spec.support.program"
 local reports = require "spec.support.reports"
+local steps = require "spec.support.steps"
 
-local function nothing() end
-
-local function closer(fn)
-  return setmetatable({}, { __close = fn })
-end
+local closer, nothing = steps.closer, steps.nothing
 
 -- Lets every task that is ready run once.
 local function settle()

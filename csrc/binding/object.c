@@ -373,14 +373,20 @@ int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const 
   return 0;
 }
 
-static int check_leaving_whole(lua_State *L, const struct tn_object *object, const char **message) {
+int tn_object_check_moving(lua_State *L, const struct tn_object *object, const char **message) {
   struct tn_source *source = object->source;
   if (!source || source->fd == TN_NO_FD) {
     *message = tn_object_push_end(L, object);
     return TN_CLOSED;
   }
   int status = tn_object_check_leaving(L, object, message);
-  status = status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
+  return status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
+}
+
+/* The descriptor goes alone: what was read of it would stay behind. */
+static int check_moving_alone(lua_State *L, const struct tn_object *object, const char **message) {
+  const struct tn_source *source = object->source;
+  int status = tn_object_check_moving(L, object, message);
   if (status == 0 && source->input.length > 0) {
     *message =
         lua_pushfstring(L, "%I bytes read ahead would be lost", (LUAI_UACINT)source->input.length);
@@ -396,7 +402,7 @@ static int check_leaving_whole(lua_State *L, const struct tn_object *object, con
 int tn_object_leaving(lua_State *L) {
   const struct tn_object *object = tn_cast(L, 1, TN_MOVABLE);
   const char *message = NULL;
-  int status = object ? check_leaving_whole(L, object, &message) : 0;
+  int status = object ? check_moving_alone(L, object, &message) : 0;
   if (status < 0) {
     message = message ? message : tn_status_message(status);
     lua_pushfstring(L, "%s: %s", luaL_checkstring(L, 2), message);

@@ -6,7 +6,6 @@
 #include "binding/address.h"
 #include "binding/object.h"
 #include "core/scratch.h"
-#include "core/splice.h"
 #include "core/status.h"
 
 #include <string.h>
@@ -213,14 +212,8 @@ struct tn_post *tn_parcel_write(lua_State *L, const struct tn_parcel *parcel) {
 /* --- objects --- */
 
 static int check_object(lua_State *L, const struct tn_object *object, const char **message) {
-  struct tn_source *source = object->source;
-  if (!source || source->fd == TN_NO_FD) {
-    *message = tn_object_push_end(L, object);
-    return TN_CLOSED;
-  }
-  int status = tn_object_check_leaving(L, object, message);
-  status = status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
-  return status < 0 ? status : tn_scratch_rescue(source->reactor);
+  int status = tn_object_check_moving(L, object, message);
+  return status < 0 ? status : tn_scratch_rescue(object->source->reactor);
 }
 
 static bool is_twice(const struct tn_post *post, uint32_t at) {

@@ -47,9 +47,14 @@ function check.that(condition, position, name, message)
   end
 end
 
+-- A number without a fraction → the integer; anything else → nil.
+function check.whole(value)
+  return type(value) == "number" and math.tointeger(value) or nil
+end
+
 -- An integer of that range → it, as one where it is a float; `what` names it, where it is not all of the argument.
 function check.integer(value, least, most, position, name, what)
-  local whole = type(value) == "number" and math.tointeger(value)
+  local whole = check.whole(value)
   if whole and whole >= least and (not most or whole <= most) then
     return whole
   end

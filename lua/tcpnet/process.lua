@@ -61,11 +61,6 @@ local function environment_of(changes)
   return list
 end
 
--- One given by its number, or nil.
-local function descriptor(wanted)
-  return type(wanted) == "number" and math.tointeger(wanted) or nil
-end
-
 -- The child's end of one of its streams: a descriptor, and of a pipe the object that is closed here once the child has
 -- it, whose other end goes into `fields`.
 local function stream_for(name, number, wanted, fields)
@@ -85,7 +80,7 @@ local function stream_for(name, number, wanted, fields)
     fields[name] = ours
     return theirs:fd(), theirs
   end
-  return descriptor(wanted) or wanted:fd()
+  return check.whole(wanted) or wanted:fd()
 end
 
 local PLAIN = { inherit = true, null = true, pipe = true }
@@ -93,7 +88,7 @@ local PLAIN = { inherit = true, null = true, pipe = true }
 -- What a child cannot have as its stream, as an error; raises on misuse. The child's streams block, and with them all
 -- that shares their description: an object here, or the other half, would hold up the whole program.
 local function refusal(name, number, wanted)
-  local fd = descriptor(wanted) or (wanted == nil or wanted == "inherit") and number
+  local fd = check.whole(wanted) or (wanted == nil or wanted == "inherit") and number
   if fd and fd >= 0 then
     return private.owns_fd(fd) and private.new_error("EBUSY", "spawn", nil,
       ("%s: an object has descriptor %d; give the object"):format(name, fd)) or nil

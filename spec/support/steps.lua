@@ -40,6 +40,22 @@ local function expect(expected, value)
   end
 end
 
+-- How often a task that does nothing else had its turn while fn ran.
+function steps.turns_during(fn)
+  local turns = 0
+  local other <close> = tcpnet.spawn(function()
+    while true do
+      turns = turns + 1
+      tcpnet.yield()
+    end
+  end)
+  tcpnet.yield()
+  local before = turns
+  fn()
+  expect(true, other:cancel())
+  return turns - before
+end
+
 -- A task that has come to a wait in fn(...).
 function steps.waiting(fn, ...)
   local task = tcpnet.spawn(fn, ...)
