@@ -2,7 +2,7 @@
 --   KIND   echo, sink (reads and drops), lines (reads lines and drops them), unix (echo over Unix streams),
 --          udp, udp32: datagrams echoed, one and up to 32 of them in a call
 --   STYLE  buffer: through one Buffer for each task; copy: `copy(stream, stream)`; iterator: of lines;
---          spin: polls instead of sleeping; reuseport: shares its port
+--          gro: datagrams with udp_gro; spin: polls instead of sleeping; reuseport: shares its port
 local tcpnet = require "tcpnet"
 
 local port, kind, style = arg[1] or "0", arg[2] or "echo", arg[3]
@@ -87,6 +87,7 @@ end
 
 function servers.udp(address)
   local socket = assert(tcpnet.UdpSocket.bind(address))
+  assert(socket:set_udp_gro(style == "gro"))
   announce(socket)
   while true do
     local data, addr = socket:recv_from()

@@ -180,6 +180,7 @@ ALL = [
     Peer("tcpnet-buffer", TCPNET, tcpnet, style="buffer", only=BUFFERED),
     Peer("tcpnet-copy", TCPNET, tcpnet, style="copy", kinds=("echo", "unix"), only=COPIED),
     Peer("tcpnet-iterator", TCPNET, tcpnet, style="iterator", kinds=("lines",), only=("lines",)),
+    Peer("tcpnet-gro", TCPNET, tcpnet, style="gro", kinds=("udp",), only=("udp1",)),
     Peer("raw-spin", RAW, raw, style="spin", only=("rtt1",), spins=True),
     Peer("tcpnet-spin", TCPNET, tcpnet, style="spin", only=("rtt1",), spins=True, base="raw-spin"),
     Peer("libuv", (f"{BUILD}/libuv_server",), libuv),

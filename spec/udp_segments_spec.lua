@@ -296,6 +296,64 @@ describe("a socket that takes joined datagrams", function()
     assert.is_true(tcp.waits(b.readable, b))
   end)
 
+  it("takes several messages at once, of whatever sender, and gives them out in order", in_task(function()
+    local a, b, c = udp.bound(nil, ROOMY), udp.bound(nil, ROOMY), udp.bound(nil, ROOMY)
+    local _guard <close> = guard(a, b, c)
+    if not b:set_udp_gro(true) then
+      return pending "needs UDP_GRO"
+    end
+    local list = datagrams { 10, 0, 300, 10, 65507, 1, 1, 20, 7, 8, 9, 40, 1, 2, 3, 4, 5, 6, 7, 8, 0, 30, 2, 1400 }
+    for round = 1, 3 do
+      for i, data in ipairs(list) do
+        assert((i % 3 == 0 and c or a):send_to(data, b:local_addr()))
+      end
+      assert.equal(list[1], b:recv())
+      fails("EBUSY", b:into_fd())
+      for i = 2, #list do
+        local data, from = b:recv_from(1000)
+        assert.equal(list[i]:sub(1, 1000), data, "round " .. round)
+        assert.equal((i % 3 == 0 and c or a):local_addr(), from)
+      end
+      fails("EAGAIN", b:try_recv())
+    end
+    assert.is_true(tcp.waits(b.recv, b))
+    a:send_to("later", b:local_addr())
+    assert.equal("later", b:recv())
+    local again <close> = UdpSocket.from_fd(assert(b:into_fd()))
+    a:send_to("and on", again:local_addr())
+    assert.equal("and on", again:recv())
+  end))
+
+  for what, case in pairs {
+    ["by recv, from one wait to the next"] = { 6, "b:set_udp_gro(true)", "b:recv()" }, -- 2, 4, 8, 16, 16 and 15
+    ["by recv_many, less than it takes"] = { 1, "", "assert(#b:recv_many(64) == 61); break" },
+  } do
+    it("asks the system no more often than it must: " .. what, function()
+      local count, setup, receive = table.unpack(case)
+      if not tcp.can "strace -o /dev/null true" or not features.udp_gro then
+        return pending "needs strace and UDP_GRO"
+      end
+      local output = tcp.child(([[
+        local a, b = assert(tcpnet.UdpSocket.bind "127.0.0.1:0"), assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
+        a:connect(b:local_addr())
+        %s
+        tcpnet.run(function()
+          assert(not tcpnet.timeout(0.01, b.recv, b)) -- one call
+          for _ = 1, 61 do
+            a:send "x"
+          end
+          for _ = 1, 61 do
+            %s
+          end
+          assert(not tcpnet.timeout(0.01, b.recv, b))
+        end)
+      ]]):format(setup, receive), [[strace -o "$SCRIPT.calls" -e trace=recvmmsg,recvmsg,recvfrom "$LUA" "$SCRIPT"
+        grep -c ^recv "$SCRIPT.calls"
+        rm -f "$SCRIPT.calls"]])
+      assert.equal(1 + count .. "\n", output)
+    end)
+  end
+
   joined_it("gives them joined to recvmsg alone", function(a, b)
     local list = datagrams(same_sizes(4, 50))
     assert.equal(4, a:send_many(list))

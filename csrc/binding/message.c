@@ -213,7 +213,7 @@ static size_t scatter(const struct tn_message *message, const char *bytes, size_
 /* One of the datagrams that came joined; its real length. */
 static ptrdiff_t receive_kept(struct tn_source *source, struct tn_message *message, int flags) {
   struct tn_datagram datagram;
-  int status = tn_datagrams_kept(source) ? 0 : tn_datagrams_receive(source, 1);
+  int status = tn_datagrams_kept(source) ? 0 : tn_datagrams_receive(source, TN_DATAGRAMS_LIKELY);
   if (status < 0) {
     return status;
   }

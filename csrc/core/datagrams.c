@@ -10,6 +10,7 @@
 
 enum {
   SLOTS = TN_DATAGRAMS_MAX,
+  LIKELY_LEAST = 2, /* with the second, the system says whether there is one */
   CONTROL_ROOM = 320 /* gro_size is the last of all that the options ask for */
 };
 enum { MESSAGES = 64, SEGMENTS = 64, RUN_BYTES = 65507 }; /* what every kernel takes as one */
@@ -23,6 +24,7 @@ struct slot {
 
 struct tn_datagrams {
   int first, count; /* of the slots, those that are not given out yet */
+  int likely;       /* so many messages will be there, and one more */
   size_t offset;    /* in the first of them */
   struct slot slots[SLOTS];
   char memory[SLOTS * TN_BATCH_STRIDE]; /* the system gives it when it is touched */
@@ -184,12 +186,16 @@ int tn_datagrams_receive(struct tn_source *source, int count) {
   struct tn_rare *rare = tn_source_rare(source);
   if (rare && !rare->datagrams) {
     rare->datagrams = malloc(sizeof *rare->datagrams);
+    if (rare->datagrams) {
+      rare->datagrams->likely = LIKELY_LEAST;
+    }
   }
   if (!rare || !rare->datagrams) {
     return TN_ENOMEM;
   }
   struct tn_datagrams *all = rare->datagrams;
-  count = count < SLOTS ? count : SLOTS;
+  bool guesses = count == TN_DATAGRAMS_LIKELY;
+  count = guesses ? all->likely : count < SLOTS ? count : SLOTS;
   all->first = all->count = 0;
   all->offset = 0;
   for (int i = 0; i < count; i++) {
@@ -210,6 +216,10 @@ int tn_datagrams_receive(struct tn_source *source, int count) {
     slot->segment = segment_of(&control, lengths[i]);
     slot->from.length = messages[i].address_length;
     all->count++;
+  }
+  if (guesses && came > 0) {
+    int next = came == count ? 2 * count : came + 1;
+    all->likely = next < LIKELY_LEAST ? LIKELY_LEAST : next < SLOTS ? next : SLOTS;
   }
   /* no event tells of what is kept: whoever waits must look now */
   if (all->count > 1 || (all->count == 1 && all->slots[0].segment < all->slots[0].length)) {

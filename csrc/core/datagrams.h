@@ -12,7 +12,10 @@
 
 struct tn_datagrams;
 
-enum { TN_DATAGRAMS_MAX = 16 }; /* messages in one receive */
+enum {
+  TN_DATAGRAMS_MAX = 16,   /* messages in one receive */
+  TN_DATAGRAMS_LIKELY = 0, /* as many as the last receives found, and one more */
+};
 
 struct tn_datagram {
   const char *bytes; /* until the next receive */
@@ -29,7 +32,7 @@ int tn_datagrams_send(struct tn_source *source, struct tn_message *messages, int
 /* Must receiving go through here: is UDP_GRO on, or is something kept? */
 bool tn_datagrams_joined(struct tn_source *source);
 bool tn_datagrams_kept(const struct tn_source *source);
-/* Receives about so many messages, joined ones among them, where nothing is kept: how many. */
+/* Receives up to so many messages, joined ones among them, where nothing is kept: how many. */
 int tn_datagrams_receive(struct tn_source *source, int count);
 /* The first that is kept; false: there is none. And takes it away. */
 bool tn_datagrams_first(const struct tn_source *source, struct tn_datagram *datagram);

@@ -647,7 +647,7 @@ int tn_source_recv_messages(struct tn_source *source, struct tn_message *message
   }
   int received = tn_socket_recv_messages(source->fd, messages, count, lengths);
   source->reactor->metrics.bytes_read += total(lengths, received);
-  note(source, received, 0, TN_READABLE);
+  note(source, received, (size_t)count, TN_READABLE);
   if (received > 0 && lengths[received - 1] == 0 && tn_source_is_over(source)) {
     while (received > 0 && lengths[received - 1] == 0) { /* its end was found again each time */
       received--;
