@@ -704,7 +704,9 @@ ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {
   if (!room) {
     return TN_ENOMEM;
   }
-  ptrdiff_t count = tn_source_recv(source, room, want);
+  const struct tn_block *block = source->input.block;
+  size_t more = (size_t)(block->memory + block->capacity - room);
+  ptrdiff_t count = tn_source_recv(source, room, more);
   if (count > 0) {
     tn_bytes_commit(&source->input, (size_t)count);
   } else if (source->input.length == 0) {

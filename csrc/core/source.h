@@ -172,7 +172,7 @@ bool tn_source_is_over(struct tn_source *source);
 /* Its error queue fires again and again with nobody reading it: not to be armed before that time;
  * 0: it may be. */
 uint64_t tn_source_noisy_until(const struct tn_source *source);
-/* One read of about `want` bytes behind those in `input`. */
+/* One read of `want` bytes, or of as many more as there is room for, behind those in `input`. */
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want);
 
 #endif
