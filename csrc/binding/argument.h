@@ -3,6 +3,8 @@
 #ifndef TCPNET_ARGUMENT_H
 #define TCPNET_ARGUMENT_H
 
+#include "platform/platform.h"
+
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
@@ -15,10 +17,10 @@ bool tn_is_own_frame(lua_State *L, lua_State *thread, lua_Debug *frame);
 /* As Lua's functions of those names, but the line and the name are those of the call into the
  * library, where a file of its own stands in between. */
 int tn_argument_error(lua_State *L, int argument, const char *message);
-int tn_type_error(lua_State *L, int argument, const char *expected);
+TN_COLD int tn_type_error(lua_State *L, int argument, const char *expected);
 void tn_check_type(lua_State *L, int argument, int type);
 /* Raises "operation: message" at the line of that call. */
-int tn_call_error(lua_State *L, const char *operation, const char *message);
+TN_COLD int tn_call_error(lua_State *L, const char *operation, const char *message);
 #undef luaL_argcheck
 #define luaL_argerror tn_argument_error
 #define luaL_typeerror tn_type_error

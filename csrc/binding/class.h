@@ -139,7 +139,7 @@ void tn_object_own(struct tn_object *object, struct tn_source *source);
 void tn_object_move(struct tn_object *object, struct tn_object *from, const char *by);
 
 /* "the TcpStream is closed", or what consumed it; the text is left on the stack. */
-const char *tn_object_push_end(lua_State *L, const struct tn_object *object);
+TN_COLD const char *tn_object_push_end(lua_State *L, const struct tn_object *object);
 
 void tn_metatable_push(lua_State *L, struct tn_runtime *rt, uint64_t kind);
 /* Makes the class table and leaves it as a field of the table on top of the stack. */

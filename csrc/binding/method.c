@@ -34,7 +34,7 @@ static const char *address_text(lua_State *L, const struct tn_call *call, char *
   return text;
 }
 
-static int fail(lua_State *L, struct tn_call *call, int status) {
+TN_COLD static int fail(lua_State *L, struct tn_call *call, int status) {
   const struct tn_method *method = call->method;
   luaL_checkstack(L, 8, NULL);
   if (status == TN_CLOSED && (method->flags & TN_CLOSED_ENDS)) {

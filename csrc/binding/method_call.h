@@ -18,21 +18,22 @@ int tn_method_go_on(lua_State *L, struct tn_call *call, int status);
 int tn_method_first(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter,
                     void *self, int prepared);
 /* Everybody else first. */
-int tn_method_give_way(lua_State *L, const struct tn_bound *bound, struct tn_waiter *waiter);
-void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method);
+TN_COLD int tn_method_give_way(lua_State *L, const struct tn_bound *bound,
+                               struct tn_waiter *waiter);
+TN_COLD void tn_method_wrong_receiver(lua_State *L, const struct tn_method *method);
 /* TN_CLOSED, and why. */
-int tn_method_closed(lua_State *L, struct tn_call *call);
+TN_COLD int tn_method_closed(lua_State *L, struct tn_call *call);
 /* Another task reads: raises. */
-int tn_method_busy(lua_State *L, const struct tn_call *call);
+TN_COLD int tn_method_busy(lua_State *L, const struct tn_call *call);
 /* Bytes that a copy left in its pipe, or that Lua had no memory for, come first: 0, or a failure.
  * In a finalizer there is nothing to read while another read of the same source gives out its
  * bytes.
  */
-int tn_method_put_right(lua_State *L, const struct tn_call *call);
+TN_COLD int tn_method_put_right(lua_State *L, const struct tn_call *call);
 /* Puts the receiver and the argument of an iterator where those of a method are. */
 void tn_iterator_spread(lua_State *L);
 /* Why the wait ended, where that ends the operation; 0: it goes on. */
-int tn_method_reason(lua_State *L, struct tn_call *call);
+TN_COLD int tn_method_reason(lua_State *L, struct tn_call *call);
 
 /* --- what is compiled into each --- */
 

@@ -178,7 +178,7 @@ int tn_waits(lua_State *L) {
   return 1;
 }
 
-static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
+TN_COLD static int raise_deadlock(lua_State *L, struct tn_runtime *rt) {
   luaL_Buffer text;
   lua_settop(L, 0);
   int waiting = push_waits(L, rt);
@@ -216,7 +216,7 @@ static void check_interrupt(lua_State *L, struct tn_runtime *rt, const struct dr
 
 /* An idle program listens for SIGINT where the interpreter does, and does its chores, in at most a
  * twentieth of the time. */
-static void be_idle(lua_State *L, struct tn_runtime *rt) {
+TN_COLD static void be_idle(lua_State *L, struct tn_runtime *rt) {
   uint64_t began = tn_now_ns();
   tn_reactor_watch_interrupt(rt->reactor);
   if (began < rt->chores_after_ns) {
@@ -247,7 +247,7 @@ static uint64_t idle_limit(lua_State *L, struct tn_runtime *rt, bool *idle) {
 }
 
 /* Nothing is ready, and will not ever be: what the collector closes wakes nobody either. */
-static bool is_stuck(lua_State *L, struct tn_runtime *rt) {
+TN_COLD static bool is_stuck(lua_State *L, struct tn_runtime *rt) {
   if (!tn_reactor_expects(rt->reactor) && collector_runs(L)) {
     lua_gc(L, LUA_GCCOLLECT);
   }

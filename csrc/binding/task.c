@@ -254,7 +254,7 @@ static void equip(lua_State *L, struct tn_runtime *rt, int self, int arguments) 
 
 /* What a task needs a thread for begins now: many that are spawned at once and do not wait share a
  * few. Without memory for one it stays ready. */
-static void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
+TN_APART void start(lua_State *L, struct tn_runtime *rt, struct tn_task *task) {
   int arguments = task->arguments;
   bool sure = rt->pool_length > 0 && arguments <= SURE_ARGUMENTS;
   if (!sure) {
@@ -428,7 +428,8 @@ static int new_text(lua_State *L) {
 
 /* The task ended without returning, by a yield of its own or by a stranger who resumed or closed
  * its coroutine. NULL for `why`: the error is on top of the stack. */
-static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task, const char *why) {
+TN_COLD static void fail(lua_State *L, struct tn_runtime *rt, struct tn_task *task,
+                         const char *why) {
   if (why) {
     lua_pushcfunction(L, new_text);
     lua_pushlightuserdata(L, (void *)why);
@@ -481,7 +482,7 @@ static bool is_running(lua_State *thread) {
 
 /* Has a stranger resumed a coroutine of the task, which runs this moment? It cannot be closed then:
  * its stack is in use. */
-static bool is_run_by_stranger(struct tn_task *task) {
+TN_COLD static bool is_run_by_stranger(struct tn_task *task) {
   bool running = task->thread && is_running(task->thread);
   for (int i = 0; i < task->depth && !running; i++) {
     running = is_running(tn_task_nest(task)[i].thread);

@@ -94,7 +94,8 @@ void tn_finalizer_check(lua_State *L, const char *operation);
 
 /* Who would wait here: the running task, or a blocking caller. Raises where nobody can; NULL for
  * `operation`: what the user called. */
-struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt, const char *operation);
+TN_COLD struct tn_waiter *tn_task_enter_slowly(lua_State *L, struct tn_runtime *rt,
+                                               const char *operation);
 static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *rt,
                                               const char *operation) {
   struct tn_task *task = rt->current;
@@ -104,7 +105,7 @@ static inline struct tn_waiter *tn_task_enter(lua_State *L, struct tn_runtime *r
              : tn_task_enter_slowly(L, rt, operation);
 }
 /* The same after a wait: raises where somebody else resumed the coroutine. */
-int tn_task_resumed_by_stranger(lua_State *L, struct tn_runtime *rt);
+TN_COLD int tn_task_resumed_by_stranger(lua_State *L, struct tn_runtime *rt);
 static inline struct tn_waiter *tn_task_resumed(lua_State *L, struct tn_runtime *rt) {
   struct tn_task *task = rt->current;
   if (!task || !task->woken || tn_task_innermost(task) != L) {

@@ -10,7 +10,7 @@
 
 enum {
   SLOTS = TN_DATAGRAMS_MAX,
-  LIKELY_LEAST = 2, /* with the second, the system says whether there is one */
+  LIKELY_LEAST = 2,  /* with the second, the system says whether there is one */
   CONTROL_ROOM = 320 /* gro_size is the last of all that the options ask for */
 };
 enum { MESSAGES = 64, SEGMENTS = 64, RUN_BYTES = 65507 }; /* what every kernel takes as one */

@@ -50,7 +50,7 @@ static void close_selector(struct tn_reactor *reactor) {
   reactor->place_count = 0;
 }
 
-static bool make_place(struct tn_reactor *reactor, tn_fd fd) {
+TN_COLD static bool make_place(struct tn_reactor *reactor, tn_fd fd) {
   size_t count = reactor->place_count ? reactor->place_count : PLACES_LEAST;
   while (count <= (size_t)fd) {
     count *= 2;
@@ -128,7 +128,7 @@ static void forget(struct tn_source *source, bool closes) {
 }
 
 /* What nobody waits for would be told again at once. */
-static void narrow(struct tn_source *source) {
+TN_COLD static void narrow(struct tn_source *source) {
   int wanted = tn_source_wanted(source);
   forget(source, false);
   if (wanted) {
@@ -148,7 +148,7 @@ static void report(struct tn_source *source, int ready) {
   }
 }
 
-static void distrust(struct tn_source *source) {
+TN_COLD static void distrust(struct tn_source *source) {
   source->by_level = true;
   source->uncertain = true;
   set(source, TN_SELECT_CHANGE, source->armed);

@@ -19,9 +19,12 @@
 #define TN_INLINE static inline __attribute__((always_inline))
 /* And a call, always: so that what makes it now and then is small enough to be none itself. */
 #define TN_APART static __attribute__((noinline))
+/* Where no busy program comes by: whatever leads there is laid out of the way of what does. */
+#define TN_COLD __attribute__((cold))
 #else
 #define TN_INLINE static inline
 #define TN_APART static
+#define TN_COLD
 #endif
 
 /* `size` bytes from `offset` of there on are about to be used: they may come into the CPU's cache
