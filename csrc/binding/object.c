@@ -85,7 +85,7 @@ static int object_gc(lua_State *L) {
 
 static int object_closed(lua_State *L) {
   const struct tn_object *object = check_object(L);
-  lua_pushboolean(L, !object->source || object->source->fd == TN_NO_FD);
+  lua_pushboolean(L, !tn_object_is_open(object));
   return 1;
 }
 
@@ -93,7 +93,7 @@ static int object_tostring(lua_State *L) {
   const struct tn_object *object = check_object(L);
   bool is_socket = object->header.kind == TN_SOCKET;
   const char *kind = object->view && is_socket ? "Socket view" : tn_kind_name(object->header.kind);
-  if (!object->source || object->source->fd == TN_NO_FD) {
+  if (!tn_object_is_open(object)) {
     lua_pushfstring(L, "%s (%s)", kind, object->consumed_by ? "consumed" : "closed");
     return 1;
   }
@@ -376,7 +376,7 @@ static int check_leaving(lua_State *L, const struct tn_object *object, const cha
 
 int tn_object_check_moving(lua_State *L, const struct tn_object *object, const char **message) {
   struct tn_source *source = object->source;
-  if (!source || source->fd == TN_NO_FD) {
+  if (!tn_object_is_open(object)) {
     *message = tn_object_push_end(L, object);
     return TN_CLOSED;
   }

@@ -11,6 +11,10 @@ extern const luaL_Reg tn_object_functions[];
 /* local_addr peer_addr take_error fd into_fd, and the timeouts. */
 extern const struct tn_method tn_object_methods[];
 
+static inline bool tn_object_is_open(const struct tn_object *object) {
+  return object->source && object->source->fd != TN_NO_FD;
+}
+
 /* from_fd(fd) of a class: adopts a descriptor that is right for it. */
 int tn_object_from_fd(lua_State *L, uint64_t kind);
 /* Is it, for an object of that kind? 0, or a failure with a message. */

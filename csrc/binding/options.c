@@ -3,6 +3,7 @@
 
 #include "binding/error.h"
 #include "binding/field.h"
+#include "binding/object.h"
 #include "binding/option_codec.h"
 #include "core/datagrams.h"
 
@@ -31,10 +32,6 @@ static struct tn_object *check_object(lua_State *L, const struct tn_option *opti
   return object;
 }
 
-static bool is_open(const struct tn_object *object) {
-  return object->source && object->source->fd != TN_NO_FD;
-}
-
 /* `nil, err` of a getter, or with the prefix "set_" of a setter. */
 static int fail(lua_State *L, const struct tn_object *object, const char *prefix, int status) {
   const char *op = lua_pushfstring(L, "%s%s", prefix, option_of(L)->name);
@@ -46,7 +43,7 @@ static int fail(lua_State *L, const struct tn_object *object, const char *prefix
 static int get_option(lua_State *L) {
   struct tn_option_value value = {.option = option_of(L)};
   const struct tn_object *object = check_object(L, value.option);
-  int status = is_open(object) ? tn_option_get(object->source->fd, &value) : TN_CLOSED;
+  int status = tn_object_is_open(object) ? tn_option_get(object->source->fd, &value) : TN_CLOSED;
   if (status < 0) {
     return fail(L, object, "", status);
   }
@@ -67,9 +64,9 @@ static int set_option(lua_State *L) {
   if (wrong) {
     return luaL_argerror(L, 2, wrong);
   }
-  status = !is_open(object) ? TN_CLOSED
-           : status < 0     ? status
-                            : tn_option_set(object->source->fd, &value);
+  status = !tn_object_is_open(object) ? TN_CLOSED
+           : status < 0               ? status
+                                      : tn_option_set(object->source->fd, &value);
   if (object->source) {
     tn_datagrams_forget(object->source);
   }
