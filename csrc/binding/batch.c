@@ -44,18 +44,13 @@ static void push_part(lua_State *L, int item, int key, int position) {
 
 /* "127.0.0.1:53", or a path for a Unix socket. Names are not looked up here. */
 static bool parse_address(lua_State *L, uint64_t kind, struct tn_address *address) {
-  size_t length, host_length;
-  const char *host;
-  uint16_t port;
-  bool literal;
+  size_t length;
   if (lua_type(L, -1) != LUA_TSTRING) {
     return false;
   }
   const char *text = lua_tolstring(L, -1, &length);
-  return kind == TN_UNIX_DATAGRAM
-             ? !tn_address_parse_local(text, length, address)
-             : !tn_address_split(text, length, &host, &host_length, &port) &&
-                   !tn_address_parse_ip(host, host_length, port, address, &literal);
+  return kind == TN_UNIX_DATAGRAM ? !tn_address_parse_local(text, length, address)
+                                  : !tn_address_parse(text, length, address);
 }
 
 /* The bytes on top of the stack. The text of a number is at `text`; 0: not made yet. */

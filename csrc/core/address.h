@@ -29,6 +29,8 @@ const char *tn_address_split(const char *text, size_t length, const char **host,
  * host's name. */
 const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
                                 struct tn_address *address, bool *literal);
+/* Both: the text of an IP address and a port. Returns NULL, or what is wrong. */
+const char *tn_address_parse(const char *text, size_t length, struct tn_address *address);
 
 /* A path, "@name" for an abstract one, "" for unnamed. Returns NULL, or what is wrong. */
 const char *tn_address_parse_local(const char *text, size_t length, struct tn_address *address);
