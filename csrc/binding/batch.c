@@ -152,10 +152,7 @@ static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_
   for (int i = 0; i < chunk; i++) {
     slices[i] = items[i].bytes;
     messages[i] = (struct tn_message){.slices = &slices[i], .count = 1};
-    if (items[i].address) {
-      messages[i].address = (struct sockaddr *)&items[i].address->any;
-      messages[i].address_length = items[i].address->length;
-    }
+    tn_message_to(&messages[i], items[i].address);
   }
   lua_settop(L, 3);
   return tn_datagrams_send(call->source, messages, chunk);

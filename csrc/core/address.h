@@ -19,6 +19,14 @@ struct tn_address {
   };
 };
 
+/* Whom a message is for; NULL: the peer that the socket has. The system only reads the address. */
+TN_INLINE void tn_message_to(struct tn_message *message, const struct tn_address *address) {
+  if (address) {
+    message->address = (struct sockaddr *)&address->any;
+    message->address_length = address->length;
+  }
+}
+
 enum { TN_ADDRESS_TEXT_MAX = 160, TN_HOST_MAX = 255 };
 
 /* "host:port" or "[host]:port" taken apart. Returns NULL, or what is wrong with the text. */
