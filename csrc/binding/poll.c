@@ -8,7 +8,6 @@
 #include "binding/readiness.h"
 
 #include <limits.h>
-#include <string.h>
 
 /* --- Events, Event --- */
 
