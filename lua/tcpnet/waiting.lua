@@ -17,8 +17,7 @@ waiting.begin = coop
 
 -- The receiver of a method must be an object that has `field`.
 function waiting.check_receiver(self, field, expected, name)
-  check.that(type(self) == "table" and rawget(self, field) ~= nil, 1, name,
-    ("%s expected, got %s"):format(expected, private.kind(self) or type(self)))
+  check.expected(type(self) == "table" and rawget(self, field) ~= nil, expected, self, 1, name)
 end
 
 -- When a call that may take so many seconds must be over; nil: no limit.
