@@ -1,6 +1,7 @@
 -- Addresses and options as a call is given them: names looked up, keys told apart and checked.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local resolve = {}
@@ -133,16 +134,11 @@ function resolve.take(class, name, opts, position, ...)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 
--- What a step inside a call failed by, as the failure of that call.
-local function named(name, addr, err)
-  return private.new_error(err.errno or err.code, name, tostring(addr), err.message)
-end
-
 -- Sets options on the socket that a call of that name uses → true.
 function resolve.set_options(name, addr, socket, options)
   local ok, err = private.set_options(socket, options)
   if not ok then
-    return nil, named(name, addr, err)
+    return nil, waiting.renamed(name, err, tostring(addr))
   end
   return true
 end
@@ -151,7 +147,7 @@ end
 -- where that fails. Nothing here waits.
 function resolve.prepared(name, addr, socket, err, options, local_addr)
   if not socket then
-    return nil, named(name, addr, err)
+    return nil, waiting.renamed(name, err, tostring(addr))
   end
   local ok
   ok, err = resolve.set_options(name, addr, socket, options)

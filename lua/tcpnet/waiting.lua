@@ -37,9 +37,10 @@ function waiting.limited(op, deadline, fn, ...)
   return ok, err
 end
 
--- What a step inside a call failed by, as the failure of that call.
-function waiting.renamed(op, err)
-  return private.new_error(err.code, op, err.address, err.message)
+-- What a step inside a call failed by, as the failure of that call, with that address. By its number, where it has one:
+-- a code may be one that has no name.
+function waiting.renamed(op, err, address)
+  return private.new_error(err.errno or err.code, op, address or err.address, err.message)
 end
 
 -- A wait inside a __close that a cancel runs is refused; the error bears the name of the call.
