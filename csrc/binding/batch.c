@@ -5,6 +5,7 @@
 #include "binding/buffer.h"
 #include "binding/field.h"
 #include "binding/input.h"
+#include "binding/message.h"
 #include "core/datagrams.h"
 #include "core/scratch.h"
 
@@ -252,11 +253,7 @@ static void fill_item(lua_State *L, struct tn_call *call, struct list *list,
   lua_pushvalue(L, list->keys.data);
   lua_pushlstring(L, datagram->bytes, length < max ? length : max);
   lua_rawset(L, -3);
-  if (address->length == 0 &&
-      tn_kind_of(call->self) == TN_UNIX_DATAGRAM) { /* the sender has no name */
-    tn_address_parse_local("", 0, address);
-  }
-  if (address->length > 0) {
+  if (tn_sender_has_address(call, address)) {
     lua_pushvalue(L, list->keys.address);
     push_sender(L, call, list, address);
     lua_rawset(L, -3);

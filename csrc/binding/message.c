@@ -348,14 +348,11 @@ TN_INLINE void take(struct tn_source *source, const struct tn_call *call, const 
   }
 }
 
-/* Whom a message is from: nil on a stream, an address without a name where the sender has none. */
+/* Whom a message is from, or nil. */
 TN_INLINE void push_sender(lua_State *L, struct tn_call *call, struct tn_address *address,
                            socklen_t length) {
   address->length = length;
-  if (length == 0 && tn_kind_of(call->self) == TN_UNIX_DATAGRAM) {
-    tn_address_parse_local("", 0, address);
-  }
-  if (address->length > 0) {
+  if (tn_sender_has_address(call, address)) {
     tn_address_push_kept(L, call->rt, address);
   } else {
     lua_pushnil(L);
