@@ -102,12 +102,18 @@ function check.methods(class)
   end
 end
 
+-- A table that may be missing → it, or an empty one.
+function check.optional_table(value, position, name)
+  if value == nil then
+    return {}
+  end
+  check.value(value, "table", position, name)
+  return value
+end
+
 -- A table of options, which may be missing → the table; an option of another name than these raises.
 function check.options(opts, position, name, ...)
-  if opts == nil then
-    opts = {}
-  end
-  check.value(opts, "table", position, name)
+  opts = check.optional_table(opts, position, name)
   local known = {}
   for _, key in ipairs { ... } do
     known[key] = true

@@ -14,12 +14,8 @@ function resolve.split_arguments(name, address, second, third)
   else
     port, opts = second, third
   end
-  if opts == nil then
-    opts = {}
-  end
   local position = port ~= nil and 3 or 2
-  check.value(opts, "table", position, name)
-  return address, port, opts, position
+  return address, port, check.optional_table(opts, position, name), position
 end
 
 -- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
