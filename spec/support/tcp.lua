@@ -121,6 +121,16 @@ function tcp.fails(codes, ...)
   error(("expected %s, got %s: %s"):format(codes, err.code, tostring(err)), 2)
 end
 
+-- Asserts that fn raises a message with all of these parts.
+function tcp.raises(fn, ...)
+  local ok, message = pcall(fn)
+  assert(not ok, "it raises nothing")
+  message = tostring(message)
+  for _, part in ipairs { ... } do
+    assert(message:find(part, 1, true), ("%q expected in: %s"):format(part, message))
+  end
+end
+
 -- bytes(n) → n bytes that do not repeat soon, the same ones each time.
 function tcp.bytes(count)
   local parts, state = {}, 12345
