@@ -395,9 +395,7 @@ static void push_entry(lua_State *L, struct tn_runtime *rt, const struct tn_cont
   case TN_CONTROL_CREDENTIALS: {
     struct tn_credentials who;
     decode(entry, &who, sizeof who);
-    tn_set_integer(L, "pid", who.pid);
-    tn_set_integer(L, "uid", (lua_Integer)who.uid);
-    tn_set_integer(L, "gid", (lua_Integer)who.gid);
+    tn_set_credentials(L, &who);
     break;
   }
   case TN_CONTROL_PKTINFO_V4:

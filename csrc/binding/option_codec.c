@@ -510,9 +510,7 @@ static void push_credentials(lua_State *L, const struct tn_option_value *value) 
   struct tn_credentials who;
   decode(value, &who, sizeof who);
   lua_createtable(L, 0, 3);
-  tn_set_integer(L, "pid", who.pid);
-  tn_set_integer(L, "uid", (lua_Integer)who.uid);
-  tn_set_integer(L, "gid", (lua_Integer)who.gid);
+  tn_set_credentials(L, &who);
 }
 
 static void push_name(lua_State *L, const char *const *names, size_t count, uint64_t number) {
