@@ -46,6 +46,13 @@ def pkg_config(*words):
     return subprocess.run(["pkg-config", *words], capture_output=True, text=True, check=True).stdout.split()
 
 
+def cpu_busy_seconds(cpu):
+    """How long that CPU has not been idle since the machine started."""
+    with open("/proc/stat") as stat:
+        ticks = next(line for line in stat if line.startswith(f"cpu{cpu} ")).split()
+    return sum(int(ticks[i]) for i in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
+
+
 # ---- processes: each is ours, and ends with the context that started it ----
 
 

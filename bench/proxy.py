@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from harness import LOAD_CPU, LUA, ROOT, SERVER_CPU, environment, running
+from harness import LOAD_CPU, LUA, ROOT, SERVER_CPU, cpu_busy_seconds, environment, running
 
 HAPROXY = """global
   nbthread 1
@@ -86,12 +86,6 @@ def cpu_seconds(pid):
     return total / 1e9
 
 
-def cpu_busy_seconds():
-    with open("/proc/stat") as stat:
-        ticks = next(line for line in stat if line.startswith(f"cpu{SERVER_CPU} ")).split()
-    return sum(int(ticks[i]) for i in (1, 2, 3, 6, 7, 8)) / os.sysconf("SC_CLK_TCK")
-
-
 def sample(up, secs, tries=20):
     """iperf3 serves one at a time, and is busy for a moment after each."""
     for _ in range(tries - 1):
@@ -112,10 +106,10 @@ def one_sample(up, secs):
     iperf = ["taskset", "-c", LOAD_CPU, "iperf3", "-c", "127.0.0.1", "-p", str(port), "-t", str(secs), "-J"]
     with subprocess.Popen(iperf, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as client:
         time.sleep(secs * 0.25)
-        cpu, busy, start = cpu_seconds(pid), cpu_busy_seconds(), time.monotonic()
+        cpu, busy, start = cpu_seconds(pid), cpu_busy_seconds(SERVER_CPU), time.monotonic()
         time.sleep(secs * 0.5)
         took = time.monotonic() - start
-        cpu, busy = cpu_seconds(pid) - cpu, cpu_busy_seconds() - busy
+        cpu, busy = cpu_seconds(pid) - cpu, cpu_busy_seconds(SERVER_CPU) - busy
         said = json.loads(client.communicate()[0])
     if "error" in said:
         raise RuntimeError(said["error"])

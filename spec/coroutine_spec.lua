@@ -1,10 +1,10 @@
 -- tcpnet.coroutine: coroutines in a task whose waits suspend the task, and whose yields are their own.
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local program = require "spec.support.program"
 local reports = require "spec.support.reports"
 local steps = require "spec.support.steps"
+local tcp = require "spec.support.tcp"
 
 local co = tcpnet.coroutine
 local closer, in_task = steps.closer, steps.in_task
@@ -61,7 +61,7 @@ describe("a coroutine of tcpnet.coroutine", function()
   end))
 
   it("may be a generator that reads a socket (F10)", in_task(function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local sender = tcpnet.spawn(function()
       for i = 1, 3 do
         tcpnet.sleep(0.001)

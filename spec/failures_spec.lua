@@ -4,7 +4,6 @@ local tcpnet = require "tcpnet"
 local dir = require "pl.dir"
 local file = require "pl.file"
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local netns = require "spec.support.netns"
 local tcp = require "spec.support.tcp"
 
@@ -456,7 +455,7 @@ describe("a peer that never reads", function()
   after_each(leaks.check)
 
   it("holds the writer back, who times out again and again and loses count of nothing (F46)", in_task(function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:set_write_timeout(0.05)
     local piece, total, late = tcp.bytes(1 << 20), 0, 0
     repeat

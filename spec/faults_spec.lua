@@ -341,7 +341,7 @@ describe("the system, under strace", function()
     local script = program.write(folder.path .. "/script.lua", text)
     local line = options:gsub("%s+", " ")
     local code, output = program.shell(("timeout -k 1 20 strace -f -qqq -e signal=none -o /dev/null %s %s %s"):format(
-      line, program.quote(tcp.interpreter()), script))
+      line, program.quote(program.interpreter), script))
     return output, code
   end
 
@@ -381,7 +381,7 @@ describe("calls that move one byte, and would wait every other time", function()
     local more = os.getenv "TCPNET_TORTURE" and 270000 or "" -- inside the kernel, too: after 256 KiB
     local preload = "LD_PRELOAD=${LD_PRELOAD:+$LD_PRELOAD:}" .. library -- for Lua alone, which may be another machine's
     local code, output = program.shell(("timeout 200 env %s %s spec/support/every_byte.lua 262144 %s"):format(
-      preload, program.quote(tcp.interpreter()), more))
+      preload, program.quote(program.interpreter), more))
     assert.equal("the same\n", output)
     assert.equal(0, code)
   end)

@@ -2,7 +2,6 @@
 -- Buffer that somebody else fills, a stream that somebody else uses.
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local netns = require "spec.support.netns"
 local reports = require "spec.support.reports"
 local tcp = require "spec.support.tcp"
@@ -172,11 +171,13 @@ describe("a connect while another one waits", function()
   after_each(leaks.check)
 
   it("is EALREADY, and the other goes on", in_task(function()
-    local full <close> = loopback.full_listener()
+    local listener, waiting = tcp.silent_listener()
+    local _guard <close> = tcp.guard(listener, table.unpack(waiting))
+    local address = listener:local_addr()
     local socket = assert(tcpnet.Socket.new("inet", "stream"))
-    local first = tcpnet.spawn(socket.connect, socket, full.address)
+    local first = tcpnet.spawn(socket.connect, socket, address)
     tcpnet.yield()
-    fails("EALREADY", socket:connect(full.address))
+    fails("EALREADY", socket:connect(address))
     assert.equal("waiting", first:status())
     first:cancel()
     socket:close()

@@ -1771,7 +1771,7 @@ describe("the table of options", function()
   end
 
   it("is what docs/options.md was made from: ./dev docs brings it up to date", function()
-    local code, text = program.shell(program.quote(tcp.interpreter()) .. " docs/options.lua")
+    local code, text = program.shell(program.quote(program.interpreter) .. " docs/options.lua")
     assert.equal(0, code)
     assert.equal(file_at "docs/options.md", text)
   end)
@@ -1865,7 +1865,7 @@ describe("the table of options", function()
     assert.equal("all there\n", output)
     assert.equal(0, code)
 
-    local manual = run(path .. " timeout 20 " .. program.quote(tcp.interpreter()) .. " docs/options.lua")
+    local manual = run(path .. " timeout 20 " .. program.quote(program.interpreter) .. " docs/options.lua")
     local line = "| `retopts_v4` | `IP_RETOPTS` | boolean |  | Linux | " .. table.concat(by_name.ttl.classes, ", ")
       .. " | Whether the options of the IP header come with each datagram, as control data. |\n"
     local at = assert(manual:find(line, 1, true), "the manual does not have the new option")

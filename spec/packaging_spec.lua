@@ -2,6 +2,7 @@
 -- by itself.
 local dir = require "pl.dir"
 local file = require "pl.file"
+local program = require "spec.support.program"
 
 local rockspec = {}
 assert(loadfile("tcpnet-scm-1.rockspec", "t", rockspec))()
@@ -80,13 +81,12 @@ describe("the rock", function()
     -- LuaRocks leaves object files beside the sources, so it gets a copy.
     assert(os.execute(("cp -R csrc lua tcpnet-scm-1.rockspec LICENSE '%s'"):format(folder)))
     shell "luarocks --lua-version 5.4 make --tree tree --deps-mode=none tcpnet-scm-1.rockspec"
-    local interpreter = arg[-1] or "lua5.4"
     local output = shell(([[
       unset LUA_PATH LUA_CPATH LUA_INIT
       export LUA_PATH_5_4='tree/share/lua/5.4/?.lua;tree/share/lua/5.4/?/init.lua'
       export LUA_CPATH_5_4='tree/lib/lua/5.4/?.so'
       '%s' -e 'assert(require "tcpnet") print(package.searchpath("tcpnet.core", package.cpath))'
-    ]]):format(interpreter))
+    ]]):format(program.interpreter))
     assert.equal("tree/lib/lua/5.4/tcpnet/core.so\n", output)
   end)
 end)

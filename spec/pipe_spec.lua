@@ -6,20 +6,12 @@ local tcpnet = require "tcpnet"
 
 local pipe, Buffer = tcpnet.pipe, tcpnet.Buffer
 local PipeSender, PipeReceiver = tcpnet.PipeSender, tcpnet.PipeReceiver
-local fails, in_task, guard = tcp.fails, tcp.in_task, tcp.guard
+local fails, raises, in_task, guard = tcp.fails, tcp.raises, tcp.in_task, tcp.guard
 
 -- A pipe → sender, receiver, guard of both
 local function ends()
   local sender, receiver = assert(pipe())
   return sender, receiver, guard(sender, receiver)
-end
-
-local function raises(fn, ...)
-  local ok, message = pcall(fn)
-  assert.is_false(ok, "it raises nothing")
-  for _, part in ipairs { ... } do
-    assert.matches(part, tostring(message), 1, true)
-  end
 end
 
 -- Is that descriptor non-blocking, and is it closed by exec? nil where /proc does not tell.

@@ -1,10 +1,10 @@
 -- The loop: run, the blocking mode outside tasks, steps for a foreign loop, settings, and how a process ends.
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local program = require "spec.support.program"
 local reports = require "spec.support.reports"
 local steps = require "spec.support.steps"
+local tcp = require "spec.support.tcp"
 
 local closer, nothing = steps.closer, steps.nothing
 
@@ -55,7 +55,7 @@ describe("run", function()
   it("raises an Error unchanged, which has the traceback then", function()
     local failure
     local function culprit()
-      local listener <close> = loopback.listen()
+      local listener <close> = tcp.listener()
       listener:close()
       failure = select(2, listener:accept())
       error(failure)
@@ -148,7 +148,7 @@ describe("run", function()
   end)
 
   it("ends when its function does, whoever still waits", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local before = tcpnet.spawn(function() return server:read() end)
     assert.equal(1, tcpnet.run(function() return 1 end))
     client:write "later"
@@ -229,7 +229,7 @@ describe("run", function()
 
   it("serves a client and a server in one script", function()
     local answer = tcpnet.run(function()
-      local listener <close> = loopback.listen()
+      local listener <close> = tcp.listener()
       tcpnet.spawn(function()
         for stream in listener:incoming() do
           tcpnet.spawn(function()
@@ -254,7 +254,7 @@ describe("outside tasks", function()
     local started = tcpnet.now()
     tcpnet.sleep(0.01)
     assert.is_true(tcpnet.now() - started >= 0.01)
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write "line\nrest"
     assert.equal("line", server:read_line())
     client:close()
@@ -263,7 +263,7 @@ describe("outside tasks", function()
   end)
 
   it("an operation in a plain coroutine blocks, and yields stay the coroutine's own", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local lines = coroutine.wrap(function()
       for _ = 1, 3 do
         tcpnet.sleep(0.001)
@@ -379,7 +379,7 @@ describe("a deadlock", function()
   end)
 
   it("is none while a socket could still bring something", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local result, err = tcpnet.run(function()
       return tcpnet.timeout(0.08, server.read, server)
     end)
@@ -403,7 +403,7 @@ describe("a deadlock", function()
   end)
 
   it("is seen though a socket was used before", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     tcpnet.spawn(function() server:write(server:read(5)) end)
     client:write "12345"
     assert.equal("12345", client:read())
@@ -418,7 +418,7 @@ describe("a busy task", function()
   after_each(leaks.check)
 
   it("that never has to wait gives way after 128 operations (B64)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local turns = tcpnet.run(steps.turns_during, function()
       for _ = 1, 1024 do
         assert(client:write "x")
@@ -452,7 +452,7 @@ describe("a busy task", function()
   end
 
   it("that reads what is buffered lets others run before it is through", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write(("x"):rep(1000))
     assert.equal("x", server:read_exact(1))
     local log = {}
@@ -477,7 +477,7 @@ describe("a busy task", function()
   end)
 
   it("outside every task turns the reactor", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local turns = 0
     local task = tcpnet.spawn(function()
       while true do
@@ -510,7 +510,7 @@ describe("a busy task", function()
   end)
 
   it("that only yields does not keep sockets from being served", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local got
     tcpnet.run(function()
       tcpnet.spawn(function()
@@ -627,7 +627,7 @@ describe("step", function()
   end)
 
   it("drives a whole conversation", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local answer
     tcpnet.spawn(function()
       server:write(server:read_line():upper(), "\n")
@@ -669,7 +669,7 @@ describe("backend_timeout", function()
   end
 
   it("is nil where nothing is timed", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     do
       local _reader <close> = tcpnet.spawn(server.read, server)
       tcpnet.step()
@@ -734,7 +734,7 @@ describe("metrics", function()
 
   it("count sources, timers, polls, wakes and bytes, as integers", function()
     local before = tcpnet.metrics()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write "12345"
     server:read_exact(5)
     local task = tcpnet.spawn(tcpnet.sleep, 30)
@@ -807,7 +807,7 @@ describe("configure", function()
 
   it("lets the reactor spin, with timers and sockets as before", function()
     tcpnet.configure { spin = 0.001 }
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local task = tcpnet.spawn(function() return server:read() end)
     tcpnet.sleep(0.003)
     client:write "spun"
@@ -1030,7 +1030,7 @@ describe("the module", function()
         saved[name] = module
       end
     end
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local task = tcpnet.spawn(function() return server:read() end)
     tcpnet.yield()
     for name in pairs(saved) do
@@ -1067,7 +1067,7 @@ describe("the module", function()
   end)
 
   it("lets no socket through to a child process (F24)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local pipe = assert(io.popen "ls -l /proc/self/fd 2>/dev/null")
     local list = pipe:read "a"
     pipe:close()
@@ -1083,7 +1083,7 @@ describe("a forgotten socket", function()
   after_each(leaks.check)
 
   it("is closed by an idle program's collector, so that its peer learns it (F14)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write "last words"
     client = nil -- luacheck: ignore
     local data, after, err = tcpnet.run(function()
@@ -1097,7 +1097,7 @@ describe("a forgotten socket", function()
   end)
 
   it("is closed in a blocking wait as well (F14)", function()
-    local listener <close> = loopback.listen()
+    local listener <close> = tcp.listener()
     local function forgetful()
       assert(tcpnet.TcpStream.connect(listener:local_addr()))
     end
@@ -1109,7 +1109,7 @@ describe("a forgotten socket", function()
   end)
 
   it("is not closed while the collector is stopped", function()
-    local _, server = loopback.pair()
+    local _, server = tcp.pair()
     _ = nil -- luacheck: ignore
     collectgarbage "stop"
     local _, err = tcpnet.timeout(0.15, server.read, server)

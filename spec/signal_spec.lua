@@ -291,7 +291,7 @@ spec("the default action", function()
       print "alive"
     ]])
     assert.same({ 0, "alive\n" }, { program.shell(([[
-      timeout -k 1 10 sh -c "trap '' HUP; exec %s %s"]]):format(tcp.interpreter(), path)) })
+      timeout -k 1 10 sh -c "trap '' HUP; exec %s %s"]]):format(program.interpreter, path)) })
   end)
 
   it("is a child's, whatever is listened to here", in_task(function()

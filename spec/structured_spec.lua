@@ -1,9 +1,9 @@
 -- Structured concurrency: timeout, select, scope, each, JoinSet.
 local tcpnet = require "tcpnet"
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local reports = require "spec.support.reports"
 local steps = require "spec.support.steps"
+local tcp = require "spec.support.tcp"
 
 local closer, in_task, nothing, it_both = steps.closer, steps.in_task, steps.nothing, steps.both(it)
 
@@ -41,7 +41,7 @@ describe("timeout", function()
   end)
 
   it("is told from a stream's own timeout by its op", in_task(function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     server:set_read_timeout(0.002)
     local _, err = tcpnet.timeout(10, server.read, server)
     assert.equal("TIMEOUT", err.code)
@@ -97,7 +97,7 @@ describe("timeout", function()
   end)
 
   it("gives data that has arrived although the time has passed (B254)", in_task(function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write "there"
     assert.is_true(server:readable() ~= nil)
     assert.equal("there", tcpnet.timeout(0, server.read, server))
@@ -106,7 +106,7 @@ describe("timeout", function()
   end))
 
   it("prefers an event to a deadline that came in the same turn (B254)", in_task(function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local other = tcpnet.spawn(function()
       return tcpnet.timeout(0.005, server.read, server)
     end)
@@ -125,7 +125,7 @@ describe("timeout", function()
   end)
 
   it_both("ends a loop of operations that are always ready (B256)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local count = 0
     local give_up = tcpnet.now() + 0.3
     local result, err = tcpnet.timeout(0.005, function()
@@ -158,7 +158,7 @@ describe("timeout", function()
   end)
 
   it_both("ends a loop of operations on what is buffered (B256)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write "x"
     local give_up = tcpnet.now() + 0.3
     local result, err = tcpnet.timeout(0.005, function()
@@ -214,7 +214,7 @@ describe("timeout", function()
   end)
 
   it_both("loses nothing of what was not read", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write "12345"
     local _, err = tcpnet.timeout(0.005, server.read_exact, server, 10)
     assert.equal("TIMEOUT", err.code)
@@ -367,7 +367,7 @@ describe("select", function()
   end)
 
   it("loses nothing of what a loser had not read", in_task(function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     client:write "12345"
     local key = tcpnet.select {
       all = function() return server:read_exact(10) end,
@@ -498,7 +498,7 @@ describe("scope", function()
     local ok, err = pcall(tcpnet.scope, function(scope) scope:spawn(error) end)
     assert.is_false(ok)
     assert.is_nil(err)
-    local listener <close> = loopback.listen()
+    local listener <close> = tcp.listener()
     listener:close()
     local failure = select(2, listener:accept())
     ok, err = pcall(tcpnet.scope, function(scope) scope:spawn(error, failure) end)

@@ -2,10 +2,10 @@
 local tcpnet = require "tcpnet"
 local collect = require "spec.support.collect"
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local program = require "spec.support.program"
 local reports = require "spec.support.reports"
 local steps = require "spec.support.steps"
+local tcp = require "spec.support.tcp"
 
 local closer, nothing = steps.closer, steps.nothing
 
@@ -287,7 +287,7 @@ describe("a task", function()
   end)
 
   it("that waits keeps the stream it reads, whoever else forgot it (F1, F2)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local task = tcpnet.spawn(function(stream)
       local data = stream:read()
       stream:close()
@@ -366,7 +366,7 @@ describe("join", function()
 
   it("gives an Error the traceback of the task that raised it", function()
     local function where_it_failed()
-      local listener <close> = loopback.listen()
+      local listener <close> = tcp.listener()
       listener:close()
       error(select(2, listener:accept()))
     end
@@ -448,14 +448,14 @@ describe("an error of a task", function()
     local caught <close> = reports.catch()
     local streams = {}
     for i = 1, 3 do
-      local client, server = loopback.pair()
+      local client, server = tcp.pair()
       streams[i] = client
       tcpnet.spawn(function()
         local mine <close> = server
         error("failure " .. mine:read())
       end)
     end
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local healthy = tcpnet.spawn(function()
       local mine <close> = server
       return mine:read()
@@ -518,7 +518,7 @@ describe("an error of a task", function()
     local caught <close> = reports.catch(true)
     local pairs_of = {}
     for i = 1, 8 do
-      pairs_of[i] = { loopback.pair() }
+      pairs_of[i] = { tcp.pair() }
     end
     local got = {}
     for i, both in ipairs(pairs_of) do
@@ -627,30 +627,31 @@ describe("cancel", function()
       tcpnet.yield()
     end,
     read = function(open)
-      open[1], open[2] = loopback.pair()
+      open[1], open[2] = tcp.pair()
       open[2]:read()
     end,
     read_exact = function(open)
-      open[1], open[2] = loopback.pair()
+      open[1], open[2] = tcp.pair()
       open[1]:write "12"
       open[2]:read_exact(3)
     end,
     readable = function(open)
-      open[1], open[2] = loopback.pair()
+      open[1], open[2] = tcp.pair()
       open[2]:readable()
     end,
     write = function(open)
-      open[1], open[2] = loopback.pair()
+      open[1], open[2] = tcp.pair()
       open[1]:write(("x"):rep(16 * 1024 * 1024))
     end,
     accept = function(open)
-      open[1] = loopback.listen()
+      open[1] = tcp.listener()
       open[1]:accept()
     end,
     connect = function(open)
-      open[1] = loopback.full_listener()
-      open[1].connecting = true
-      tcpnet.TcpStream.connect(open[1].address)
+      local listener, waiting = tcp.silent_listener()
+      table.move(waiting, 1, #waiting, 1, open)
+      open[#open + 1], open.connecting = listener, true
+      tcpnet.TcpStream.connect(listener:local_addr())
     end,
     join = function()
       local child <close> = tcpnet.spawn(tcpnet.sleep, 30)
@@ -696,13 +697,13 @@ describe("cancel", function()
       interval:tick()
     end,
     copy = function(open)
-      open[1], open[2] = loopback.pair()
-      open[3], open[4] = loopback.pair()
+      open[1], open[2] = tcp.pair()
+      open[3], open[4] = tcp.pair()
       tcpnet.copy(open[1], open[3])
     end,
     copy_bidirectional = function(open)
-      open[1], open[2] = loopback.pair()
-      open[3], open[4] = loopback.pair()
+      open[1], open[2] = tcp.pair()
+      open[3], open[4] = tcp.pair()
       tcpnet.copy_bidirectional(open[1], open[3])
     end,
     lookup_host = function()
@@ -738,7 +739,7 @@ describe("cancel", function()
       if name == "connect" then
         repeat
           tcpnet.sleep(0.01)
-        until open[1] and open[1].connecting
+        until open.connecting
         tcpnet.sleep(0.01)
       else
         -- pair() and the tasks of select and their like take several turns; one that yields has one
@@ -756,11 +757,7 @@ describe("cancel", function()
       assert.is_nil(ok)
       assert.equal("CANCELED", err.code)
       for _, object in ipairs(open) do
-        if object.close then
-          object:close()
-        else
-          getmetatable(object).__close(object)
-        end
+        object:close()
       end
     end)
   end
@@ -842,7 +839,7 @@ describe("cancel", function()
   end)
 
   it("lets an operation in __close try once, and answers CANCELED where it would wait", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local log = {}
     local task = tcpnet.spawn(function()
       local _guard <close> = closer(function()
@@ -872,7 +869,7 @@ describe("cancel", function()
   end)
 
   it("answers CANCELED in __close to every operation that would wait", function()
-    local listener <close> = loopback.listen()
+    local listener <close> = tcp.listener()
     local other = tcpnet.spawn(tcpnet.sleep, 30)
     local codes = {}
     local task = tcpnet.spawn(function()
@@ -1020,7 +1017,7 @@ describe("cancel", function()
   end)
 
   it("leaves what was not read readable", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local task = tcpnet.spawn(function() server:read_exact(10) end)
     client:write "12345"
     tcpnet.sleep(0.005)
@@ -1032,7 +1029,7 @@ describe("cancel", function()
   end)
 
   it("frees the place of the reader for another task (F7)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local first = tcpnet.spawn(function() server:read() end)
     settle()
     first:cancel()
@@ -1045,7 +1042,7 @@ describe("cancel", function()
   end)
 
   it("of what a parent's child waits in leaves nothing pending (F11)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local child
     local parent = tcpnet.spawn(function()
       local guard <close> = tcpnet.spawn(function() server:read() end)
@@ -1079,7 +1076,7 @@ describe("a task's coroutine", function()
   end
 
   it("that somebody else resumes fails its task, and no read is made up (F3)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local task, thread = reader(server)
     local ok = coroutine.resume(thread, "fake")
     client:write "data"
@@ -1111,7 +1108,7 @@ describe("a task's coroutine", function()
   end)
 
   it("that somebody else closes fails its task, and the data is for the next reader (F3)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local task, thread = reader(server)
     coroutine.close(thread)
     client:write "data"
@@ -1124,7 +1121,7 @@ describe("a task's coroutine", function()
   end)
 
   it("that somebody else closed can still be cancelled", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local task, thread = reader(server)
     coroutine.close(thread)
     assert.is_true(task:cancel())
@@ -1149,7 +1146,7 @@ describe("a task's coroutine", function()
   end)
 
   it("cannot be waited in from a plain coroutine, and the message names tcpnet.coroutine (F10)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local messages = {}
     tcpnet.spawn(function()
       local function refused(name, fn, ...)
@@ -1177,7 +1174,7 @@ describe("a task's coroutine", function()
   end)
 
   it("cannot be waited in below string.gsub or table.sort, and the stream still works (F12)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local messages = {}
     tcpnet.spawn(function()
       local function refused(name, fn, ...)
@@ -1237,7 +1234,7 @@ describe("a task's coroutine", function()
   end)
 
   it("cannot be waited in from a finalizer, where close works (F13)", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local message, closed
     tcpnet.spawn(function()
       setmetatable({}, {
@@ -1343,7 +1340,7 @@ describe("park", function()
   end)
 
   it("is the only wait that unpark ends", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local sleeping = tcpnet.spawn(function()
       tcpnet.sleep(0.01)
       return "slept"

@@ -1,5 +1,6 @@
 -- TcpListener: binding, accepting in order, running out of descriptors, listeners made by others.
 local leaks = require "spec.support.leaks"
+local program = require "spec.support.program"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
@@ -608,7 +609,7 @@ describe("TcpListener", function()
         local activate = assert(io.popen(([[
           timeout -k 1 20 systemd-socket-activate -l 127.0.0.1:%d -l 127.0.0.1:%d -E LUA_PATH -E LUA_CPATH \
             -E LUA_PATH_5_4 -E LUA_CPATH_5_4 -E LD_PRELOAD -E ASAN_OPTIONS "%s" "%s" 2>/dev/null]]):format(
-          ports[1], ports[2], tcp.interpreter(), script), "w"))
+          ports[1], ports[2], program.interpreter, script), "w"))
         local stream
         for _ = 1, 200 do
           stream = TcpStream.connect("127.0.0.1", ports[2])

@@ -1,5 +1,6 @@
 -- TcpStream: everything that writes, and how a stream ends: half close, finish, reset, a peer that is gone.
 local leaks = require "spec.support.leaks"
+local program = require "spec.support.program"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
@@ -557,7 +558,7 @@ describe("TcpStream writing:", function()
         -- The shell keeps its own descriptor 5 until its input ends.
         local shell = assert(io.popen(([[exec timeout 20 bash -c '
           exec 5<>/dev/tcp/127.0.0.1/%d; "%s" "%s"; read -r _; printf x >&5' 2>/dev/null]]):format(
-          listener:local_addr():port(), tcp.interpreter(), script), "w"))
+          listener:local_addr():port(), program.interpreter, script), "w"))
         local stream <close> = assert(listener:accept())
         stream:set_read_timeout(10)
         local bytes, err = stream:read()

@@ -7,7 +7,8 @@ local tcpnet = require "tcpnet"
 local udp = require "spec.support.udp"
 
 local UdpSocket, SocketAddr, Buffer = tcpnet.UdpSocket, tcpnet.SocketAddr, tcpnet.Buffer
-local fails, in_task, guard, bound, connected = tcp.fails, tcp.in_task, tcp.guard, udp.bound, udp.connected
+local fails, raises, in_task, guard = tcp.fails, tcp.raises, tcp.in_task, tcp.guard
+local bound, connected = udp.bound, udp.connected
 
 -- Two sockets that are not connected → a, b, guard of both
 local function unconnected(address)
@@ -21,15 +22,6 @@ local function deserted()
   local peer <close> = bound()
   assert(socket:connect(peer:local_addr()))
   return socket
-end
-
--- Asserts that fn raises a message with all of these parts.
-local function raises(fn, ...)
-  local ok, message = pcall(fn)
-  assert.is_false(ok, "it raises nothing")
-  for _, part in ipairs { ... } do
-    assert.matches(part, tostring(message), 1, true)
-  end
 end
 
 -- How many descriptors this process has open; 0 where the system does not tell.

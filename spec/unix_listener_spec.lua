@@ -493,7 +493,7 @@ describe("UnixListener", function()
     local function child(source)
       local path = new_path()
       local client = program.write(new_path(), CLIENT)
-      return tcp.child(("local LUA, PATH, CLIENT = %q, %q, %q\n"):format(tcp.interpreter(), path, client)
+      return tcp.child(("local LUA, PATH, CLIENT = %q, %q, %q\n"):format(program.interpreter, path, client)
         .. CROWD .. source, FEW)
     end
 

@@ -87,15 +87,11 @@ static int addr_new(lua_State *L) {
 }
 
 static int addr_parse(lua_State *L) {
-  size_t length, host_length;
+  size_t length;
   luaL_checktype(L, 1, LUA_TSTRING);
   const char *text = lua_tolstring(L, 1, &length);
-  const char *host;
-  uint16_t port;
   struct tn_address address;
-  bool literal;
-  const char *why = tn_address_split(text, length, &host, &host_length, &port);
-  why = why ? why : tn_address_parse_ip(host, host_length, port, &address, &literal);
+  const char *why = tn_address_parse(text, length, &address);
   if (why) {
     return fail_text(L, "parse", why);
   }

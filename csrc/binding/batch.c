@@ -5,6 +5,7 @@
 #include "binding/buffer.h"
 #include "binding/field.h"
 #include "binding/input.h"
+#include "binding/message.h"
 #include "core/datagrams.h"
 #include "core/scratch.h"
 
@@ -44,18 +45,13 @@ static void push_part(lua_State *L, int item, int key, int position) {
 
 /* "127.0.0.1:53", or a path for a Unix socket. Names are not looked up here. */
 static bool parse_address(lua_State *L, uint64_t kind, struct tn_address *address) {
-  size_t length, host_length;
-  const char *host;
-  uint16_t port;
-  bool literal;
+  size_t length;
   if (lua_type(L, -1) != LUA_TSTRING) {
     return false;
   }
   const char *text = lua_tolstring(L, -1, &length);
-  return kind == TN_UNIX_DATAGRAM
-             ? !tn_address_parse_local(text, length, address)
-             : !tn_address_split(text, length, &host, &host_length, &port) &&
-                   !tn_address_parse_ip(host, host_length, port, address, &literal);
+  return kind == TN_UNIX_DATAGRAM ? !tn_address_parse_local(text, length, address)
+                                  : !tn_address_parse(text, length, address);
 }
 
 /* The bytes on top of the stack. The text of a number is at `text`; 0: not made yet. */
@@ -157,10 +153,7 @@ static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_
   for (int i = 0; i < chunk; i++) {
     slices[i] = items[i].bytes;
     messages[i] = (struct tn_message){.slices = &slices[i], .count = 1};
-    if (items[i].address) {
-      messages[i].address = (struct sockaddr *)&items[i].address->any;
-      messages[i].address_length = items[i].address->length;
-    }
+    tn_message_to(&messages[i], items[i].address);
   }
   lua_settop(L, 3);
   return tn_datagrams_send(call->source, messages, chunk);
@@ -260,11 +253,7 @@ static void fill_item(lua_State *L, struct tn_call *call, struct list *list,
   lua_pushvalue(L, list->keys.data);
   lua_pushlstring(L, datagram->bytes, length < max ? length : max);
   lua_rawset(L, -3);
-  if (address->length == 0 &&
-      tn_kind_of(call->self) == TN_UNIX_DATAGRAM) { /* the sender has no name */
-    tn_address_parse_local("", 0, address);
-  }
-  if (address->length > 0) {
+  if (tn_sender_has_address(call, address)) {
     lua_pushvalue(L, list->keys.address);
     push_sender(L, call, list, address);
     lua_rawset(L, -3);

@@ -371,12 +371,6 @@ static int attempt_recv(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
-/* In a for loop a failure is raised: nil would be the end. */
-static int raise(lua_State *L, struct tn_call *call) {
-  (void)call;
-  return lua_error(L);
-}
-
 static void close_receiver(lua_State *L, struct end *receiver) {
   struct channel *channel = receiver->channel;
   struct tn_reactor *reactor = tn_runtime_of(L)->reactor;
@@ -472,8 +466,12 @@ const struct tn_method tn_channel_methods[] = {
 /* clang-format on */
 
 void tn_channel_open(lua_State *L, struct tn_runtime *rt) {
-  static const struct tn_method next = {
-      .name = "recv", .kinds = TN_RECEIVER, .slots = 1, .attempt = attempt_recv, .extras = raise};
+  /* in a for loop nil would be the end: a failure is raised */
+  static const struct tn_method next = {.name = "recv",
+                                        .kinds = TN_RECEIVER,
+                                        .slots = 1,
+                                        .flags = TN_RAISES,
+                                        .attempt = attempt_recv};
   tn_metatable_push(L, rt, TN_RECEIVER);
   tn_method_push(L, rt, &next);
   lua_setfield(L, -2, "__call");

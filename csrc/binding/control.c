@@ -3,6 +3,7 @@
 
 #include "binding/address.h"
 #include "binding/field.h"
+#include "binding/object.h"
 #include "core/address.h"
 #include "core/datagrams.h"
 #include "core/source.h"
@@ -62,7 +63,7 @@ static void take_number(lua_State *L, const struct taking *taking,
 int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
   const struct tn_object *object = tn_cast(L, index, TN_SOURCES);
   if (object) {
-    if (!object->source || object->source->fd == TN_NO_FD) {
+    if (!tn_object_is_open(object)) {
       *message = tn_object_push_end(L, object);
       return TN_CLOSED;
     }
@@ -394,9 +395,7 @@ static void push_entry(lua_State *L, struct tn_runtime *rt, const struct tn_cont
   case TN_CONTROL_CREDENTIALS: {
     struct tn_credentials who;
     decode(entry, &who, sizeof who);
-    tn_set_integer(L, "pid", who.pid);
-    tn_set_integer(L, "uid", (lua_Integer)who.uid);
-    tn_set_integer(L, "gid", (lua_Integer)who.gid);
+    tn_set_credentials(L, &who);
     break;
   }
   case TN_CONTROL_PKTINFO_V4:

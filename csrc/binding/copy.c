@@ -2,6 +2,7 @@
  * stays readable. */
 #include "binding/copy.h"
 
+#include "binding/object.h"
 #include "core/scratch.h"
 #include "core/splice.h"
 
@@ -35,7 +36,7 @@ static int prepare_copy(lua_State *L, struct tn_runtime *rt) {
 
 static struct tn_source *open_source(struct tn_call *call, const struct tn_object *object,
                                      const char *closed) {
-  if (object->source && object->source->fd != TN_NO_FD) {
+  if (tn_object_is_open(object)) {
     return object->source;
   }
   call->message = closed;

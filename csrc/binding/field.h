@@ -2,6 +2,8 @@
 #ifndef TCPNET_FIELD_H
 #define TCPNET_FIELD_H
 
+#include "platform/platform.h"
+
 #include <lua.h>
 #include <stdbool.h>
 
@@ -18,6 +20,12 @@ static inline void tn_set_string(lua_State *L, const char *name, const char *tex
 static inline void tn_set_boolean(lua_State *L, const char *name, bool value) {
   lua_pushboolean(L, value);
   lua_setfield(L, -2, name);
+}
+
+static inline void tn_set_credentials(lua_State *L, const struct tn_credentials *who) {
+  tn_set_integer(L, "pid", who->pid);
+  tn_set_integer(L, "uid", (lua_Integer)who->uid);
+  tn_set_integer(L, "gid", (lua_Integer)who->gid);
 }
 
 #endif

@@ -5,8 +5,6 @@
 #include "binding/address.h"
 #include "core/resolver.h"
 
-#include <string.h>
-
 struct lookup {
   struct tn_header header;
   struct tn_lookup *request;

@@ -348,14 +348,11 @@ TN_INLINE void take(struct tn_source *source, const struct tn_call *call, const 
   }
 }
 
-/* Whom a message is from: nil on a stream, an address without a name where the sender has none. */
+/* Whom a message is from, or nil. */
 TN_INLINE void push_sender(lua_State *L, struct tn_call *call, struct tn_address *address,
                            socklen_t length) {
   address->length = length;
-  if (length == 0 && tn_kind_of(call->self) == TN_UNIX_DATAGRAM) {
-    tn_address_parse_local("", 0, address);
-  }
-  if (address->length > 0) {
+  if (tn_sender_has_address(call, address)) {
     tn_address_push_kept(L, call->rt, address);
   } else {
     lua_pushnil(L);
@@ -620,10 +617,7 @@ TN_INLINE int send_bytes(lua_State *L, struct tn_call *call, int address_at, int
   const struct tn_address *address = address_of(L, address_at);
   int flags = call->prepared ? 0 : flags_at(L, last);
   struct tn_message message = {.slices = &slice, .count = 1, .plain = true};
-  if (address) {
-    message.address = (struct sockaddr *)&address->any;
-    message.address_length = address->length;
-  }
+  tn_message_to(&message, address);
   return tn_call_count(L, tn_source_send_message(call->source, &message, flags));
 }
 
@@ -682,10 +676,7 @@ static int send_list(lua_State *L, struct tn_call *call, int address_at, int las
   struct tn_slice slices[TN_SLICES_MAX];
   const struct tn_address *address = address_of(L, address_at);
   struct tn_message message = {.slices = slices, .count = tn_slices_of_list(L, 2, slices)};
-  if (address) {
-    message.address = (struct sockaddr *)&address->any;
-    message.address_length = address->length;
-  }
+  tn_message_to(&message, address);
   ptrdiff_t sent = tn_source_send_message(call->source, &message, flags_at(L, last));
   lua_settop(L, last);
   return tn_call_count(L, sent);
@@ -776,10 +767,7 @@ static int attempt_sendmsg(lua_State *L, struct tn_call *call) {
   if (status < 0) {
     return status;
   }
-  if (address) {
-    message.address = (struct sockaddr *)&address->any;
-    message.address_length = address->length;
-  }
+  tn_message_to(&message, address);
   ptrdiff_t sent = tn_source_send_message(call->source, &message, (int)lua_tointeger(L, 4));
   if (sent == TN_EAGAIN) {
     lua_settop(L, 4);

@@ -5,6 +5,15 @@
 
 #include "binding/method.h"
 
+/* Has the sender of a message that came for the call's object an address? None on a stream; one
+ * that says so where a Unix socket has no name. */
+TN_INLINE bool tn_sender_has_address(const struct tn_call *call, struct tn_address *sender) {
+  if (sender->length == 0 && tn_kind_of(call->self) == TN_UNIX_DATAGRAM) {
+    tn_address_parse_local("", 0, sender);
+  }
+  return sender->length > 0;
+}
+
 extern const struct tn_class tn_message_class;
 extern const struct tn_method tn_message_methods[];
 

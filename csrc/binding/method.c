@@ -6,9 +6,6 @@
 #include "binding/error.h"
 #include "core/splice.h"
 
-#include <stdio.h>
-#include <string.h>
-
 static void end(struct tn_call *call) {
   struct tn_waiter *waiter = call->waiter;
   if (waiter && waiter->claims) {

@@ -85,7 +85,7 @@ static int object_gc(lua_State *L) {
 
 static int object_closed(lua_State *L) {
   const struct tn_object *object = check_object(L);
-  lua_pushboolean(L, !object->source || object->source->fd == TN_NO_FD);
+  lua_pushboolean(L, !tn_object_is_open(object));
   return 1;
 }
 
@@ -93,7 +93,7 @@ static int object_tostring(lua_State *L) {
   const struct tn_object *object = check_object(L);
   bool is_socket = object->header.kind == TN_SOCKET;
   const char *kind = object->view && is_socket ? "Socket view" : tn_kind_name(object->header.kind);
-  if (!object->source || object->source->fd == TN_NO_FD) {
+  if (!tn_object_is_open(object)) {
     lua_pushfstring(L, "%s (%s)", kind, object->consumed_by ? "consumed" : "closed");
     return 1;
   }
@@ -357,7 +357,8 @@ int tn_object_check_owner(const struct tn_object *object, const char **message) 
   return TN_EINVAL;
 }
 
-int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const char **message) {
+/* May its descriptor leave the library now? 0, or a failure with its message. */
+static int check_leaving(lua_State *L, const struct tn_object *object, const char **message) {
   int status = tn_object_check_owner(object, message);
   if (status < 0) {
     return status;
@@ -375,11 +376,11 @@ int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const 
 
 int tn_object_check_moving(lua_State *L, const struct tn_object *object, const char **message) {
   struct tn_source *source = object->source;
-  if (!source || source->fd == TN_NO_FD) {
+  if (!tn_object_is_open(object)) {
     *message = tn_object_push_end(L, object);
     return TN_CLOSED;
   }
-  int status = tn_object_check_leaving(L, object, message);
+  int status = check_leaving(L, object, message);
   return status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
 }
 
@@ -416,7 +417,7 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_object *object = call->self;
   size_t buffered = source->input.length;
-  int status = tn_object_check_leaving(L, object, &call->message);
+  int status = check_leaving(L, object, &call->message);
   if (status < 0) {
     return status;
   }

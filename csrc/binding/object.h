@@ -11,6 +11,10 @@ extern const luaL_Reg tn_object_functions[];
 /* local_addr peer_addr take_error fd into_fd, and the timeouts. */
 extern const struct tn_method tn_object_methods[];
 
+static inline bool tn_object_is_open(const struct tn_object *object) {
+  return object->source && object->source->fd != TN_NO_FD;
+}
+
 /* from_fd(fd) of a class: adopts a descriptor that is right for it. */
 int tn_object_from_fd(lua_State *L, uint64_t kind);
 /* Is it, for an object of that kind? 0, or a failure with a message. */
@@ -27,9 +31,7 @@ int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t
 int tn_object_become(lua_State *L, struct tn_call *call, uint64_t kind);
 /* Is the descriptor its own? 0, or a failure with its message. */
 int tn_object_check_owner(const struct tn_object *object, const char **message);
-/* May that leave the library now? The same. */
-int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const char **message);
-/* May that go on elsewhere, with its descriptor or all that was read of it? The same; it must be
+/* May it go on elsewhere, with its descriptor or all that was read of it? The same; it must be
  * open, and what a copy had under way is its own again. */
 int tn_object_check_moving(lua_State *L, const struct tn_object *object, const char **message);
 /* leaving(object, name) → true | false: nothing that can leave with its descriptor | nil, err: it

@@ -12,6 +12,40 @@
 #include <stdint.h>
 #include <string.h>
 
+/* --- what Lua sees --- */
+
+const char *tn_option_type(enum tn_option_kind kind) {
+  static const char *const texts[] = {
+      [TN_OPTION_BOOL] = "boolean",
+      [TN_OPTION_INT] = "integer",
+      [TN_OPTION_UINT] = "integer",
+      [TN_OPTION_UINT64] = "integer or nil",
+      [TN_OPTION_SECONDS] = "integer",
+      [TN_OPTION_MILLISECONDS] = "number or nil",
+      [TN_OPTION_MICROSECONDS] = "number",
+      [TN_OPTION_TIMEVAL] = "number or nil",
+      [TN_OPTION_LINGER] = "integer or nil",
+      [TN_OPTION_ZERO_LINGER] = "boolean",
+      [TN_OPTION_TEXT] = "string or nil",
+      [TN_OPTION_BYTES] = "string or nil",
+      [TN_OPTION_DOMAIN] = "string",
+      [TN_OPTION_TYPE] = "string",
+      [TN_OPTION_PROTOCOL] = "string or nil",
+      [TN_OPTION_INTERFACE] = "integer or nil",
+      [TN_OPTION_INTERFACE_V4] = "string or nil",
+      [TN_OPTION_ADDRESS] = "SocketAddr",
+      [TN_OPTION_CREDENTIALS] = "table",
+      [TN_OPTION_SERVICE] = "integer",
+      [TN_OPTION_MD5SIG] = "table",
+      [TN_OPTION_TCP_INFO] = "table",
+      [TN_OPTION_GROUP_V4] = "action",
+      [TN_OPTION_GROUP_V6] = "action",
+      [TN_OPTION_SOURCE_V4] = "action",
+      [TN_OPTION_SOURCE_V6] = "action",
+  };
+  return texts[kind];
+}
+
 /* --- the system's bytes --- */
 
 static const char *encode(struct tn_option_value *value, const void *bytes, size_t length) {
@@ -476,9 +510,7 @@ static void push_credentials(lua_State *L, const struct tn_option_value *value) 
   struct tn_credentials who;
   decode(value, &who, sizeof who);
   lua_createtable(L, 0, 3);
-  tn_set_integer(L, "pid", who.pid);
-  tn_set_integer(L, "uid", (lua_Integer)who.uid);
-  tn_set_integer(L, "gid", (lua_Integer)who.gid);
+  tn_set_credentials(L, &who);
 }
 
 static void push_name(lua_State *L, const char *const *names, size_t count, uint64_t number) {

@@ -14,5 +14,7 @@ struct tn_runtime;
  * such thing. */
 const char *tn_option_take(lua_State *L, int index, struct tn_option_value *value, int *status);
 void tn_option_push(lua_State *L, struct tn_runtime *rt, const struct tn_option_value *value);
+/* What its values are in Lua, for the reader of a manual: "integer or nil". */
+const char *tn_option_type(enum tn_option_kind kind);
 
 #endif

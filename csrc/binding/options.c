@@ -3,6 +3,7 @@
 
 #include "binding/error.h"
 #include "binding/field.h"
+#include "binding/object.h"
 #include "binding/option_codec.h"
 #include "core/datagrams.h"
 
@@ -31,10 +32,6 @@ static struct tn_object *check_object(lua_State *L, const struct tn_option *opti
   return object;
 }
 
-static bool is_open(const struct tn_object *object) {
-  return object->source && object->source->fd != TN_NO_FD;
-}
-
 /* `nil, err` of a getter, or with the prefix "set_" of a setter. */
 static int fail(lua_State *L, const struct tn_object *object, const char *prefix, int status) {
   const char *op = lua_pushfstring(L, "%s%s", prefix, option_of(L)->name);
@@ -46,7 +43,7 @@ static int fail(lua_State *L, const struct tn_object *object, const char *prefix
 static int get_option(lua_State *L) {
   struct tn_option_value value = {.option = option_of(L)};
   const struct tn_object *object = check_object(L, value.option);
-  int status = is_open(object) ? tn_option_get(object->source->fd, &value) : TN_CLOSED;
+  int status = tn_object_is_open(object) ? tn_option_get(object->source->fd, &value) : TN_CLOSED;
   if (status < 0) {
     return fail(L, object, "", status);
   }
@@ -67,9 +64,9 @@ static int set_option(lua_State *L) {
   if (wrong) {
     return luaL_argerror(L, 2, wrong);
   }
-  status = !is_open(object) ? TN_CLOSED
-           : status < 0     ? status
-                            : tn_option_set(object->source->fd, &value);
+  status = !tn_object_is_open(object) ? TN_CLOSED
+           : status < 0               ? status
+                                      : tn_option_set(object->source->fd, &value);
   if (object->source) {
     tn_datagrams_forget(object->source);
   }
@@ -272,38 +269,6 @@ static int attempt_options(lua_State *L, struct tn_call *call) {
 
 /* --- the rows as data --- */
 
-static const char *kind_text(enum tn_option_kind kind) {
-  static const char *const texts[] = {
-      [TN_OPTION_BOOL] = "boolean",
-      [TN_OPTION_INT] = "integer",
-      [TN_OPTION_UINT] = "integer",
-      [TN_OPTION_UINT64] = "integer or nil",
-      [TN_OPTION_SECONDS] = "integer",
-      [TN_OPTION_MILLISECONDS] = "number or nil",
-      [TN_OPTION_MICROSECONDS] = "number",
-      [TN_OPTION_TIMEVAL] = "number or nil",
-      [TN_OPTION_LINGER] = "integer or nil",
-      [TN_OPTION_ZERO_LINGER] = "boolean",
-      [TN_OPTION_TEXT] = "string or nil",
-      [TN_OPTION_BYTES] = "string or nil",
-      [TN_OPTION_DOMAIN] = "string",
-      [TN_OPTION_TYPE] = "string",
-      [TN_OPTION_PROTOCOL] = "string or nil",
-      [TN_OPTION_INTERFACE] = "integer or nil",
-      [TN_OPTION_INTERFACE_V4] = "string or nil",
-      [TN_OPTION_ADDRESS] = "SocketAddr",
-      [TN_OPTION_CREDENTIALS] = "table",
-      [TN_OPTION_SERVICE] = "integer",
-      [TN_OPTION_MD5SIG] = "table",
-      [TN_OPTION_TCP_INFO] = "table",
-      [TN_OPTION_GROUP_V4] = "action",
-      [TN_OPTION_GROUP_V6] = "action",
-      [TN_OPTION_SOURCE_V4] = "action",
-      [TN_OPTION_SOURCE_V6] = "action",
-  };
-  return texts[kind];
-}
-
 static void append(lua_State *L, const char *text) {
   lua_pushstring(L, text);
   lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
@@ -339,7 +304,7 @@ static void push_row(lua_State *L, const struct tn_option *option) {
   lua_createtable(L, 0, 16);
   tn_set_string(L, "name", option->name);
   tn_set_string(L, "system_name", option->system_name);
-  tn_set_string(L, "type", kind_text(option->kind));
+  tn_set_string(L, "type", tn_option_type(option->kind));
   tn_set_string(L, "unit", option->unit);
   tn_set_string(L, "platforms", option->platforms);
   tn_set_string(L, "text", option->text);

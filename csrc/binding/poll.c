@@ -8,7 +8,6 @@
 #include "binding/readiness.h"
 
 #include <limits.h>
-#include <string.h>
 
 /* --- Events, Event --- */
 
@@ -273,7 +272,7 @@ static int set(lua_State *L, enum tn_selection what, const char *op) {
   if (is_closed(registry)) {
     return tn_fail(L, rt, TN_CLOSED, op, "the Poll is closed");
   }
-  if (object && (!object->source || object->source->fd == TN_NO_FD)) {
+  if (object && !tn_object_is_open(object)) {
     return tn_fail(L, rt, TN_CLOSED, op, tn_object_push_end(L, object));
   }
   int status = object ? tn_source_select(object->source, registry->selector, what, interest, token)

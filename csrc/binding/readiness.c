@@ -2,7 +2,6 @@
  * try_io learned. */
 #include "binding/readiness.h"
 
-#include "binding/error.h"
 #include "binding/interest.h"
 #include "core/datagrams.h"
 

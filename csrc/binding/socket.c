@@ -2,14 +2,12 @@
  * connection.c. */
 #include "binding/socket.h"
 
-#include "binding/address.h"
 #include "binding/error.h"
 #include "binding/object.h"
 #include "core/socket_kind.h"
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 
 /* --- making them --- */
 

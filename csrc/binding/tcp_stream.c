@@ -1,7 +1,6 @@
 /* TcpStream: a TCP connection. What it shares with other streams is in files of their own. */
 #include "binding/tcp_stream.h"
 
-#include "binding/error.h"
 #include "binding/object.h"
 
 static int stream_from_fd(lua_State *L) {

@@ -2,7 +2,6 @@
  * message.c and batch.c. */
 #include "binding/unix_datagram.h"
 
-#include "binding/error.h"
 #include "binding/object.h"
 
 static int datagram_unbound(lua_State *L) {

@@ -137,6 +137,15 @@ const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
   return uv_inet_pton(AF_INET, ip, &address->v4.sin_addr) < 0 ? "it is not an IP address" : NULL;
 }
 
+const char *tn_address_parse(const char *text, size_t length, struct tn_address *address) {
+  const char *host;
+  size_t host_length;
+  uint16_t port;
+  bool literal;
+  const char *why = tn_address_split(text, length, &host, &host_length, &port);
+  return why ? why : tn_address_parse_ip(host, host_length, port, address, &literal);
+}
+
 const char *tn_address_parse_local(const char *text, size_t length, struct tn_address *address) {
   memset(address, 0, sizeof *address);
   if (memchr(text, '\0', length)) {

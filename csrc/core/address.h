@@ -19,6 +19,14 @@ struct tn_address {
   };
 };
 
+/* Whom a message is for; NULL: the peer that the socket has. The system only reads the address. */
+TN_INLINE void tn_message_to(struct tn_message *message, const struct tn_address *address) {
+  if (address) {
+    message->address = (struct sockaddr *)&address->any;
+    message->address_length = address->length;
+  }
+}
+
 enum { TN_ADDRESS_TEXT_MAX = 160, TN_HOST_MAX = 255 };
 
 /* "host:port" or "[host]:port" taken apart. Returns NULL, or what is wrong with the text. */
@@ -29,6 +37,8 @@ const char *tn_address_split(const char *text, size_t length, const char **host,
  * host's name. */
 const char *tn_address_parse_ip(const char *text, size_t length, uint16_t port,
                                 struct tn_address *address, bool *literal);
+/* Both: the text of an IP address and a port. Returns NULL, or what is wrong. */
+const char *tn_address_parse(const char *text, size_t length, struct tn_address *address);
 
 /* A path, "@name" for an abstract one, "" for unnamed. Returns NULL, or what is wrong. */
 const char *tn_address_parse_local(const char *text, size_t length, struct tn_address *address);

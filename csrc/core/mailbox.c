@@ -55,7 +55,6 @@ static struct tn_mailbox *mailbox_new(struct tn_reactor *reactor) {
     free(mailbox);
     return NULL;
   }
-  mailbox->async.data = mailbox;
   mailbox->reactor = reactor;
   mailbox->last = &mailbox->first;
   mailbox->users = 1;
@@ -66,16 +65,13 @@ struct tn_mailbox *tn_mailbox_of(struct tn_reactor *reactor) {
   if (!reactor->mailbox) {
     reactor->mailbox = mailbox_new(reactor);
   }
-  if (reactor->mailbox) {
-    tn_mailbox_retain(reactor->mailbox);
+  struct tn_mailbox *mailbox = reactor->mailbox;
+  if (mailbox) {
+    uv_mutex_lock(&mailbox->lock);
+    mailbox->users++;
+    uv_mutex_unlock(&mailbox->lock);
   }
-  return reactor->mailbox;
-}
-
-void tn_mailbox_retain(struct tn_mailbox *mailbox) {
-  uv_mutex_lock(&mailbox->lock);
-  mailbox->users++;
-  uv_mutex_unlock(&mailbox->lock);
+  return mailbox;
 }
 
 void tn_mailbox_release(struct tn_mailbox *mailbox) {

@@ -18,7 +18,6 @@ struct tn_letter {
 
 /* The reactor's own, with a reference for the caller; NULL without memory or descriptors. */
 struct tn_mailbox *tn_mailbox_of(struct tn_reactor *reactor);
-void tn_mailbox_retain(struct tn_mailbox *mailbox);
 void tn_mailbox_release(struct tn_mailbox *mailbox);
 
 void tn_mailbox_post(struct tn_mailbox *mailbox, struct tn_letter *letter);

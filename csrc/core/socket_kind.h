@@ -2,8 +2,6 @@
 #ifndef TCPNET_SOCKET_KIND_H
 #define TCPNET_SOCKET_KIND_H
 
-#include <stdbool.h>
-
 struct tn_socket_kind {
   const char *name;
   int number; /* TN_ABSENT where the system has none */

@@ -22,8 +22,7 @@ function adapters.can(value, method)
 end
 
 function adapters.check_reader(value, position, name)
-  check.that(adapters.can(value, "read"), position, name,
-    ("reader expected, got %s"):format(private.kind(value) or type(value)))
+  check.expected(adapters.can(value, "read"), "reader", value, position, name)
 end
 
 -- Is it a table that a user wrote, which may answer anything and knows of no more arguments than are documented?

@@ -47,6 +47,20 @@ function check.that(condition, position, name, message)
   end
 end
 
+-- The same where another value than that was `expected`: the message is made only then.
+function check.expected(condition, expected, value, position, name)
+  if not condition then
+    refuse(position, name, ("%s expected, got %s"):format(expected, core.private.kind(value) or type(value)))
+  end
+end
+
+-- A string, a number or a Buffer → its bytes; `expected`: what the message asks for.
+function check.bytes(value, position, name, expected)
+  check.expected(type(value) == "string" or type(value) == "number" or core.private.kind(value) == "Buffer",
+    expected, value, position, name)
+  return tostring(value)
+end
+
 -- A number without a fraction → the integer; anything else → nil.
 function check.whole(value)
   return type(value) == "number" and math.tointeger(value) or nil
@@ -88,12 +102,18 @@ function check.methods(class)
   end
 end
 
+-- A table that may be missing → it, or an empty one.
+function check.optional_table(value, position, name)
+  if value == nil then
+    return {}
+  end
+  check.value(value, "table", position, name)
+  return value
+end
+
 -- A table of options, which may be missing → the table; an option of another name than these raises.
 function check.options(opts, position, name, ...)
-  if opts == nil then
-    opts = {}
-  end
-  check.value(opts, "table", position, name)
+  opts = check.optional_table(opts, position, name)
   local known = {}
   for _, key in ipairs { ... } do
     known[key] = true

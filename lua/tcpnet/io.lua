@@ -43,8 +43,7 @@ end
 -- async_io(interest, fn) → results of fn, which is called again whenever it answered EAGAIN and the stream is ready.
 local function async_io(self, interest, fn)
   local kind = core.private.kind(self)
-  check.that(kind and (readers[kind] or writers[kind] or messagers[kind]), 1, "async_io",
-    ("TcpStream expected, got %s"):format(kind or type(self)))
+  check.expected(kind and (readers[kind] or writers[kind] or messagers[kind]), "TcpStream", self, 1, "async_io")
   interest = letter_of(interest)
   check.that(directions[interest or false], 1, "async_io", 'interest: "r", "w" or "p" expected')
   check.that(directions[interest][kind] or messagers[kind], 1, "async_io",
@@ -104,8 +103,7 @@ end
 
 -- finish([seconds]) → true: says that no more will be written, reads until the peer says so too, then closes.
 local function finish(self, seconds)
-  check.that(is_stream(self), 1, "finish",
-    ("TcpStream expected, got %s"):format(core.private.kind(self) or type(self)))
+  check.expected(is_stream(self), "TcpStream", self, 1, "finish")
   check.optional_seconds(seconds, 1, "finish", "timeout")
   core.private.enter "finish"
   check_alone(self)
@@ -186,9 +184,8 @@ end
 local run_both_ways = outside(both_ways, "copy_bidirectional")
 
 local function check_stream(value, position)
-  check.that(is_stream(value) or adapters.can(value, "read") and adapters.can(value, "shutdown"), position,
-    "copy_bidirectional",
-    ("TcpStream, UnixStream or DuplexStream expected, got %s"):format(core.private.kind(value) or type(value)))
+  check.expected(is_stream(value) or adapters.can(value, "read") and adapters.can(value, "shutdown"),
+    "TcpStream, UnixStream or DuplexStream", value, position, "copy_bidirectional")
 end
 
 -- copy_bidirectional(a, b) → a_to_b, b_to_a bytes. The end of one direction is passed on, the other goes on; an

@@ -307,8 +307,7 @@ local function room_of(buffer)
 end
 
 local function check_buffer(buffer, name)
-  check.that(private.kind(buffer) == "Buffer", 1, name,
-    ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
+  check.expected(private.kind(buffer) == "Buffer", "Buffer", buffer, 1, name)
   check.that(not private.is_claimed(buffer), 1, name, "a write of this Buffer is waiting")
   check.that(room_of(buffer) > 0, 1, name, "the Buffer is full")
 end

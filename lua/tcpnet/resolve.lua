@@ -1,6 +1,7 @@
 -- Addresses and options as a call is given them: names looked up, keys told apart and checked.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local resolve = {}
@@ -13,12 +14,8 @@ function resolve.split_arguments(name, address, second, third)
   else
     port, opts = second, third
   end
-  if opts == nil then
-    opts = {}
-  end
   local position = port ~= nil and 3 or 2
-  check.value(opts, "table", position, name)
-  return address, port, opts, position
+  return address, port, check.optional_table(opts, position, name), position
 end
 
 -- A SocketAddr, or false, host, port where it is a name; nil, err where it is neither.
@@ -133,16 +130,11 @@ function resolve.take(class, name, opts, position, ...)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 
--- What a step inside a call failed by, as the failure of that call.
-local function named(name, addr, err)
-  return private.new_error(err.errno or err.code, name, tostring(addr), err.message)
-end
-
 -- Sets options on the socket that a call of that name uses → true.
 function resolve.set_options(name, addr, socket, options)
   local ok, err = private.set_options(socket, options)
   if not ok then
-    return nil, named(name, addr, err)
+    return nil, waiting.renamed(name, err, tostring(addr))
   end
   return true
 end
@@ -151,7 +143,7 @@ end
 -- where that fails. Nothing here waits.
 function resolve.prepared(name, addr, socket, err, options, local_addr)
   if not socket then
-    return nil, named(name, addr, err)
+    return nil, waiting.renamed(name, err, tostring(addr))
   end
   local ok
   ok, err = resolve.set_options(name, addr, socket, options)

@@ -20,11 +20,7 @@ end
 
 -- The options and the other keys of a table that may be missing.
 local function options_of(class, name, opts, ...)
-  if opts == nil then
-    opts = {}
-  end
-  check.value(opts, "table", 2, name)
-  return resolve.take(class, name, opts, 2, ...)
+  return resolve.take(class, name, check.optional_table(opts, 2, name), 2, ...)
 end
 
 -- replacing a file that nobody serves -------------------------------------------------------------

@@ -17,8 +17,7 @@ waiting.begin = coop
 
 -- The receiver of a method must be an object that has `field`.
 function waiting.check_receiver(self, field, expected, name)
-  check.that(type(self) == "table" and rawget(self, field) ~= nil, 1, name,
-    ("%s expected, got %s"):format(expected, private.kind(self) or type(self)))
+  check.expected(type(self) == "table" and rawget(self, field) ~= nil, expected, self, 1, name)
 end
 
 -- When a call that may take so many seconds must be over; nil: no limit.
@@ -38,9 +37,10 @@ function waiting.limited(op, deadline, fn, ...)
   return ok, err
 end
 
--- What a step inside a call failed by, as the failure of that call.
-function waiting.renamed(op, err)
-  return private.new_error(err.code, op, err.address, err.message)
+-- What a step inside a call failed by, as the failure of that call, with that address. By its number, where it has one:
+-- a code may be one that has no name.
+function waiting.renamed(op, err, address)
+  return private.new_error(err.errno or err.code, op, address or err.address, err.message)
 end
 
 -- A wait inside a __close that a cancel runs is refused; the error bears the name of the call.

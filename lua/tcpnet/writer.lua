@@ -75,10 +75,7 @@ local function claim_of(values, count, name)
 end
 
 local function bytes_of(value, position, name)
-  local kind = private.kind(value)
-  check.that(type(value) == "string" or type(value) == "number" or kind == "Buffer", position, name,
-    ("string, number or Buffer expected, got %s"):format(kind or type(value)))
-  return tostring(value)
+  return check.bytes(value, position, name, "string, number or Buffer")
 end
 
 -- Writes the bytes from a position on ⏳ → position after the last one that was taken | nil, err, that position
@@ -135,8 +132,7 @@ end
 -- write_from(buffer) ⏳ → count; consumes the Buffer's bytes as they go | nil, err, sent
 function methods:write_from(buffer)
   check_self(self, "write_from")
-  check.that(private.kind(buffer) == "Buffer", 1, "write_from",
-    ("Buffer expected, got %s"):format(private.kind(buffer) or type(buffer)))
+  check.expected(private.kind(buffer) == "Buffer", "Buffer", buffer, 1, "write_from")
   local claim <close> = private.new_claim(buffer, "write_from")
   claim:empty(buffer)
   local deadline = waiting.deadline(self.write_seconds)

@@ -1,13 +1,13 @@
 -- Where a size has 32 bits, an integer of Lua that has more was cut: an exact read of 4 GiB was one of no bytes, the
 -- end of a range of a Buffer lay before its beginning, a zone of 2^32 was the one before it.
-local loopback = require "spec.support.loopback"
+local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
 local HUGE = 1 << 32
 
 -- A stream on which "some" comes, then the end.
 local function with_some()
-  local a, b = loopback.pair()
+  local a, b = tcp.pair()
   assert(b:write "some")
   b:close()
   return a

@@ -1,12 +1,12 @@
 -- A stream that was split, and then into_split, kept its descriptor when both owned halves were closed, until the
 -- collector came to the borrowed halves of before; and, where it had come to one of them a moment ago, even then.
 local tcpnet = require "tcpnet"
-local loopback = require "spec.support.loopback"
+local tcp = require "spec.support.tcp"
 
 describe("the last owned half", function()
   local function descriptors_left(fn)
     local before = tcpnet.metrics().sources
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local read_half, write_half = client:split()
     fn(client:into_split())
     server:close()
@@ -24,7 +24,7 @@ describe("the last owned half", function()
   end)
 
   it("does so with a borrowed half that was just collected", function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     local before = tcpnet.metrics().sources
     local kept = client:split()
     local read_half, write_half = client:into_split()

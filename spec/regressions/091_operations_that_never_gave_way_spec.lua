@@ -1,7 +1,6 @@
 -- A task that did nothing but join ended tasks, tick, async_io, look up literal addresses or go through empty lists
 -- kept all others from running, for ever; async_io and lookup_host of a literal did not raise where nothing can wait.
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local steps = require "spec.support.steps"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
@@ -22,7 +21,7 @@ local operations = {
     return function() assert(interval:tick()) end
   end,
   async_io = function(open)
-    open[1], open[2] = loopback.pair()
+    open[1], open[2] = tcp.pair()
     return function() assert(open[1]:async_io("w", function() return true end)) end
   end,
   lookup_host = function()

@@ -1,7 +1,6 @@
 -- A timeout whose time was up at once did not try its function where the task had to give way just then: with 0
 -- seconds one of 129 reads of what was there timed out, and as many receives of a channel.
 local leaks = require "spec.support.leaks"
-local loopback = require "spec.support.loopback"
 local steps = require "spec.support.steps"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
@@ -12,7 +11,7 @@ local COUNT = 600
 
 local sources = {
   ["a stream"] = function()
-    local client, server = loopback.pair()
+    local client, server = tcp.pair()
     assert(client:write(("x"):rep(COUNT)))
     server:peek()
     return { client, server }, function() return server:read(1) end
@@ -65,7 +64,7 @@ describe("a timeout of 0 seconds", function()
   end
 
   it("lets the others run all the same", in_task(function()
-    local open, server = loopback.pair()
+    local open, server = tcp.pair()
     assert(open:write(("x"):rep(COUNT)))
     server:peek()
     local turns = steps.turns_during(function()

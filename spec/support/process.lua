@@ -4,7 +4,7 @@ local program = require "spec.support.program"
 local tcpnet = require "tcpnet"
 
 local process = {}
-process.interpreter = arg and arg[-1] or "lua5.4"
+process.interpreter = program.interpreter
 
 process.seconds = 180 -- nobody outlives a spec for longer than this; a busy machine needs its time
 local Child = {}

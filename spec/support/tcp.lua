@@ -1,4 +1,5 @@
 -- What the specs of TCP share: tests that run as a task and cannot hang, connected pairs, full buffers, children.
+local program = require "spec.support.program"
 local tcpnet = require "tcpnet"
 
 local tcp = {}
@@ -120,6 +121,16 @@ function tcp.fails(codes, ...)
   error(("expected %s, got %s: %s"):format(codes, err.code, tostring(err)), 2)
 end
 
+-- Asserts that fn raises a message with all of these parts.
+function tcp.raises(fn, ...)
+  local ok, message = pcall(fn)
+  assert(not ok, "it raises nothing")
+  message = tostring(message)
+  for _, part in ipairs { ... } do
+    assert(message:find(part, 1, true), ("%q expected in: %s"):format(part, message))
+  end
+end
+
 -- bytes(n) → n bytes that do not repeat soon, the same ones each time.
 function tcp.bytes(count)
   local parts, state = {}, 12345
@@ -161,10 +172,6 @@ function tcp.can(command)
   return (os.execute(command .. " >/dev/null 2>&1 </dev/null"))
 end
 
-function tcp.interpreter()
-  return arg and arg[-1] or "lua5.4"
-end
-
 -- The beginning of every child's script.
 local PRELUDE = [[
 local tcpnet = require "tcpnet"
@@ -191,7 +198,7 @@ end
 function tcp.child(source, command)
   return tcp.with_script(source, function(path)
     local line = ([[LUA='%s' SCRIPT='%s' timeout -k 1 20 bash -c '%s' 2>&1 </dev/null]]):format(
-      tcp.interpreter(), path, (command or [["$LUA" "$SCRIPT"]]):gsub("'", [['\'']]))
+      program.interpreter, path, (command or [["$LUA" "$SCRIPT"]]):gsub("'", [['\'']]))
     local pipe = assert(io.popen(line))
     local output = pipe:read "a"
     local _, _, status = pipe:close()

@@ -12,8 +12,6 @@ local check = require "tcpnet.check"
 local Semaphore = require "tcpnet.sync.semaphore"
 local waiting = require "tcpnet.waiting"
 
-local private = core.private
-
 -- As in Tokio: a feed that finds so much unwritten flushes first.
 local BACKPRESSURE = 8192
 
@@ -94,8 +92,7 @@ FramedWrite.__name = "FramedWrite"
 -- framed_write(writer) → FramedWrite
 function Codec:framed_write(writer)
   waiting.check_receiver(self, "decoder", "Codec", "framed_write")
-  check.that(adapters.can(writer, "write_some"), 1, "framed_write",
-    ("writer expected, got %s"):format(private.kind(writer) or type(writer)))
+  check.expected(adapters.can(writer, "write_some"), "writer", writer, 1, "framed_write")
   local turn = Semaphore.new(1)
   return setmetatable({
     writer = writer, foreign = adapters.is_foreign(writer), encode = self.encode, bytes = Bytes.new(),
