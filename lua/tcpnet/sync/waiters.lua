@@ -15,7 +15,7 @@ local function nothing() end
 
 -- revoke(entry): the task of a granted entry is gone. left(): a waiter went away without a grant.
 function Waiters.new(revoke, left)
-  return setmetatable({ revoke = revoke or nothing, left = left or nothing }, Waiters)
+  return setmetatable({ revoke = revoke or nothing, left = left or nothing, length = 0 }, Waiters)
 end
 
 local function unlink(list, entry)
@@ -31,6 +31,7 @@ local function unlink(list, entry)
     list.last = previous
   end
   entry.list, entry.previous, entry.next = nil, nil, nil
+  list.length = list.length - 1
 end
 
 local Entry = {}
@@ -81,6 +82,7 @@ function Waiters:wait(op, wish, owner, due, arg)
     self.first = entry
   end
   self.last = entry
+  self.length = self.length + 1
   if due then
     due(arg)
   end
