@@ -25,7 +25,8 @@ local function settle_one(state, n)
 end
 
 local function subscribe(state, from)
-  local receiver = setmetatable({ state = state, next = from, done = false }, Receiver)
+  local receiver = setmetatable({ state = state, next = from, done = false, waits = 0, waiter = false },
+    Receiver)
   state.receivers = state.receivers + 1
   return receiver
 end
@@ -108,7 +109,7 @@ end
 local function look_again(receiver)
   local state = receiver.state
   if receiver.next <= state.tail or state.senders == 0 or receiver.done then
-    state.line:grant_all(true, receiver)
+    state.line:grant_owner(true, receiver)
   end
 end
 
@@ -146,7 +147,7 @@ function Receiver:close()
   if not self.done then
     local state = self.state
     local first = math.max(self.next, state.tail - state.capacity + 1)
-    state.line:grant_all(true, self)
+    state.line:grant_owner(true, self)
     self.done = true
     for n = first, state.tail do
       settle_one(state, n)

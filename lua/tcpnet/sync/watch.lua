@@ -13,7 +13,8 @@ Receiver.__index = Receiver
 Receiver.__name = "WatchReceiver"
 
 local function subscribe(state)
-  local receiver = setmetatable({ state = state, seen = state.version, done = false }, Receiver)
+  local receiver = setmetatable({ state = state, seen = state.version, done = false, waits = 0, waiter = false },
+    Receiver)
   state.receivers = state.receivers + 1
   return receiver
 end
@@ -83,7 +84,7 @@ end
 local function look_again(receiver)
   local state = receiver.state
   if receiver.seen ~= state.version or state.closed or receiver.done then
-    state.line:grant_all(true, receiver)
+    state.line:grant_owner(true, receiver)
   end
 end
 
@@ -127,7 +128,7 @@ end
 
 function Receiver:close()
   if not self.done then
-    self.state.line:grant_all(true, self)
+    self.state.line:grant_owner(true, self)
     self.done = true
     self.state.receivers = self.state.receivers - 1
   end
