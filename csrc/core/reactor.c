@@ -468,6 +468,7 @@ static void free_memory(struct tn_reactor *reactor) {
   free(reactor->heap);
   free(reactor->scratch);
   free(reactor->batch);
+  free(reactor->owners);
   free(reactor);
 }
 
