@@ -75,7 +75,9 @@ static void stop(lua_State *L, lua_Debug *frame) {
   lua_sethook(L, NULL, 0, 0);
 }
 
-static void stop_soon(struct start *start) {
+/* Is it to have no memory any more? The hook is not called in a coroutine of Lua's own library that
+ * the task resumed, which nothing tells of, nor in what another hook, or a finalizer, calls. */
+static bool stop_soon(struct start *start) {
   struct tn_task *task = start->closing ? NULL : start->rt->current;
   uint64_t now = tn_now_ns();
   if (start->stop_ns == 0) {
@@ -84,14 +86,16 @@ static void stop_soon(struct start *start) {
   if (task && now >= start->stop_ns) {
     lua_sethook(tn_task_innermost(task), stop, LUA_MASKCOUNT, 1);
   }
+  return !start->closing && now >= start->stop_ns + STOP_NS;
 }
 
 /* Another thread cannot reach into a running Lua state. But nearly all that runs allocates, and
  * here it is on its own thread, where a hook may be set as in a signal handler. */
 static void *allocate(void *memory, void *block, size_t old_size, size_t size) {
   struct start *start = memory;
-  if (start->ends[1] && tn_end_is_unaware(start->ends[1])) {
-    stop_soon(start);
+  bool grows = size > 0 && (!block || size > old_size);
+  if (start->ends[1] && tn_end_is_unaware(start->ends[1]) && stop_soon(start) && grows) {
+    return NULL;
   }
   return start->allocate(start->allocator, block, old_size, size);
 }

@@ -304,7 +304,7 @@ static bool spin_may_pay(const struct tn_reactor *reactor) {
          (reactor->wasted_spins < WASTED_SPINS_MAX || reactor->turn % SPIN_EVERY == 0);
 }
 
-/* Polls without sleeping until something happens; did it? */
+/* Polls without sleeping until something happens, an interrupt too; did it? */
 static bool spin(struct tn_reactor *reactor, uint64_t limit_ns) {
   uint64_t until = tn_now_ns() + reactor->spin_ns;
   do {
@@ -313,7 +313,7 @@ static bool spin(struct tn_reactor *reactor, uint64_t limit_ns) {
       reactor->wasted_spins = 0;
       return true;
     }
-    if (limit_ns != 0 && reactor->now_ns >= limit_ns) {
+    if (reactor->interrupted || (limit_ns != 0 && reactor->now_ns >= limit_ns)) {
       return true;
     }
   } while (reactor->now_ns < until);
@@ -468,6 +468,7 @@ static void free_memory(struct tn_reactor *reactor) {
   free(reactor->heap);
   free(reactor->scratch);
   free(reactor->batch);
+  free(reactor->owners);
   free(reactor);
 }
 

@@ -48,6 +48,8 @@ struct tn_reactor {
   struct tn_source *free_sources;
   struct tn_source *graveyard; /* released by finalizers, and not among the others meanwhile */
   size_t free_count;
+  uint16_t *owners; /* by descriptor: how many sources have that number */
+  size_t owners_length;
   struct tn_source *unclaimed; /* whose bytes are on their way into Lua */
   size_t unclaimed_length;     /* so many of them lie in `scratch` */
   char *scratch;

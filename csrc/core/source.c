@@ -16,19 +16,33 @@ enum {
 #else
   FREE_LIST_MAX = 1024,
 #endif
+  OWNERS_LEAST = 64,
   NOISE_MAX = 3,
   NOISE_NS = 10000000,
 };
 
-static bool is_among(const struct tn_source *source, tn_fd fd) {
-  while (source && source->fd != fd) {
-    source = source->next;
-  }
-  return source != NULL;
+bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
+  return (size_t)fd < reactor->owners_length && reactor->owners[fd] > 0;
 }
 
-bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
-  return is_among(reactor->sources, fd) || is_among(reactor->graveyard, fd);
+/* A number has a second owner where the first one's descriptor was closed by somebody else. */
+static bool make_owner(struct tn_reactor *reactor, tn_fd fd) {
+  size_t length = reactor->owners_length;
+  if ((size_t)fd >= length) {
+    length = length ? length : OWNERS_LEAST;
+    while (length <= (size_t)fd) {
+      length *= 2;
+    }
+    uint16_t *owners = realloc(reactor->owners, length * sizeof *owners);
+    if (!owners) {
+      return false;
+    }
+    memset(owners + reactor->owners_length, 0, (length - reactor->owners_length) * sizeof *owners);
+    reactor->owners = owners;
+    reactor->owners_length = length;
+  }
+  reactor->owners[fd]++;
+  return true;
 }
 
 static void enter_list(struct tn_source **list, struct tn_source *source) {
@@ -49,12 +63,16 @@ static void leave_list(struct tn_source **list, struct tn_source *source) {
 
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
   struct tn_source *source = reactor->free_sources;
+  if (!make_owner(reactor, fd)) {
+    return NULL;
+  }
   if (source) {
     reactor->free_sources = source->next;
     reactor->free_count--;
   } else {
     source = malloc(sizeof *source);
     if (!source) {
+      reactor->owners[fd]--;
       return NULL;
     }
   }
@@ -195,6 +213,7 @@ static tn_fd leave(struct tn_source *source, bool closes) {
     reactor->poller->forget(source, closes);
   }
   tn_source_leave_selector(source);
+  reactor->owners[fd]--;
   source->fd = TN_NO_FD;
   tn_bytes_free(&source->input);
   tn_source_free_rare(source);

@@ -10,22 +10,16 @@ Barrier.__name = "Barrier"
 -- Barrier.new(n)
 function Barrier.new(n)
   n = check.integer(n, 0, nil, 1, "new", "n")
-  local barrier = setmetatable({ size = n, waiting = 0 }, Barrier)
-  barrier.line = Waiters.new(nil, function()
-    barrier.waiting = barrier.waiting - 1
-  end)
-  return barrier
+  return setmetatable({ size = n, line = Waiters.new() }, Barrier)
 end
 
 -- wait() ⏳ → is this the leader: the one that came last. Who is cancelled does not count.
 function Barrier:wait()
   coop("wait")
-  if self.waiting + 1 >= self.size then
-    self.waiting = 0
+  if self.line.length + 1 >= self.size then
     self.line:grant_all(true)
     return true
   end
-  self.waiting = self.waiting + 1
   local ok, err = self.line:wait "wait"
   if not ok then
     return nil, err

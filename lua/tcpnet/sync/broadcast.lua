@@ -25,8 +25,10 @@ local function settle_one(state, n)
 end
 
 local function subscribe(state, from)
+  local receiver = setmetatable({ state = state, next = from, done = false, waits = 0, waiter = false },
+    Receiver)
   state.receivers = state.receivers + 1
-  return setmetatable({ state = state, next = from }, Receiver)
+  return receiver
 end
 
 -- send(v) → count of receivers | nil, err (CLOSED: there are none). Never waits.
@@ -36,12 +38,13 @@ function Sender:send(value)
   if self.done or state.receivers == 0 then
     return nil, errors.closed("send", self.done and "the sender is closed" or "there are no receivers")
   end
-  state.tail = state.tail + 1
-  state[state.tail] = value
-  state.owed[state.tail] = state.receivers
-  local oldest = state.tail - state.capacity
+  state.line:grant_all(true) -- who run later; there may be no memory to wake them, nor for the message
+  local n = state.tail + 1
+  state[n] = value
+  state.owed[n] = state.receivers
+  state.tail = n
+  local oldest = n - state.capacity
   state[oldest], state.owed[oldest] = nil, nil
-  state.line:grant_all(true)
   return state.receivers
 end
 
@@ -57,8 +60,9 @@ function Sender:clone()
   if self.done then
     return nil, errors.closed("clone", "the sender is closed")
   end
+  local sender = setmetatable({ state = self.state, done = false }, Sender)
   self.state.senders = self.state.senders + 1
-  return setmetatable({ state = self.state }, Sender)
+  return sender
 end
 
 function Sender:receiver_count()
@@ -67,12 +71,13 @@ end
 
 -- close(): collected, it closes too; with the last sender the receivers end.
 function Sender:close()
+  local state = self.state
   if not self.done then
-    self.done = true
-    self.state.senders = self.state.senders - 1
-    if self.state.senders == 0 then
-      self.state.line:grant_all(true)
+    if state.senders == 1 then
+      state.line:grant_all(true)
     end
+    self.done = true
+    state.senders = state.senders - 1
   end
 end
 
@@ -104,7 +109,7 @@ end
 local function look_again(receiver)
   local state = receiver.state
   if receiver.next <= state.tail or state.senders == 0 or receiver.done then
-    state.line:grant_all(true, receiver)
+    state.line:grant_owner(true, receiver)
   end
 end
 
@@ -140,14 +145,15 @@ end
 
 function Receiver:close()
   if not self.done then
-    self.done = true
     local state = self.state
-    for n = math.max(self.next, state.tail - state.capacity + 1), state.tail do
+    local first = math.max(self.next, state.tail - state.capacity + 1)
+    state.line:grant_owner(true, self)
+    self.done = true
+    for n = first, state.tail do
       settle_one(state, n)
     end
     self.next = math.huge
-    self.state.receivers = self.state.receivers - 1
-    self.state.line:grant_all(true, self)
+    state.receivers = state.receivers - 1
   end
 end
 
@@ -180,5 +186,5 @@ return function(capacity)
     size = size * 2
   end
   local state = { capacity = size, tail = 0, senders = 1, receivers = 0, owed = {}, line = Waiters.new() }
-  return setmetatable({ state = state }, Sender)
+  return setmetatable({ state = state, done = false }, Sender)
 end

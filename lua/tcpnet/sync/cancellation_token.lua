@@ -16,29 +16,31 @@ DropGuard.__name = "DropGuard"
 -- CancellationToken.new()
 function CancellationToken.new()
   -- a child that nobody holds has nobody to tell
-  return setmetatable({ line = Waiters.new(), children = setmetatable({}, { __mode = "k" }) }, CancellationToken)
+  return setmetatable({ line = Waiters.new(), children = setmetatable({}, { __mode = "k" }), is_over = false },
+    CancellationToken)
 end
 
 -- cancel(): this token and all below it, for good.
 function CancellationToken:cancel()
-  local todo, count = { self }, 1 -- not by recursion: they may be deep
-  while count > 0 do
-    local token = todo[count]
-    todo[count] = nil
-    count = count - 1
-    if not token.is_over then
-      token.is_over = true
-      token.line:grant_all(true)
-      for child in pairs(token.children) do
-        count = count + 1
-        todo[count] = child
+  local all, count = { not self.is_over and self or nil }, 0 -- not by recursion: they may be deep
+  while count < #all do
+    count = count + 1
+    for child in pairs(all[count].children) do
+      if not child.is_over then
+        all[#all + 1] = child
       end
     end
+  end
+  for i = 1, count do
+    all[i].line:grant_all(true)
+  end
+  for i = 1, count do -- behind all for which there may be no memory: another cancel would go no further than this
+    all[i].is_over = true
   end
 end
 
 function CancellationToken:is_cancelled()
-  return self.is_over == true
+  return self.is_over
 end
 
 local function look_again(token)
@@ -111,7 +113,8 @@ end
 
 function DropGuard:close()
   if self.token then
-    self:disarm():cancel()
+    self.token:cancel()
+    self.token = nil
   end
 end
 

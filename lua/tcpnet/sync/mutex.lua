@@ -16,34 +16,39 @@ function Mutex.new()
   return setmetatable({ semaphore = Semaphore.new(1) }, Mutex)
 end
 
-local function guard(mutex)
-  return setmetatable({ mutex = mutex, locked = true }, Guard)
+-- Made before it has the lock, for there may be no memory then.
+local function new_guard(mutex)
+  return setmetatable({ mutex = mutex, locked = false }, Guard)
 end
 
 -- lock() ⏳ → guard; in the order of asking.
 function Mutex:lock()
   coop("lock")
+  local guard = new_guard(self)
   local ok, err = self.semaphore:take(1, "lock")
   if not ok then
     return nil, err
   end
-  return guard(self)
+  guard.locked = true
+  return guard
 end
 
 -- try_lock() → guard | nil, err (EAGAIN)
 function Mutex:try_lock()
+  local guard = new_guard(self)
   local ok, err = self.semaphore:try_take(1, "try_lock")
   if not ok then
     return nil, err
   end
-  return guard(self)
+  guard.locked = true
+  return guard
 end
 
 -- unlock(): once; the next in line has it then.
 function Guard:unlock()
   if self.locked then
-    self.locked = false
     self.mutex.semaphore:give_back(1)
+    self.locked = false
   end
 end
 

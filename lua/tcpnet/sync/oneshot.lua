@@ -19,13 +19,13 @@ function Sender:send(value)
   if state.closed or state.dropped then
     return nil, errors.closed("send", state.closed and "the receiver is closed" or "the sender is closed")
   end
+  state.receivers:grant_all(true) -- who run later; there may be no memory to wake them
   state.sent, state.value = true, value
-  state.receivers:grant_all(true)
   return true
 end
 
 function Sender:is_closed()
-  return self.state.closed == true
+  return self.state.closed
 end
 
 local function look_again(state)
@@ -57,9 +57,9 @@ end
 function Sender:close()
   local state = self.state
   if not state.dropped then
-    state.dropped = true
     state.receivers:grant_all(true)
     state.senders:grant_all(true)
+    state.dropped = true
   end
 end
 
@@ -109,9 +109,9 @@ end
 function Receiver:close()
   local state = self.state
   if not state.closed then
-    state.closed = true
     state.senders:grant_all(true)
     state.receivers:grant_all(true)
+    state.closed = true
   end
 end
 
@@ -123,6 +123,7 @@ check.methods(Receiver)
 
 -- oneshot() → sender, receiver
 return function()
-  local state = { receivers = Waiters.new(), senders = Waiters.new() }
+  local state = { receivers = Waiters.new(), senders = Waiters.new(), sent = false, received = false, value = nil,
+    closed = false, dropped = false } -- all that it will ever have, for which there may be no memory later
   return setmetatable({ state = state }, Sender), setmetatable({ state = state }, Receiver)
 end

@@ -25,18 +25,23 @@ local function permits(n, name)
   return check.integer(n, 0, nil, 1, name, "permits")
 end
 
--- Whoever is first in line holds up those behind, however little they want.
-local function serve(semaphore)
+-- Whoever is first in line holds up those behind, however little they want. So many `more` permits there are once the
+-- first is awake: without memory for that call nothing has changed, and the calls behind it are no deeper.
+local function serve(semaphore, more)
   local line = semaphore.line
-  local entry = line.first
-  while entry and entry.wish <= semaphore.permits do
-    line:wake_first()
-    if line.first == entry and entry.wish <= semaphore.permits then -- no finalizer has served meanwhile
+  more = more or 0
+  repeat
+    local entry = line.first
+    local served = entry and entry.wish <= semaphore.permits + more
+    if served then
+      line:wake_first()
+    end
+    semaphore.permits, more = semaphore.permits + more, 0
+    if served and line.first == entry and entry.wish <= semaphore.permits then -- no finalizer has served meanwhile
       line:grant_woken(true)
       semaphore.permits = semaphore.permits - entry.wish
     end
-    entry = line.first
-  end
+  until not served
 end
 
 -- Semaphore.new(n)
@@ -89,9 +94,10 @@ end
 -- Gives back what was taken.
 function Semaphore:give_back(n)
   n = permits(n, "give_back")
-  self.permits = self.permits + n
   if self.line.first then
-    serve(self)
+    serve(self, n)
+  else
+    self.permits = self.permits + n
   end
 end
 
@@ -101,29 +107,34 @@ function Semaphore:add_permits(n)
   self:give_back(n)
 end
 
-local function permit_of(semaphore, n)
-  return setmetatable({ semaphore = semaphore, count = n }, Permit)
+-- Made before there is anything in it, for which there may be no memory then.
+local function empty_permit(semaphore)
+  return setmetatable({ semaphore = semaphore, count = 0 }, Permit)
 end
 
 -- acquire([n]) ⏳ → permit. Cancelling gives up the place in line, and never keeps a permit.
 function Semaphore:acquire(n)
   n = permits(n or 1, "acquire")
   coop("acquire")
+  local permit = empty_permit(self)
   local ok, err = self:take(n)
   if not ok then
     return nil, err
   end
-  return permit_of(self, n)
+  permit.count = n
+  return permit
 end
 
 -- try_acquire([n]) → permit | nil, err (EAGAIN, CLOSED)
 function Semaphore:try_acquire(n)
   n = permits(n or 1, "try_acquire")
+  local permit = empty_permit(self)
   local ok, err = self:try_take(n)
   if not ok then
     return nil, err
   end
-  return permit_of(self, n)
+  permit.count = n
+  return permit
 end
 
 function Semaphore:available_permits()
@@ -132,8 +143,8 @@ end
 
 -- close(): who waits, and who comes, gets CLOSED; permits that are out can still be given back.
 function Semaphore:close()
-  self.closed = true
   self.line:grant_all(false)
+  self.closed = true
 end
 
 function Semaphore:is_closed()
@@ -143,9 +154,9 @@ end
 -- release(): gives the permits back; once.
 function Permit:release()
   local n = self.count
-  self.count = 0
   if n > 0 then
     self.semaphore:give_back(n)
+    self.count = 0
   end
 end
 

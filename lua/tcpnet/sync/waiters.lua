@@ -15,7 +15,7 @@ local function nothing() end
 
 -- revoke(entry): the task of a granted entry is gone. left(): a waiter went away without a grant.
 function Waiters.new(revoke, left)
-  return setmetatable({ revoke = revoke or nothing, left = left or nothing }, Waiters)
+  return setmetatable({ revoke = revoke or nothing, left = left or nothing, length = 0 }, Waiters)
 end
 
 local function unlink(list, entry)
@@ -31,6 +31,12 @@ local function unlink(list, entry)
     list.last = previous
   end
   entry.list, entry.previous, entry.next = nil, nil, nil
+  list.length = list.length - 1
+  local owner = entry.owner
+  if owner then
+    owner.waits = owner.waits - 1
+    owner.waiter = owner.waiter ~= entry and owner.waiter
+  end
 end
 
 local Entry = {}
@@ -66,8 +72,9 @@ local park_outside = outside(function(entry, due, arg)
 end, "wait")
 
 -- list:wait(op[, wish[, owner]][, due, arg]) ⏳ → true, what was granted | nil, err of that operation; in line from the
--- moment of the call. `wish` and `owner`: for whoever grants, in the entry. due(arg) is called once in line: a
--- finalizer that ran while the entry was made may have granted what was to be had to nobody.
+-- moment of the call. `wish` and `owner`: for whoever grants, in the entry; an owner counts its `waits`, and has its
+-- latest `waiter`. due(arg) is called once in line: a finalizer that ran while the entry was made may have granted what
+-- was to be had to nobody.
 function Waiters:wait(op, wish, owner, due, arg)
   local task = current()
   -- every field at once: a table that grows costs more than all the rest
@@ -81,6 +88,10 @@ function Waiters:wait(op, wish, owner, due, arg)
     self.first = entry
   end
   self.last = entry
+  self.length = self.length + 1
+  if owner then
+    owner.waits, owner.waiter = owner.waits + 1, entry
+  end
   if due then
     due(arg)
   end
@@ -132,12 +143,21 @@ function Waiters:grant(grant)
   return true
 end
 
--- Grants it to all in line, or to those of one owner.
-function Waiters:grant_all(grant, owner)
+function Waiters:grant_all(grant)
   local entry = self.first
   while entry do
     local next = entry.next
-    if not owner or entry.owner == owner then
+    give(self, entry, grant)
+    entry = next
+  end
+end
+
+-- Grants it to all of one owner: mostly one, or none, in a line where all the others wait.
+function Waiters:grant_owner(grant, owner)
+  local entry = owner.waits == 1 and owner.waiter or self.first
+  while entry and owner.waits > 0 do
+    local next = entry.next
+    if entry.owner == owner then
       give(self, entry, grant)
     end
     entry = next

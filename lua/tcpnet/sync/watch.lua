@@ -13,14 +13,16 @@ Receiver.__index = Receiver
 Receiver.__name = "WatchReceiver"
 
 local function subscribe(state)
+  local receiver = setmetatable({ state = state, seen = state.version, done = false, waits = 0, waiter = false },
+    Receiver)
   state.receivers = state.receivers + 1
-  return setmetatable({ state = state, seen = state.version }, Receiver)
+  return receiver
 end
 
 local function set(state, value)
+  state.line:grant_all(true) -- who run later; there may be no memory to wake them
   state.value = value
   state.version = state.version + 1
-  state.line:grant_all(true)
 end
 
 -- send(v) → true | nil, err (CLOSED: no receiver is left, and the value stays as it was)
@@ -59,9 +61,9 @@ end
 -- close(): collected, it closes too.
 function Sender:close()
   if not self.done then
+    self.state.line:grant_all(true)
     self.done = true
     self.state.closed = true
-    self.state.line:grant_all(true)
   end
 end
 
@@ -82,7 +84,7 @@ end
 local function look_again(receiver)
   local state = receiver.state
   if receiver.seen ~= state.version or state.closed or receiver.done then
-    state.line:grant_all(true, receiver)
+    state.line:grant_owner(true, receiver)
   end
 end
 
@@ -126,9 +128,9 @@ end
 
 function Receiver:close()
   if not self.done then
+    self.state.line:grant_owner(true, self)
     self.done = true
     self.state.receivers = self.state.receivers - 1
-    self.state.line:grant_all(true, self)
   end
 end
 
@@ -140,6 +142,6 @@ check.methods(Receiver)
 
 -- watch(value) → sender, receiver
 return function(value)
-  local state = { value = value, version = 0, receivers = 0, line = Waiters.new() }
-  return setmetatable({ state = state }, Sender), subscribe(state)
+  local state = { value = value, version = 0, receivers = 0, closed = false, line = Waiters.new() }
+  return setmetatable({ state = state, done = false }, Sender), subscribe(state)
 end
