@@ -213,9 +213,14 @@ static size_t scatter(const struct tn_message *message, const char *bytes, size_
 /* One of the datagrams that came joined; its real length. */
 static ptrdiff_t receive_kept(struct tn_source *source, struct tn_message *message, int flags) {
   struct tn_datagram datagram;
-  int status = tn_datagrams_kept(source) ? 0 : tn_datagrams_receive(source, TN_DATAGRAMS_LIKELY);
-  if (status < 0) {
-    return status;
+  if (!tn_datagrams_kept(source)) {
+    int status = tn_datagrams_receive(source, TN_DATAGRAMS_LIKELY);
+    if (status < 0) {
+      return status;
+    }
+    if (flags & MSG_PEEK) { /* it stays here, where no event tells of it */
+      tn_source_wake(source, TN_READABLE, 0);
+    }
   }
   tn_datagrams_first(source, &datagram);
   size_t given = scatter(message, datagram.bytes, datagram.length);

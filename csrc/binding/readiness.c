@@ -102,9 +102,14 @@ static int visible(int interest) {
          (interest & TN_WRITABLE ? TN_WRITE_CLOSED : 0);
 }
 
+/* Has it something that has left the kernel and is not given out yet? */
+static bool is_ahead(const struct tn_source *source) {
+  return source->input.length > 0 || tn_datagrams_kept(source);
+}
+
 static int state_of(const struct tn_source *source, int interest) {
   int bits = tn_socket_poll(source->fd, interest);
-  if (bits >= 0 && (source->input.length > 0 || tn_datagrams_kept(source))) {
+  if (bits >= 0 && is_ahead(source)) {
     bits |= TN_READABLE & interest;
   }
   if (bits >= 0 && (interest & TN_WRITABLE) && source->write_shut) {
@@ -163,7 +168,8 @@ static bool says_again(lua_State *L, const struct tn_runtime *rt, int first) {
 static int attempt_try_io(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   int interest = interest_of(L, call);
-  if (tn_source_is_drained(source, interest)) {
+  /* that the kernel has no more says nothing of what was read ahead */
+  if (tn_source_is_drained(source, interest) && !(interest == TN_READABLE && is_ahead(source))) {
     return TN_EAGAIN;
   }
   int bits = state_of(source, interest);

@@ -54,6 +54,8 @@ static bool cuts(struct tn_source *source) {
   if (source->cuts == UNKNOWN) {
     bool off = option_is_set(source, SOL_UDP, UDP_SEGMENT, true) ||
                option_is_set(source, SOL_UDP, UDP_CORK, false) ||
+               option_is_set(source, IPPROTO_IP, IP_RECVERR, false) ||
+               option_is_set(source, IPPROTO_IPV6, IPV6_RECVERR, false) ||
                option_is_set(source, SOL_SOCKET, SO_TIMESTAMPING, false);
     source->cuts = off ? OFF : ON;
   }

@@ -335,11 +335,12 @@ int tn_source_wanted(const struct tn_source *source) {
 
 bool tn_source_report(struct tn_source *source, int ready, bool everybody) {
   source->drained &= (uint8_t)~ready;
+  source->told |= (ready & TN_READABLE) != 0;
   return wake_matching(source, ready, 0, everybody);
 }
 
 void tn_source_note_noise(struct tn_source *source) {
-  source->noise += source->noise < NOISE_MAX;
+  source->noise = source->noise < NOISE_MAX ? source->noise + 1U : NOISE_MAX;
 }
 
 int tn_source_arm(struct tn_source *source, int interest) {
@@ -431,11 +432,27 @@ static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
   return count == 0 && source->loss < 0 ? source->loss : count;
 }
 
+/* There was an event, and nothing behind it. Where another descriptor of a socket of datagrams has
+ * shut reading down, that is so for ever: poll(2) alone tells the end from a false alarm. */
+static void note_vain_event(struct tn_source *source) {
+  source->told = false;
+  if (!source->is_pipe && !source->read_shut && !tn_source_has_end(source)) {
+    int ready = tn_socket_poll(source->fd, 0);
+    source->read_shut = ready > 0 && (ready & TN_READ_CLOSED);
+  }
+}
+
 /* Moved less than asked for, or nothing: the kernel has no more, or no more room, for now. */
 TN_INLINE void note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
   if (count == TN_EAGAIN) {
     source->drained |= (uint8_t)direction;
+    if (direction == TN_READABLE && source->told) {
+      note_vain_event(source);
+    }
     return;
+  }
+  if (direction == TN_READABLE) {
+    source->told = false;
   }
   if (count > 0 && (size_t)count < asked && !source->uncertain) {
     source->drained |= (uint8_t)direction;
