@@ -1,5 +1,5 @@
--- With udp_gro a peek took the datagram out of the kernel and kept it: a task that had waited for it slept on, in recv or
--- in readable, for no event tells of what is kept.
+-- With udp_gro a peek took the datagram out of the kernel and kept it: a task that had waited for it slept on, in recv
+-- or in readable, for no event tells of what is kept.
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
