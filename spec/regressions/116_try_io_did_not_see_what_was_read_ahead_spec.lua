@@ -1,6 +1,5 @@
 -- Behind a read that took all that the kernel had, try_io answered EAGAIN although bytes were read ahead, or datagrams
--- kept; readable and ready said that it would not wait, so async_io turned without a pause and never called its
--- function.
+-- kept; readable and ready said that it would not wait, so async_io turned without a pause and called no function.
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
