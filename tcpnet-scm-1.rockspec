@@ -82,6 +82,7 @@ build = {
         "csrc/binding/unix_socket.c",
         "csrc/binding/unix_stream.c",
         "csrc/binding/worker.c",
+        "csrc/binding/worker_port.c",
         "csrc/core/address.c",
         "csrc/core/bytes.c",
         "csrc/core/crew.c",

@@ -70,8 +70,10 @@ return {
     ["exit_process"] = EXIT,
     ["lua_error(L);"] = WORKER,
     ["return false;"] = WORKER,
-    ["return end_of(call, port, false);"] = GUARD,
     ["memcpy(*message"] = GUARD,
+  },
+  ["csrc/binding/worker_port.c"] = {
+    ["return end_of(call, port, false);"] = GUARD,
   },
   ["csrc/core/crew.c"] = {
     ["free(crew);"] = SYSTEM,

@@ -39,6 +39,7 @@
 #include "binding/unix_socket.h"
 #include "binding/unix_stream.h"
 #include "binding/worker.h"
+#include "binding/worker_port.h"
 
 #include "core/source.h"
 #include "core/status.h"
