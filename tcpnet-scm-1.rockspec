@@ -81,6 +81,7 @@ build = {
         "csrc/binding/unix_listener.c",
         "csrc/binding/unix_socket.c",
         "csrc/binding/unix_stream.c",
+        "csrc/binding/waits.c",
         "csrc/binding/worker.c",
         "csrc/binding/worker_port.c",
         "csrc/core/address.c",

@@ -38,6 +38,7 @@
 #include "binding/unix_listener.h"
 #include "binding/unix_socket.h"
 #include "binding/unix_stream.h"
+#include "binding/waits.h"
 #include "binding/worker.h"
 #include "binding/worker_port.h"
 
