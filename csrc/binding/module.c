@@ -254,6 +254,9 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
     if (classes[i]->kind & TN_SOURCES) {
       tn_functions_add(L, rt, tn_object_functions);
     }
+    if (classes[i]->kind & TN_CONDITIONS) {
+      tn_conditions_add(L, rt, classes[i]);
+    }
     for (const struct tn_method *const *table = method_tables; *table; table++) {
       tn_methods_add(L, rt, classes[i]->kind, *table);
     }
