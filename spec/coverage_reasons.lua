@@ -36,6 +36,8 @@ return {
   },
   ["csrc/binding/message.c"] = {
     ["somebody changed the fields"] = DEBUG,
+  },
+  ["csrc/binding/message_output.c"] = {
     ["a finalizer closed it"] = DEBUG,
   },
   ["csrc/binding/option_codec.c"] = {
@@ -68,8 +70,10 @@ return {
     ["exit_process"] = EXIT,
     ["lua_error(L);"] = WORKER,
     ["return false;"] = WORKER,
-    ["return end_of(call, port, false);"] = GUARD,
     ["memcpy(*message"] = GUARD,
+  },
+  ["csrc/binding/worker_port.c"] = {
+    ["return end_of(call, port, false);"] = GUARD,
   },
   ["csrc/core/crew.c"] = {
     ["free(crew);"] = SYSTEM,

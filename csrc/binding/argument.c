@@ -145,6 +145,20 @@ const char *tn_key_name(lua_State *L, int index) {
   return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : luaL_typename(L, index);
 }
 
+void tn_check_keys(lua_State *L, int index, const char *const *known) {
+  for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+    bool text = lua_type(L, -2) == LUA_TSTRING;
+    const char *name = tn_key_name(L, -2);
+    const char *const *key = known;
+    while (*key && !(text && strcmp(*key, name) == 0)) {
+      key++;
+    }
+    if (!*key) {
+      luaL_argerror(L, index, lua_pushfstring(L, "unknown field '%s'", name));
+    }
+  }
+}
+
 size_t tn_size_at(lua_State *L, int index) {
   lua_Integer size = lua_tointeger(L, index);
   return size < PTRDIFF_MAX ? (size_t)size : PTRDIFF_MAX;

@@ -5,7 +5,7 @@
 #include "binding/buffer.h"
 #include "binding/field.h"
 #include "binding/input.h"
-#include "binding/message.h"
+#include "binding/message_input.h"
 #include "core/datagrams.h"
 #include "core/scratch.h"
 

@@ -69,6 +69,8 @@ enum tn_kind {
 #define TN_NAMELESS (TN_SENDER | TN_UNBOUNDED_SENDER | TN_RECEIVER | TN_CHANNEL_PERMIT)
 /* And those in which there is nothing for scripts to see. */
 #define TN_HIDDEN (TN_LOOKUP | TN_OUTCOME | TN_GUARD | TN_BUFFER_CLAIM)
+/* Values that say for what a source is ready, or is to be. */
+#define TN_CONDITIONS (TN_READY | TN_INTEREST | TN_EVENT)
 
 enum {
   TN_KINDS = 47,

@@ -1,14 +1,9 @@
 /* Interest: see interest.h. */
 #include "binding/interest.h"
 
-#include "platform/platform.h"
+#include "binding/readiness.h"
 
 #include <string.h>
-
-struct interest {
-  struct tn_header header;
-  int bits;
-};
 
 static const struct {
   const char *name; /* of the constant, or NULL */
@@ -24,12 +19,12 @@ static const struct {
 enum { ROWS = sizeof rows / sizeof rows[0] };
 
 static void push(lua_State *L, struct tn_runtime *rt, int bits) {
-  struct interest *interest = tn_new(L, rt, TN_INTEREST, sizeof *interest, 0);
+  struct tn_conditions *interest = tn_new(L, rt, TN_INTEREST, sizeof *interest, 0);
   interest->bits = bits;
 }
 
 int tn_check_interest(lua_State *L, int index) {
-  const struct interest *interest = tn_cast(L, index, TN_INTEREST);
+  const struct tn_conditions *interest = tn_cast(L, index, TN_INTEREST);
   if (interest) {
     return interest->bits;
   }
@@ -51,24 +46,6 @@ void tn_interest_constants(lua_State *L, struct tn_runtime *rt) {
   }
 }
 
-static int has(lua_State *L, int bit) {
-  const struct interest *interest = tn_check(L, 1, TN_INTEREST, "Interest");
-  lua_pushboolean(L, interest->bits & bit);
-  return 1;
-}
-
-static int is_readable(lua_State *L) {
-  return has(L, TN_READABLE);
-}
-
-static int is_writable(lua_State *L) {
-  return has(L, TN_WRITABLE);
-}
-
-static int is_priority(lua_State *L) {
-  return has(L, TN_PRIORITY);
-}
-
 /* a + b: either; a - b: what is left, nil for nothing. */
 static int meta_add(lua_State *L) {
   push(L, tn_runtime_of(L), tn_check_interest(L, 1) | tn_check_interest(L, 2));
@@ -86,14 +63,14 @@ static int meta_sub(lua_State *L) {
 }
 
 static int meta_eq(lua_State *L) {
-  const struct interest *a = tn_cast(L, 1, TN_INTEREST);
-  const struct interest *b = tn_cast(L, 2, TN_INTEREST);
+  const struct tn_conditions *a = tn_cast(L, 1, TN_INTEREST);
+  const struct tn_conditions *b = tn_cast(L, 2, TN_INTEREST);
   lua_pushboolean(L, a && b && a->bits == b->bits);
   return 1;
 }
 
 static int meta_tostring(lua_State *L) {
-  const struct interest *interest = tn_check(L, 1, TN_INTEREST, "Interest");
+  const struct tn_conditions *interest = tn_check(L, 1, TN_INTEREST, "Interest");
   lua_pushliteral(L, "Interest (");
   const char *separator = "";
   for (size_t i = 0; i < ROWS; i++) {
@@ -108,11 +85,7 @@ static int meta_tostring(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"is_readable", is_readable},
-                                     {"is_writable", is_writable},
-                                     {"is_priority", is_priority},
-                                     {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__add", meta_add},           {"__bor", meta_add},
                                        {"__sub", meta_sub},           {"__eq", meta_eq},
                                        {"__tostring", meta_tostring}, {NULL, NULL}};
-const struct tn_class tn_interest_class = {"Interest", TN_INTEREST, functions, metamethods};
+const struct tn_class tn_interest_class = {"Interest", TN_INTEREST, NULL, metamethods};

@@ -1,20 +1,18 @@
-/* Messages: send and recv in all their forms, and what recvmsg returns. For every socket that is
- * used message by message. */
+/* Message: what recvmsg returns. Its fields are a table in the user value. */
 #ifndef TCPNET_MESSAGE_BINDING_H
 #define TCPNET_MESSAGE_BINDING_H
 
-#include "binding/method.h"
+#include "binding/class.h"
 
-/* Has the sender of a message that came for the call's object an address? None on a stream; one
- * that says so where a Unix socket has no name. */
-TN_INLINE bool tn_sender_has_address(const struct tn_call *call, struct tn_address *sender) {
-  if (sender->length == 0 && tn_kind_of(call->self) == TN_UNIX_DATAGRAM) {
-    tn_address_parse_local("", 0, sender);
-  }
-  return sender->length > 0;
-}
+struct tn_received {
+  struct tn_header header;
+  int count;
+  tn_fd fds[]; /* that came with it: its own until somebody takes them */
+};
+
+/* Leaves one that has no fields yet, with room for so many descriptors. */
+struct tn_received *tn_received_new(lua_State *L, struct tn_runtime *rt, int room);
 
 extern const struct tn_class tn_message_class;
-extern const struct tn_method tn_message_methods[];
 
 #endif

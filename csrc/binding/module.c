@@ -16,6 +16,8 @@
 #include "binding/join_set.h"
 #include "binding/lookup.h"
 #include "binding/message.h"
+#include "binding/message_input.h"
+#include "binding/message_output.h"
 #include "binding/object.h"
 #include "binding/options.h"
 #include "binding/output.h"
@@ -36,7 +38,9 @@
 #include "binding/unix_listener.h"
 #include "binding/unix_socket.h"
 #include "binding/unix_stream.h"
+#include "binding/waits.h"
 #include "binding/worker.h"
+#include "binding/worker_port.h"
 
 #include "core/source.h"
 #include "core/status.h"
@@ -46,31 +50,19 @@
 
 /* Every row of every method; a class takes those that name its kind. */
 static const struct tn_method *const method_tables[] = {
-    tn_object_methods,
-    tn_option_methods,
-    tn_input_methods,
-    tn_output_methods,
-    tn_readiness_methods,
-    tn_connection_methods,
-    tn_tcp_stream_methods,
-    tn_message_methods,
-    tn_batch_methods,
-    tn_stream_methods,
-    tn_unix_socket_methods,
-    tn_unix_stream_methods,
-    tn_pipe_methods,
-    tn_poll_methods,
-    tn_signal_methods,
-    tn_child_methods,
-    tn_socket_methods,
-    tn_task_methods,
-    tn_join_set_methods,
-    tn_channel_methods,
-    tn_clock_methods,
-    tn_lookup_methods,
-    tn_copy_methods,
-    tn_worker_methods,
-    NULL,
+    tn_object_methods,         tn_option_methods,
+    tn_input_methods,          tn_output_methods,
+    tn_readiness_methods,      tn_connection_methods,
+    tn_tcp_stream_methods,     tn_message_input_methods,
+    tn_message_output_methods, tn_batch_methods,
+    tn_stream_methods,         tn_unix_socket_methods,
+    tn_unix_stream_methods,    tn_pipe_methods,
+    tn_poll_methods,           tn_signal_methods,
+    tn_child_methods,          tn_socket_methods,
+    tn_task_methods,           tn_join_set_methods,
+    tn_channel_methods,        tn_clock_methods,
+    tn_lookup_methods,         tn_copy_methods,
+    tn_worker_methods,         NULL,
 };
 
 static const struct tn_class *const classes[] = {
@@ -261,6 +253,9 @@ static void open_classes(lua_State *L, struct tn_runtime *rt) {
     lua_getfield(L, -1, classes[i]->name);
     if (classes[i]->kind & TN_SOURCES) {
       tn_functions_add(L, rt, tn_object_functions);
+    }
+    if (classes[i]->kind & TN_CONDITIONS) {
+      tn_conditions_add(L, rt, classes[i]);
     }
     for (const struct tn_method *const *table = method_tables; *table; table++) {
       tn_methods_add(L, rt, classes[i]->kind, *table);

@@ -19,8 +19,8 @@ struct events {
 };
 
 struct event {
-  struct tn_header header;
-  struct tn_selected selected;
+  struct tn_conditions conditions;
+  lua_Integer token;
 };
 
 static struct events *check_events(lua_State *L, int index) {
@@ -67,7 +67,8 @@ static int next_event(lua_State *L) {
   lua_pushinteger(L, position + 1);
   lua_replace(L, lua_upvalueindex(3));
   struct event *event = tn_new(L, tn_runtime_of(L), TN_EVENT, sizeof *event, 0);
-  event->selected = events->list[position];
+  event->conditions.bits = events->list[position].ready;
+  event->token = (lua_Integer)events->list[position].token;
   return 1;
 }
 
@@ -86,60 +87,23 @@ static const luaL_Reg events_functions[] = {{"new", events_new},     {"capacity"
 static const luaL_Reg events_metamethods[] = {{"__len", events_len}, {NULL, NULL}};
 const struct tn_class tn_events_class = {"Events", TN_EVENTS, events_functions, events_metamethods};
 
-static const struct tn_selected *check_event(lua_State *L) {
-  return &((const struct event *)tn_check(L, 1, TN_EVENT, "Event"))->selected;
+static const struct event *check_event(lua_State *L) {
+  return tn_check(L, 1, TN_EVENT, "Event");
 }
 
 static int event_token(lua_State *L) {
-  lua_pushinteger(L, (lua_Integer)check_event(L)->token);
+  lua_pushinteger(L, check_event(L)->token);
   return 1;
-}
-
-static int event_has(lua_State *L, int bit) {
-  lua_pushboolean(L, check_event(L)->ready & bit);
-  return 1;
-}
-
-static int event_is_readable(lua_State *L) {
-  return event_has(L, TN_READABLE);
-}
-
-static int event_is_writable(lua_State *L) {
-  return event_has(L, TN_WRITABLE);
-}
-
-static int event_is_read_closed(lua_State *L) {
-  return event_has(L, TN_READ_CLOSED);
-}
-
-static int event_is_write_closed(lua_State *L) {
-  return event_has(L, TN_WRITE_CLOSED);
-}
-
-static int event_is_error(lua_State *L) {
-  return event_has(L, TN_ERROR);
-}
-
-static int event_is_priority(lua_State *L) {
-  return event_has(L, TN_PRIORITY);
 }
 
 static int event_tostring(lua_State *L) {
-  const struct tn_selected *selected = check_event(L);
-  const char *names = tn_ready_push_names(L, selected->ready);
-  lua_pushfstring(L, "Event (token %I%s%s)", (LUAI_UACINT)selected->token, *names ? ", " : "",
-                  names);
+  const struct event *event = check_event(L);
+  const char *names = tn_conditions_push_names(L, event->conditions.bits);
+  lua_pushfstring(L, "Event (token %I%s%s)", (LUAI_UACINT)event->token, *names ? ", " : "", names);
   return 1;
 }
 
-static const luaL_Reg event_functions[] = {{"token", event_token},
-                                           {"is_readable", event_is_readable},
-                                           {"is_writable", event_is_writable},
-                                           {"is_read_closed", event_is_read_closed},
-                                           {"is_write_closed", event_is_write_closed},
-                                           {"is_error", event_is_error},
-                                           {"is_priority", event_is_priority},
-                                           {NULL, NULL}};
+static const luaL_Reg event_functions[] = {{"token", event_token}, {NULL, NULL}};
 static const luaL_Reg event_metamethods[] = {{"__tostring", event_tostring}, {NULL, NULL}};
 const struct tn_class tn_event_class = {"Event", TN_EVENT, event_functions, event_metamethods};
 

@@ -5,43 +5,47 @@
 #include "binding/interest.h"
 #include "core/datagrams.h"
 
-struct ready {
-  struct tn_header header;
-  int bits;
+/* A bit of `enum tn_ready`, by name. */
+static const struct condition {
+  const char *method, *name;
+  int bit;
+  int closed;     /* counts too for a Ready, as in Tokio: the next operation will not wait */
+  uint64_t kinds; /* whose values may have it */
+} conditions[] = {
+    {"is_readable", "readable", TN_READABLE, TN_READ_CLOSED, TN_CONDITIONS},
+    {"is_writable", "writable", TN_WRITABLE, TN_WRITE_CLOSED, TN_CONDITIONS},
+    {"is_priority", "priority", TN_PRIORITY, 0, TN_CONDITIONS},
+    {"is_read_closed", "read closed", TN_READ_CLOSED, 0, TN_READY | TN_EVENT},
+    {"is_write_closed", "write closed", TN_WRITE_CLOSED, 0, TN_READY | TN_EVENT},
+    {"is_error", "error", TN_ERROR, 0, TN_READY | TN_EVENT},
 };
 
-static const struct ready *check_ready(lua_State *L) {
-  return tn_check(L, 1, TN_READY, "Ready");
-}
+enum { CONDITIONS = sizeof conditions / sizeof conditions[0] };
 
-/* As in Tokio, a side that is closed counts as ready: the next operation will not wait. */
-static int has(lua_State *L, int bits) {
-  lua_pushboolean(L, (check_ready(L)->bits & bits) != 0);
+/* The function of a condition: upvalues are the runtime, the row and the class. */
+static int has(lua_State *L) {
+  const struct condition *row = lua_touserdata(L, lua_upvalueindex(2));
+  const struct tn_class *class = lua_touserdata(L, lua_upvalueindex(3));
+  const struct tn_conditions *value = tn_check(L, 1, class->kind, class->name);
+  int bits = class->kind & TN_READY ? row->bit | row->closed : row->bit;
+  lua_pushboolean(L, value->bits & bits);
   return 1;
 }
 
-static int ready_is_readable(lua_State *L) {
-  return has(L, TN_READABLE | TN_READ_CLOSED);
+void tn_conditions_add(lua_State *L, struct tn_runtime *rt, const struct tn_class *class) {
+  for (const struct condition *row = conditions; row < conditions + CONDITIONS; row++) {
+    if (row->kinds & class->kind) {
+      lua_pushlightuserdata(L, rt);
+      lua_pushlightuserdata(L, (void *)row);
+      lua_pushlightuserdata(L, (void *)class);
+      lua_pushcclosure(L, has, 3);
+      lua_setfield(L, -2, row->method);
+    }
+  }
 }
 
-static int ready_is_writable(lua_State *L) {
-  return has(L, TN_WRITABLE | TN_WRITE_CLOSED);
-}
-
-static int ready_is_read_closed(lua_State *L) {
-  return has(L, TN_READ_CLOSED);
-}
-
-static int ready_is_write_closed(lua_State *L) {
-  return has(L, TN_WRITE_CLOSED);
-}
-
-static int ready_is_error(lua_State *L) {
-  return has(L, TN_ERROR);
-}
-
-static int ready_is_priority(lua_State *L) {
-  return has(L, TN_PRIORITY);
+static const struct tn_conditions *check_ready(lua_State *L) {
+  return tn_check(L, 1, TN_READY, "Ready");
 }
 
 static int ready_is_empty(lua_State *L) {
@@ -49,16 +53,14 @@ static int ready_is_empty(lua_State *L) {
   return 1;
 }
 
-const char *tn_ready_push_names(lua_State *L, int bits) {
-  static const char *const names[] = {"readable",    "writable",     "priority",
-                                      "read closed", "write closed", "error"};
+const char *tn_conditions_push_names(lua_State *L, int bits) {
   luaL_Buffer text;
   luaL_buffinit(L, &text);
   const char *separator = "";
-  for (int i = 0; i < 6; i++) {
-    if (bits & 1 << i) {
+  for (const struct condition *row = conditions; row < conditions + CONDITIONS; row++) {
+    if (bits & row->bit) {
       luaL_addstring(&text, separator);
-      luaL_addstring(&text, names[i]);
+      luaL_addstring(&text, row->name);
       separator = ", ";
     }
   }
@@ -67,18 +69,11 @@ const char *tn_ready_push_names(lua_State *L, int bits) {
 }
 
 static int meta_tostring(lua_State *L) {
-  lua_pushfstring(L, "Ready (%s)", tn_ready_push_names(L, check_ready(L)->bits));
+  lua_pushfstring(L, "Ready (%s)", tn_conditions_push_names(L, check_ready(L)->bits));
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"is_readable", ready_is_readable},
-                                     {"is_writable", ready_is_writable},
-                                     {"is_read_closed", ready_is_read_closed},
-                                     {"is_write_closed", ready_is_write_closed},
-                                     {"is_error", ready_is_error},
-                                     {"is_priority", ready_is_priority},
-                                     {"is_empty", ready_is_empty},
-                                     {NULL, NULL}};
+static const luaL_Reg functions[] = {{"is_empty", ready_is_empty}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", meta_tostring}, {NULL, NULL}};
 const struct tn_class tn_ready_class = {"Ready", TN_READY, functions, metamethods};
 
@@ -134,7 +129,7 @@ static int attempt_ready(lua_State *L, struct tn_call *call) {
     call->wait_interest = interest | (interest & TN_PRIORITY ? TN_READ_CLOSED : 0);
     return TN_EAGAIN;
   }
-  struct ready *ready = tn_new(L, call->rt, TN_READY, sizeof *ready, 0);
+  struct tn_conditions *ready = tn_new(L, call->rt, TN_READY, sizeof *ready, 0);
   ready->bits = bits;
   return 1;
 }

@@ -12,6 +12,5 @@ int tn_run(lua_State *L);
 int tn_step(lua_State *L);
 int tn_backend_fd(lua_State *L);
 int tn_backend_timeout(lua_State *L);
-int tn_waits(lua_State *L);
 
 #endif

@@ -1,5 +1,5 @@
-/* Socket: see socket.h. What it sends and receives is in message.c, how it connects in
- * connection.c. */
+/* Socket: see socket.h. What it sends and receives is in message_input.c and
+ * message_output.c, how it connects in connection.c. */
 #include "binding/socket.h"
 
 #include "binding/error.h"

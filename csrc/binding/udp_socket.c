@@ -1,4 +1,5 @@
-/* UdpSocket: datagrams over IP. What it sends and receives is in message.c and batch.c. */
+/* UdpSocket: datagrams over IP. What it sends and receives is in message_input.c, message_output.c
+ * and batch.c. */
 #include "binding/udp_socket.h"
 
 #include "binding/object.h"

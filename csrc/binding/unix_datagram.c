@@ -1,5 +1,5 @@
 /* UnixDatagram: datagrams between programs of one machine. What it sends and receives is in
- * message.c and batch.c. */
+ * message_input.c, message_output.c and batch.c. */
 #include "binding/unix_datagram.h"
 
 #include "binding/object.h"

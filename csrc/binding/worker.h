@@ -1,13 +1,8 @@
-/* Worker and Parent: a Lua state on a thread of its own, and the channel to it. */
+/* Workers: a Lua state on a thread of its own. */
 #ifndef TCPNET_WORKER_H
 #define TCPNET_WORKER_H
 
-#include "binding/method.h"
-
-extern const struct tn_class tn_worker_class;
-extern const struct tn_class tn_parent_class;
-extern const struct tn_class tn_outcome_class;
-extern const struct tn_method tn_worker_methods[];
+#include <lua.h>
 
 /* start_worker({index, path, cpath, loaders, used}, chunk, ...) → Worker, outcome | nil, err.
  * `loaders` are for package.preload: name, function or its chunk, and so on; `used` is for the
