@@ -336,6 +336,7 @@ int tn_source_wanted(const struct tn_source *source) {
 bool tn_source_report(struct tn_source *source, int ready, bool everybody) {
   source->drained &= (uint8_t)~ready;
   source->told |= (ready & TN_READABLE) != 0;
+  source->told_end |= (ready & TN_READ_CLOSED) != 0;
   return wake_matching(source, ready, 0, everybody);
 }
 
@@ -435,7 +436,7 @@ static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
 /* There was an event, and nothing behind it. Where another descriptor of a socket of datagrams has
  * shut reading down, that is so for ever: poll(2) alone tells the end from a false alarm. */
 static void note_vain_event(struct tn_source *source) {
-  source->told = false;
+  source->told = source->told_end = false;
   if (!source->is_pipe && !source->read_shut && !tn_source_has_end(source)) {
     int ready = tn_socket_poll(source->fd, 0);
     source->read_shut = ready > 0 && (ready & TN_READ_CLOSED);
@@ -452,7 +453,7 @@ TN_INLINE void note(struct tn_source *source, ptrdiff_t count, size_t asked, int
     return;
   }
   if (direction == TN_READABLE) {
-    source->told = false;
+    source->told &= source->told_end;
   }
   if (count > 0 && (size_t)count < asked && !source->uncertain) {
     source->drained |= (uint8_t)direction;
