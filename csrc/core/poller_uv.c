@@ -52,7 +52,7 @@ static void arm_timer(struct tn_reactor *reactor, uint64_t due_ns) {
 static int to_uv(int interest) {
   return (interest & TN_READABLE ? UV_READABLE : 0) | (interest & TN_WRITABLE ? UV_WRITABLE : 0) |
          (interest & TN_PRIORITY ? UV_PRIORITIZED : 0) |
-         (interest & TN_READ_CLOSED ? UV_DISCONNECT : 0);
+         (interest & (TN_READABLE | TN_READ_CLOSED) ? UV_DISCONNECT : 0);
 }
 
 static int from_uv(int events) {

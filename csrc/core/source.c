@@ -335,8 +335,7 @@ int tn_source_wanted(const struct tn_source *source) {
 
 bool tn_source_report(struct tn_source *source, int ready, bool everybody) {
   source->drained &= (uint8_t)~ready;
-  source->told |= (ready & TN_READABLE) != 0;
-  source->told_end |= (ready & TN_READ_CLOSED) != 0;
+  source->end_told |= (ready & TN_READ_CLOSED) != 0;
   return wake_matching(source, ready, 0, everybody);
 }
 
@@ -433,10 +432,10 @@ static ptrdiff_t note_loss(struct tn_source *source, ptrdiff_t count) {
   return count == 0 && source->loss < 0 ? source->loss : count;
 }
 
-/* There was an event, and nothing behind it. Where another descriptor of a socket of datagrams has
- * shut reading down, that is so for ever: poll(2) alone tells the end from a false alarm. */
-static void note_vain_event(struct tn_source *source) {
-  source->told = source->told_end = false;
+/* An event told of an end, and nothing is left before it. A socket of datagrams has one where
+ * another descriptor of it has shut reading down, and Linux says "nothing" there for ever. */
+static void note_end(struct tn_source *source) {
+  source->end_told = false;
   if (!source->is_pipe && !source->read_shut && !tn_source_has_end(source)) {
     int ready = tn_socket_poll(source->fd, 0);
     source->read_shut = ready > 0 && (ready & TN_READ_CLOSED);
@@ -447,13 +446,10 @@ static void note_vain_event(struct tn_source *source) {
 TN_INLINE void note(struct tn_source *source, ptrdiff_t count, size_t asked, int direction) {
   if (count == TN_EAGAIN) {
     source->drained |= (uint8_t)direction;
-    if (direction == TN_READABLE && source->told) {
-      note_vain_event(source);
+    if (direction == TN_READABLE && source->end_told) {
+      note_end(source);
     }
     return;
-  }
-  if (direction == TN_READABLE) {
-    source->told &= source->told_end;
   }
   if (count > 0 && (size_t)count < asked && !source->uncertain) {
     source->drained |= (uint8_t)direction;

@@ -35,8 +35,8 @@ struct tn_source {
   uint8_t armed;      /* what the poller listens for now */
   uint8_t drained;    /* directions known to be exhausted until the next event */
   uint8_t noise : 2;  /* events of an error queue in a row that nobody could do anything with */
-  bool told : 1;      /* an event said that there is something to read, and nobody has looked yet */
-  bool told_end : 1;  /* and that more will not come: whoever has read something has not seen all */
+  bool end_told : 1;  /* an event said that no more will come to read, and nobody has found that yet
+                       */
   uint8_t type;       /* SOCK_STREAM and so on; 0: not asked yet */
   bool uncertain : 1; /* something may end a read early: a short one does not mean exhausted */
   bool by_level : 1;  /* poller_own.c: its edges cannot be trusted */
