@@ -1,6 +1,7 @@
 -- Mutex: a lock that belongs to its guard, not to a task, and may be held across waits.
 local check = require "tcpnet.check"
 local coop = require "tcpnet.sync.coop"
+local errors = require "tcpnet.sync.errors"
 local Semaphore = require "tcpnet.sync.semaphore"
 
 local Mutex = {}
@@ -35,6 +36,9 @@ end
 
 -- try_lock() → guard | nil, err (EAGAIN)
 function Mutex:try_lock()
+  if self.semaphore.permits == 0 then -- an attempt in vain makes nothing
+    return nil, errors.again "try_lock"
+  end
   local guard = new_guard(self)
   local ok, err = self.semaphore:try_take(1, "try_lock")
   if not ok then

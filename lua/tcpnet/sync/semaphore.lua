@@ -128,6 +128,9 @@ end
 -- try_acquire([n]) → permit | nil, err (EAGAIN, CLOSED)
 function Semaphore:try_acquire(n)
   n = permits(n or 1, "try_acquire")
+  if self.permits < n and not self.closed then -- an attempt in vain makes nothing
+    return nil, errors.again "try_acquire"
+  end
   local permit = empty_permit(self)
   local ok, err = self:try_take(n)
   if not ok then
