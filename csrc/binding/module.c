@@ -108,6 +108,12 @@ static int set_splice(lua_State *L) {
   return 0;
 }
 
+/* buffer_size() → so many bytes a read takes at most that is told no number. */
+static int buffer_size(lua_State *L) {
+  lua_pushinteger(L, tn_runtime_of(L)->buffer_size);
+  return 1;
+}
+
 /* owns_fd(fd) → is it an open object's? For a child process. */
 static int owns_fd(lua_State *L) {
   struct tn_runtime *rt = tn_runtime_of(L);
@@ -231,6 +237,7 @@ static const luaL_Reg private_functions[] = {
     {"new_pipe", tn_pipe_new},
     {"spawn_child", tn_child_new},
     {"environment", environment},
+    {"buffer_size", buffer_size},
     {"owns_fd", owns_fd},
     {"leaving", tn_object_leaving},
     {"waits", tn_waits},

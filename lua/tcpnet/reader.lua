@@ -129,10 +129,6 @@ local function size_or(value, default, position, name)
   return check.optional_integer(value, 1, 0x7fffffff, position, name, "max") or default
 end
 
-local function default_max()
-  return core.configure().buffer_size
-end
-
 -- The end, which is nil alone, or nil, err.
 local function ended(err)
   if err then
@@ -147,7 +143,7 @@ reader.methods = methods
 -- read([max]) ⏳ → 1..max bytes | nil at the end | nil, err
 function methods:read(max)
   check_reader(self, "read")
-  max = size_or(max, nil, 1, "read") or default_max()
+  max = size_or(max, nil, 1, "read") or private.buffer_size()
   local inside <close>, err = begin(self, "read")
   if not inside then
     return nil, err
@@ -166,7 +162,7 @@ end
 -- try_read([max]): the same at once, or EAGAIN.
 function methods:try_read(max)
   check_reader(self, "try_read")
-  max = size_or(max, nil, 1, "try_read") or default_max()
+  max = size_or(max, nil, 1, "try_read") or private.buffer_size()
   local inside <close>, err = begin_try(self, "read")
   if not inside then
     return nil, err
