@@ -12,40 +12,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* --- what Lua sees --- */
-
-const char *tn_option_type(enum tn_option_kind kind) {
-  static const char *const texts[] = {
-      [TN_OPTION_BOOL] = "boolean",
-      [TN_OPTION_INT] = "integer",
-      [TN_OPTION_UINT] = "integer",
-      [TN_OPTION_UINT64] = "integer or nil",
-      [TN_OPTION_SECONDS] = "integer",
-      [TN_OPTION_MILLISECONDS] = "number or nil",
-      [TN_OPTION_MICROSECONDS] = "number",
-      [TN_OPTION_TIMEVAL] = "number or nil",
-      [TN_OPTION_LINGER] = "integer or nil",
-      [TN_OPTION_ZERO_LINGER] = "boolean",
-      [TN_OPTION_TEXT] = "string or nil",
-      [TN_OPTION_BYTES] = "string or nil",
-      [TN_OPTION_DOMAIN] = "string",
-      [TN_OPTION_TYPE] = "string",
-      [TN_OPTION_PROTOCOL] = "string or nil",
-      [TN_OPTION_INTERFACE] = "integer or nil",
-      [TN_OPTION_INTERFACE_V4] = "string or nil",
-      [TN_OPTION_ADDRESS] = "SocketAddr",
-      [TN_OPTION_CREDENTIALS] = "table",
-      [TN_OPTION_SERVICE] = "integer",
-      [TN_OPTION_MD5SIG] = "table",
-      [TN_OPTION_TCP_INFO] = "table",
-      [TN_OPTION_GROUP_V4] = "action",
-      [TN_OPTION_GROUP_V6] = "action",
-      [TN_OPTION_SOURCE_V4] = "action",
-      [TN_OPTION_SOURCE_V6] = "action",
-  };
-  return texts[kind];
-}
-
 /* --- the system's bytes --- */
 
 static const char *encode(struct tn_option_value *value, const void *bytes, size_t length) {
@@ -245,18 +211,16 @@ static bool take_interface(lua_State *L, int index, unsigned *number, struct in_
   return true;
 }
 
-static const char *take_interface_index(lua_State *L, int index, struct tn_option_value *value,
-                                        int *status) {
+static const char *take_interface_index(lua_State *L, int index, struct tn_option_value *value) {
   unsigned number;
-  if (!take_interface(L, index, &number, NULL, status)) {
+  if (!take_interface(L, index, &number, NULL, &value->status)) {
     return problem(L, value->option, index, "name or index of an interface, or nil,");
   }
   return encode_int(value, (int)number);
 }
 
 /* A group of IPv4 and the interface at the next index; without a group for the interface alone. */
-static const char *take_group_v4(lua_State *L, int index, struct tn_option_value *value,
-                                 int *status) {
+static const char *take_group_v4(lua_State *L, int index, struct tn_option_value *value) {
   struct tn_address group;
   struct ip_mreqn request;
   unsigned number;
@@ -268,7 +232,7 @@ static const char *take_group_v4(lua_State *L, int index, struct tn_option_value
     request.imr_multiaddr = group.v4.sin_addr;
     index++;
   }
-  if (!take_interface(L, index, &number, &request.imr_address, status)) {
+  if (!take_interface(L, index, &number, &request.imr_address, &value->status)) {
     return problem(L, value->option, index,
                    "interface: an IPv4 address of it, its name, its index, or nil,");
   }
@@ -279,15 +243,14 @@ static const char *take_group_v4(lua_State *L, int index, struct tn_option_value
   return encode(value, &request, sizeof request);
 }
 
-static const char *take_group_v6(lua_State *L, int index, struct tn_option_value *value,
-                                 int *status) {
+static const char *take_group_v6(lua_State *L, int index, struct tn_option_value *value) {
   struct tn_address group;
   struct ipv6_mreq request;
   unsigned number;
   if (!take_ip(L, index, AF_INET6, &group) || !tn_address_is_multicast(&group)) {
     return problem(L, value->option, index, "group: multicast address of IPv6");
   }
-  if (!take_interface(L, index + 1, &number, NULL, status)) {
+  if (!take_interface(L, index + 1, &number, NULL, &value->status)) {
     return problem(L, value->option, index + 1, "interface: its name, its index, or nil,");
   }
   memset(&request, 0, sizeof request);
@@ -296,8 +259,7 @@ static const char *take_group_v6(lua_State *L, int index, struct tn_option_value
   return encode(value, &request, sizeof request);
 }
 
-static const char *take_source(lua_State *L, int index, struct tn_option_value *value,
-                               int *status) {
+static const char *take_source(lua_State *L, int index, struct tn_option_value *value) {
   bool is_v4 = value->option->kind == TN_OPTION_SOURCE_V4;
   int family = is_v4 ? AF_INET : AF_INET6;
   struct tn_address source, group;
@@ -312,12 +274,12 @@ static const char *take_source(lua_State *L, int index, struct tn_option_value *
     return problem(L, value->option, index + 1,
                    is_v4 ? "group: multicast address of IPv4" : "group: multicast address of IPv6");
   }
-  if (!take_interface(L, index + 2, &number, is_v4 ? &v4 : NULL, status)) {
+  if (!take_interface(L, index + 2, &number, is_v4 ? &v4 : NULL, &value->status)) {
     return problem(L, value->option, index + 2, "interface: its name, its index, or nil,");
   }
   if (v4.s_addr != 0) {
     number = tn_interface_with(&v4);
-    *status = number ? 0 : -ENODEV;
+    value->status = number ? 0 : -ENODEV;
   }
   memset(&request, 0, sizeof request);
   request.gsr_interface = number;
@@ -371,46 +333,29 @@ static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *
 #endif
 }
 
-const char *tn_option_take(lua_State *L, int index, struct tn_option_value *value, int *status) {
-  *status = 0;
-  switch (value->option->kind) {
-  case TN_OPTION_BOOL:
-    return take_bool(L, index, value);
-  case TN_OPTION_UINT:
-  case TN_OPTION_SERVICE:
-    return take_uint(L, index, value);
-  case TN_OPTION_UINT64:
-    return take_uint64(L, index, value);
-  case TN_OPTION_SECONDS:
-  case TN_OPTION_MILLISECONDS:
-  case TN_OPTION_MICROSECONDS:
-    return take_time(L, index, value);
-  case TN_OPTION_TIMEVAL:
-    return take_timeval(L, index, value);
-  case TN_OPTION_LINGER:
-    return take_linger(L, index, value);
-  case TN_OPTION_ZERO_LINGER:
-    return take_zero_linger(L, index, value);
-  case TN_OPTION_TEXT:
-    return take_text(L, index, value);
-  case TN_OPTION_INTERFACE:
-    return take_interface_index(L, index, value, status);
-  case TN_OPTION_INTERFACE_V4:
-  case TN_OPTION_GROUP_V4:
-    return take_group_v4(L, index, value, status);
-  case TN_OPTION_GROUP_V6:
-    return take_group_v6(L, index, value, status);
-  case TN_OPTION_SOURCE_V4:
-  case TN_OPTION_SOURCE_V6:
-    return take_source(L, index, value, status);
-  case TN_OPTION_MD5SIG:
-    return take_md5sig(L, index, value);
-  default: /* the others can only be read */
-    return take_int(L, index, value);
-  }
+/* --- to Lua --- */
+
+static void push_bool(lua_State *L, const struct tn_option_value *value) {
+  lua_pushboolean(L, decode_int(value) != 0);
 }
 
-/* --- to Lua --- */
+static void push_int(lua_State *L, const struct tn_option_value *value) {
+  lua_pushinteger(L, decode_int(value));
+}
+
+static void push_uint(lua_State *L, const struct tn_option_value *value) {
+  uint32_t number = (uint32_t)decode_int(value);
+  number = value->option->kind == TN_OPTION_SERVICE ? ntohl(number) : number;
+  lua_pushinteger(L, (lua_Integer)number);
+}
+
+static void push_bytes(lua_State *L, const struct tn_option_value *value) {
+  if (value->length == 0) {
+    lua_pushnil(L);
+  } else {
+    lua_pushlstring(L, value->bytes, value->length);
+  }
+}
 
 static void push_text(lua_State *L, const struct tn_option_value *value) {
   size_t length = strnlen(value->bytes, value->length);
@@ -476,6 +421,18 @@ static void push_kind(lua_State *L, const struct tn_socket_kind *kinds, int numb
   }
 }
 
+static void push_domain(lua_State *L, const struct tn_option_value *value) {
+  push_kind(L, tn_domains, decode_int(value));
+}
+
+static void push_type(lua_State *L, const struct tn_option_value *value) {
+  push_kind(L, tn_types, decode_int(value));
+}
+
+static void push_protocol(lua_State *L, const struct tn_option_value *value) {
+  push_kind(L, tn_protocols, decode_int(value));
+}
+
 static void push_index(lua_State *L, const struct tn_option_value *value) {
   int number = decode_int(value);
   if (number == 0) {
@@ -498,12 +455,12 @@ static void push_interface_v4(lua_State *L, const struct tn_option_value *value)
   }
 }
 
-static void push_address(lua_State *L, struct tn_runtime *rt, const struct tn_option_value *value) {
+static void push_address(lua_State *L, const struct tn_option_value *value) {
   struct tn_address address = {.length = 0};
   decode(value, &address.storage, sizeof address.storage);
   /* the firewall that answers leaves the length as it was */
   address.length = address.any.sa_family == AF_INET6 ? sizeof address.v6 : sizeof address.v4;
-  tn_address_push(L, rt, &address);
+  tn_address_push(L, tn_runtime_of(L), &address);
 }
 
 static void push_credentials(lua_State *L, const struct tn_option_value *value) {
@@ -553,68 +510,53 @@ static void push_tcp_info(lua_State *L, const struct tn_option_value *value) {
   }
 }
 
-void tn_option_push(lua_State *L, struct tn_runtime *rt, const struct tn_option_value *value) {
-  switch (value->option->kind) {
-  case TN_OPTION_BOOL:
-    lua_pushboolean(L, decode_int(value) != 0);
-    break;
-  case TN_OPTION_UINT:
-    lua_pushinteger(L, (lua_Integer)(uint32_t)decode_int(value));
-    break;
-  case TN_OPTION_SERVICE:
-    lua_pushinteger(L, (lua_Integer)ntohl((uint32_t)decode_int(value)));
-    break;
-  case TN_OPTION_UINT64:
-    push_uint64(L, value);
-    break;
-  case TN_OPTION_SECONDS:
-  case TN_OPTION_MILLISECONDS:
-  case TN_OPTION_MICROSECONDS:
-    push_time(L, value);
-    break;
-  case TN_OPTION_TIMEVAL:
-    push_timeval(L, value);
-    break;
-  case TN_OPTION_LINGER:
-  case TN_OPTION_ZERO_LINGER:
-    push_linger(L, value);
-    break;
-  case TN_OPTION_TEXT:
-    push_text(L, value);
-    break;
-  case TN_OPTION_BYTES:
-    if (value->length == 0) {
-      lua_pushnil(L);
-    } else {
-      lua_pushlstring(L, value->bytes, value->length);
-    }
-    break;
-  case TN_OPTION_DOMAIN:
-    push_kind(L, tn_domains, decode_int(value));
-    break;
-  case TN_OPTION_TYPE:
-    push_kind(L, tn_types, decode_int(value));
-    break;
-  case TN_OPTION_PROTOCOL:
-    push_kind(L, tn_protocols, decode_int(value));
-    break;
-  case TN_OPTION_INTERFACE:
-    push_index(L, value);
-    break;
-  case TN_OPTION_INTERFACE_V4:
-    push_interface_v4(L, value);
-    break;
-  case TN_OPTION_ADDRESS:
-    push_address(L, rt, value);
-    break;
-  case TN_OPTION_CREDENTIALS:
-    push_credentials(L, value);
-    break;
-  case TN_OPTION_TCP_INFO:
-    push_tcp_info(L, value);
-    break;
-  default:
-    lua_pushinteger(L, decode_int(value));
-    break;
-  }
+/* --- each kind --- */
+
+struct codec {
+  const char *type; /* in Lua, for the reader of a manual */
+  const char *(*take)(lua_State *L, int index, struct tn_option_value *value);
+  void (*push)(lua_State *L, const struct tn_option_value *value);
+};
+
+/* Without a `take` it is only read, without a `push` only set. */
+static const struct codec codecs[] = {
+    [TN_OPTION_BOOL] = {"boolean", take_bool, push_bool},
+    [TN_OPTION_INT] = {"integer", take_int, push_int},
+    [TN_OPTION_UINT] = {"integer", take_uint, push_uint},
+    [TN_OPTION_UINT64] = {"integer or nil", take_uint64, push_uint64},
+    [TN_OPTION_SECONDS] = {"integer", take_time, push_time},
+    [TN_OPTION_MILLISECONDS] = {"number or nil", take_time, push_time},
+    [TN_OPTION_MICROSECONDS] = {"number", take_time, push_time},
+    [TN_OPTION_TIMEVAL] = {"number or nil", take_timeval, push_timeval},
+    [TN_OPTION_LINGER] = {"integer or nil", take_linger, push_linger},
+    [TN_OPTION_ZERO_LINGER] = {"boolean", take_zero_linger, push_linger},
+    [TN_OPTION_TEXT] = {"string or nil", take_text, push_text},
+    [TN_OPTION_BYTES] = {"string or nil", NULL, push_bytes},
+    [TN_OPTION_DOMAIN] = {"string", NULL, push_domain},
+    [TN_OPTION_TYPE] = {"string", NULL, push_type},
+    [TN_OPTION_PROTOCOL] = {"string or nil", NULL, push_protocol},
+    [TN_OPTION_INTERFACE] = {"integer or nil", take_interface_index, push_index},
+    [TN_OPTION_INTERFACE_V4] = {"string or nil", take_group_v4, push_interface_v4},
+    [TN_OPTION_ADDRESS] = {"SocketAddr", NULL, push_address},
+    [TN_OPTION_CREDENTIALS] = {"table", NULL, push_credentials},
+    [TN_OPTION_SERVICE] = {"integer", take_uint, push_uint},
+    [TN_OPTION_MD5SIG] = {"table", take_md5sig, NULL},
+    [TN_OPTION_TCP_INFO] = {"table", NULL, push_tcp_info},
+    [TN_OPTION_GROUP_V4] = {"action", take_group_v4, NULL},
+    [TN_OPTION_GROUP_V6] = {"action", take_group_v6, NULL},
+    [TN_OPTION_SOURCE_V4] = {"action", take_source, NULL},
+    [TN_OPTION_SOURCE_V6] = {"action", take_source, NULL},
+};
+
+const char *tn_option_take(lua_State *L, int index, struct tn_option_value *value) {
+  value->status = 0;
+  return codecs[value->option->kind].take(L, index, value);
+}
+
+void tn_option_push(lua_State *L, const struct tn_option_value *value) {
+  codecs[value->option->kind].push(L, value);
+}
+
+const char *tn_option_type(enum tn_option_kind kind) {
+  return codecs[kind].type;
 }

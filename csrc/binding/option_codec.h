@@ -7,13 +7,10 @@
 
 #include <lua.h>
 
-struct tn_runtime;
-
 /* Encodes the Lua value at `index`; an action has its further arguments behind it. Returns NULL, or
- * what is wrong with the value. `status`: negative where the value is right and the system has no
- * such thing. */
-const char *tn_option_take(lua_State *L, int index, struct tn_option_value *value, int *status);
-void tn_option_push(lua_State *L, struct tn_runtime *rt, const struct tn_option_value *value);
+ * what is wrong with it. */
+const char *tn_option_take(lua_State *L, int index, struct tn_option_value *value);
+void tn_option_push(lua_State *L, const struct tn_option_value *value);
 /* What its values are in Lua, for the reader of a manual: "integer or nil". */
 const char *tn_option_type(enum tn_option_kind kind);
 

@@ -47,7 +47,7 @@ static int get_option(lua_State *L) {
   if (status < 0) {
     return fail(L, object, "", status);
   }
-  tn_option_push(L, tn_runtime_of(L), &value);
+  tn_option_push(L, &value);
   return 1;
 }
 
@@ -59,14 +59,11 @@ static int set_option(lua_State *L) {
   } else if (value.option->kind != TN_OPTION_ZERO_LINGER) {
     lua_settop(L, 2);
   }
-  int status;
-  const char *wrong = tn_option_take(L, 2, &value, &status);
+  const char *wrong = tn_option_take(L, 2, &value);
   if (wrong) {
     return luaL_argerror(L, 2, wrong);
   }
-  status = !tn_object_is_open(object) ? TN_CLOSED
-           : status < 0               ? status
-                                      : tn_option_set(object->source->fd, &value);
+  int status = tn_object_is_open(object) ? tn_option_set(object->source->fd, &value) : TN_CLOSED;
   if (object->source) {
     tn_datagrams_forget(object->source);
   }
@@ -210,7 +207,7 @@ static int attempt_get(lua_State *L, struct tn_call *call) {
   if (status < 0) {
     return fail_entry(L, call, value.option, status);
   }
-  tn_option_push(L, call->rt, &value);
+  tn_option_push(L, &value);
   return 1;
 }
 
@@ -222,8 +219,7 @@ static int prepare_set(lua_State *L, struct tn_runtime *rt) {
     return 0;
   }
   struct tn_option_value value = {.option = check_named(L, TN_OPTION_SET)};
-  int status;
-  const char *wrong = tn_option_take(L, 3, &value, &status);
+  const char *wrong = tn_option_take(L, 3, &value);
   return wrong ? luaL_argerror(L, 3, wrong) : (lua_settop(L, 4), 0);
 }
 
@@ -236,8 +232,8 @@ static int attempt_set(lua_State *L, struct tn_call *call) {
                                   (int)lua_tointeger(L, 3), bytes, (socklen_t)length);
   } else {
     struct tn_option_value value = {.option = check_named(L, TN_OPTION_SET)};
-    tn_option_take(L, 3, &value, &status);
-    status = status < 0 ? status : tn_option_set(call->source->fd, &value);
+    tn_option_take(L, 3, &value);
+    status = tn_option_set(call->source->fd, &value);
     if (status < 0) {
       return fail_entry(L, call, value.option, status);
     }
@@ -260,7 +256,7 @@ static int attempt_options(lua_State *L, struct tn_call *call) {
     struct tn_option_value value = {.option = &tn_options[i]};
     if ((tn_options[i].classes & kind) && (tn_options[i].access & TN_OPTION_GET) &&
         !reading_takes(&tn_options[i]) && tn_option_get(call->source->fd, &value) >= 0) {
-      tn_option_push(L, call->rt, &value);
+      tn_option_push(L, &value);
       lua_setfield(L, -2, tn_options[i].name);
     }
   }
@@ -351,26 +347,23 @@ int tn_option_info_rows(lua_State *L) {
 /* --- tables of options --- */
 
 /* The entry at the top of a table's traversal: its name below, its value on top. */
-static const char *take_entry(lua_State *L, uint64_t kind, struct tn_option_value *value,
-                              int *status) {
+static const char *take_entry(lua_State *L, uint64_t kind, struct tn_option_value *value) {
   bool whole = lua_type(L, -2) != LUA_TSTRING || strlen(lua_tostring(L, -2)) == lua_rawlen(L, -2);
   const char *name = tn_key_name(L, -2);
-  *status = 0;
   value->option = whole ? tn_option_find(name, kind) : NULL;
   if (!value->option || !(value->option->access & TN_OPTION_SET)) {
     return lua_pushfstring(
         L, value->option ? "'%s' cannot be set in a table of options" : "unknown option '%s'",
         name);
   }
-  return tn_option_take(L, lua_gettop(L), value, status);
+  return tn_option_take(L, lua_gettop(L), value);
 }
 
 /* Leaves what is wrong with the options in the table at `index` on top, or nil. */
 static const char *push_table_problem(lua_State *L, int index, uint64_t kind) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     struct tn_option_value value;
-    int status;
-    const char *wrong = take_entry(L, kind, &value, &status);
+    const char *wrong = take_entry(L, kind, &value);
     if (wrong) {
       return wrong;
     }
@@ -420,12 +413,11 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
   uint64_t kind = kind_of(L);
   for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     struct tn_option_value value;
-    int status;
-    const char *wrong = take_entry(L, kind, &value, &status);
+    const char *wrong = take_entry(L, kind, &value);
     if (wrong) { /* a finalizer has changed the table */
       return luaL_argerror(L, 2, wrong);
     }
-    status = status < 0 ? status : tn_option_set(call->source->fd, &value);
+    int status = tn_option_set(call->source->fd, &value);
     tn_datagrams_forget(call->source);
     if (status < 0) {
       return fail_entry(L, call, value.option, status);
@@ -446,20 +438,17 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
     return TN_ENOMEM;
   }
   for (lua_pushnil(L); status >= 0 && lua_next(L, 2); lua_pop(L, 1)) {
-    const char *wrong = take_entry(L, accepted_kind(L), &value, &status);
+    const char *wrong = take_entry(L, accepted_kind(L), &value);
     if (wrong || !value.option) { /* the table was changed meanwhile */
       tn_option_values_free(first);
       return luaL_argerror(L, 2, wrong);
-    }
-    if (status < 0) {
-      continue;
     }
     if ((value.option->access & TN_OPTION_INHERITED) && kind_of(L) == TN_TCP_LISTENER) {
       status = tn_option_set(call->source->fd, &value);
       continue;
     }
-    struct tn_option_value *kept = malloc(sizeof *kept);
-    status = kept ? 0 : TN_ENOMEM;
+    struct tn_option_value *kept = value.status < 0 ? NULL : malloc(sizeof *kept);
+    status = kept ? 0 : value.status < 0 ? value.status : TN_ENOMEM;
     if (kept) {
       *kept = value;
       kept->next = first;

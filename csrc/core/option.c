@@ -44,6 +44,9 @@ int tn_option_get(tn_fd fd, struct tn_option_value *value) {
 }
 
 int tn_option_set(tn_fd fd, const struct tn_option_value *value) {
+  if (value->status < 0) {
+    return value->status;
+  }
   const struct tn_option *option = value->option;
   if (option->number == TN_ABSENT) {
     return -ENOTSUP;

@@ -91,6 +91,7 @@ enum { TN_OPTION_VALUE_MAX = 512 };
 struct tn_option_value {
   const struct tn_option *option;
   struct tn_option_value *next;
+  int status; /* what setting it fails by: the system has no such interface */
   socklen_t length;
   _Alignas(8) char bytes[TN_OPTION_VALUE_MAX]; /* structures are read where they are */
 };
