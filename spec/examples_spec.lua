@@ -632,7 +632,7 @@ example("all_cores.lua", function(script)
       end
     end
     assert.equal(80, counts[1] + counts[2] + counts[3])
-    assert(os.execute("kill -s TERM " .. server.pid)) -- `timeout` passes it on
+    server:signal "TERM"
     local code, rest = server:wait()
     assert.equal(0, code, rest)
     assert.equal(("thread 1 served %d requests\nthread 2 served %d requests\nthread 3 served %d requests\n")
@@ -641,11 +641,6 @@ example("all_cores.lua", function(script)
 end)
 
 example("graceful_server.lua", function(script)
-  -- The process that is known is `timeout`, which passes the signal on.
-  local function signal(server, name)
-    assert(os.execute(("kill -s %s %d"):format(name, server.pid)))
-  end
-
   it("answers until one says shutdown, then tells everybody and ends", function()
     local server <close> = process.serve(script, 0)
     local ada, bob = process.connect(server.port), process.connect(server.port)
@@ -675,12 +670,12 @@ example("graceful_server.lua", function(script)
     local stream <close> = process.connect(server.port)
     stream:write "hello\n"
     assert.equal("HELLO", stream:read_line())
-    signal(server, "TERM")
+    server:signal "TERM"
     assert.equal("goodbye", stream:read_line())
     stream:close()
     assert.same({ 0, "shutting down\neverybody has gone\n" }, { server:wait() })
     local idle <close> = process.serve(script, 0)
-    signal(idle, "TERM")
+    idle:signal "TERM"
     assert.same({ 0, "shutting down\neverybody has gone\n" }, { idle:wait() })
   end)
 

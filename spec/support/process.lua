@@ -73,6 +73,13 @@ function Child:wait()
   return how == "exit" and code or how, rest
 end
 
+-- signal(name): to the program, once. The process that is known is `timeout`, which passes it on twice: to its child,
+-- and to its group.
+function Child:signal(name)
+  local children <close> = assert(io.open(("/proc/%d/task/%d/children"):format(self.pid, self.pid)))
+  assert(os.execute(("kill -s %s %d"):format(name, children:read "n")))
+end
+
 function Child:stop()
   if self.output then
     os.execute("kill " .. self.pid .. " 2>/dev/null")
