@@ -8,6 +8,7 @@ local RACE <const> = "two events in one moment, which cannot be made to meet"
 local CHANCE <const> = "memory runs out here, or a step before, in spec/memory_spec.lua"
 local LIMIT <const> = "Lua's limit of a million slots comes first, at most sizes"
 local WORKER <const> = "a worker's Lua, or its parent's, has no memory left"
+local STRANGE <const> = "a code or a name that nobody gives but a script made at random"
 local EXIT <const> = "ends the process at once, with its counts"
 
 return {
@@ -45,12 +46,9 @@ return {
     ["lua_pushinteger(L, number)"] = "a number that the system has no name for",
     ["(lua_Integer)number"] = "a number that the system has no name for",
     ["push_address"] = "runs in a network namespace, in a process that a signal ends with its counts",
-    ["TN_OPTION_ADDRESS"] = "runs in a network namespace, in a process that a signal ends with its counts",
-    ["TN_OPTION_SERVICE"] = "of DCCP, which the kernel lacks",
   },
   ["csrc/binding/options.c"] = {
     ["tn_option_values_free"] = DEBUG,
-    ["continue;"] = SYSTEM,
   },
   ["csrc/binding/readiness.c"] = {
     ["return status;"] = SYSTEM,
@@ -91,6 +89,8 @@ return {
   },
   ["csrc/core/reactor.c"] = {
     ["return;"] = "a child that forked, which the counts of coverage do not follow",
+    ["return false;"] = CHANCE,
+    ["return status;"] = CHANCE,
   },
   ["csrc/core/resolver.c"] = {
     ["continue;"] = "an address longer than any that the system has",
@@ -101,12 +101,13 @@ return {
     ["return;"] = GUARD,
   },
   ["csrc/core/source.c"] = {
+    ["free_sources"] = "where system calls fail on command each source is made anew",
     ["tn_source_close(reactor->sources)"] = "objects that outlive their reactor, in a state that closes",
     ["return TN_EAGAIN;"] = RACE,
     ["return pay(source);"] = RACE,
   },
   ["csrc/core/status.c"] = {
-    ["return 0;"] = "a code or a name that nobody gives",
+    ["return 0;"] = STRANGE,
   },
   ["csrc/core/thread_channel.c"] = {
     ["tn_post_discard(post);"] = "a finalizer closes a worker in the middle of a receive that fails",
@@ -132,4 +133,4 @@ return {
     ["return 0;"] = SYSTEM,
     ["return false;"] = SYSTEM,
   },
-}, { [RACE] = true, [CHANCE] = true }
+}, { [RACE] = true, [CHANCE] = true, [STRANGE] = true }
