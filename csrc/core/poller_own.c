@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EVENTS_MAX = 256, PLACES_LEAST = 64 };
+enum { EVENTS_MAX = 256 };
 enum { AHEAD = 4 }; /* so many reports are looked ahead for what will be needed */
 
 /* A report names the descriptor and which of its owners it is about: one that is closed may live on
@@ -50,21 +50,11 @@ static void close_selector(struct tn_reactor *reactor) {
   reactor->place_count = 0;
 }
 
-TN_COLD static bool make_place(struct tn_reactor *reactor, tn_fd fd) {
-  size_t count = reactor->place_count ? reactor->place_count : PLACES_LEAST;
-  while (count <= (size_t)fd) {
-    count *= 2;
-  }
-  if (count > reactor->place_count) {
-    struct tn_place *places = realloc(reactor->places, count * sizeof *places);
-    if (!places) {
-      return false;
-    }
-    memset(places + reactor->place_count, 0, (count - reactor->place_count) * sizeof *places);
-    reactor->places = places;
-    reactor->place_count = count;
-  }
-  return true;
+static bool make_place(struct tn_reactor *reactor, tn_fd fd) {
+  struct tn_place *places =
+      tn_grow_by_fd(reactor->places, &reactor->place_count, fd, sizeof *places);
+  reactor->places = places ? places : reactor->places;
+  return places != NULL;
 }
 
 /* Whose the descriptor is now. */

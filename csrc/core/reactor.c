@@ -40,6 +40,23 @@ uint64_t tn_deadline_after(double seconds) {
   return tn_now_ns() + (uint64_t)ceil(seconds * 1e9);
 }
 
+void *tn_grow_by_fd(void *array, size_t *length, tn_fd fd, size_t size) {
+  enum { LEAST = 64 };
+  size_t count = *length ? *length : LEAST;
+  while (count <= (size_t)fd) {
+    count *= 2;
+  }
+  if (count == *length) {
+    return array;
+  }
+  char *larger = realloc(array, count * size);
+  if (larger) {
+    memset(larger + *length * size, 0, (count - *length) * size);
+    *length = count;
+  }
+  return larger;
+}
+
 /* --- the heap of deadlines --- */
 
 static void heap_set(struct tn_reactor *reactor, size_t at, struct tn_timer timer) {

@@ -68,4 +68,8 @@ struct tn_reactor {
   uint64_t armed_ns; /* what it is set to; UINT64_MAX: not */
 };
 
+/* The array of `length` items of that size, or a larger one in its place that has an item for the
+ * descriptor, what is new all 0; NULL without memory, and it is as it was. */
+void *tn_grow_by_fd(void *array, size_t *length, tn_fd fd, size_t size);
+
 #endif

@@ -16,7 +16,6 @@ enum {
 #else
   FREE_LIST_MAX = 1024,
 #endif
-  OWNERS_LEAST = 64,
   NOISE_MAX = 3,
   NOISE_NS = 10000000,
 };
@@ -27,20 +26,11 @@ bool tn_source_owns(const struct tn_reactor *reactor, tn_fd fd) {
 
 /* A number has a second owner where the first one's descriptor was closed by somebody else. */
 static bool make_owner(struct tn_reactor *reactor, tn_fd fd) {
-  size_t length = reactor->owners_length;
-  if ((size_t)fd >= length) {
-    length = length ? length : OWNERS_LEAST;
-    while (length <= (size_t)fd) {
-      length *= 2;
-    }
-    uint16_t *owners = realloc(reactor->owners, length * sizeof *owners);
-    if (!owners) {
-      return false;
-    }
-    memset(owners + reactor->owners_length, 0, (length - reactor->owners_length) * sizeof *owners);
-    reactor->owners = owners;
-    reactor->owners_length = length;
+  uint16_t *owners = tn_grow_by_fd(reactor->owners, &reactor->owners_length, fd, sizeof *owners);
+  if (!owners) {
+    return false;
   }
+  reactor->owners = owners;
   reactor->owners[fd]++;
   return true;
 }
