@@ -173,7 +173,7 @@ int tn_buffer_claimed(lua_State *L) {
 
 /* The bytes move into memory of the Buffer's own. */
 static void end_loan(struct tn_loan *loan) {
-  struct tn_buffer *buffer = (struct tn_buffer *)((char *)loan - offsetof(struct tn_buffer, loan));
+  struct tn_buffer *buffer = TN_CONTAINER(loan, struct tn_buffer, loan);
   memcpy(buffer->memory, tn_buffer_bytes(buffer), buffer->length);
   buffer->place = buffer->memory;
   buffer->start = 0;

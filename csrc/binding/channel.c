@@ -39,7 +39,7 @@ static struct end *check_end(lua_State *L, uint64_t kinds) {
 }
 
 static struct end *end_of(struct tn_stake *stake) {
-  return (struct end *)((char *)stake - offsetof(struct end, stake));
+  return TN_CONTAINER(stake, struct end, stake);
 }
 
 /* --- who gets what --- */

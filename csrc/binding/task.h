@@ -73,8 +73,7 @@ static inline struct tn_inner *tn_task_nest(struct tn_task *task) {
 
 /* The task that waits, or NULL for a blocking wait. */
 static inline struct tn_task *tn_task_of(struct tn_waiter *waiter) {
-  return waiter->in_task ? (struct tn_task *)((char *)waiter - offsetof(struct tn_task, waiter))
-                         : NULL;
+  return waiter->in_task ? TN_CONTAINER(waiter, struct tn_task, waiter) : NULL;
 }
 
 static inline lua_State *tn_task_innermost(struct tn_task *task) {

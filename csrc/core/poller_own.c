@@ -146,10 +146,11 @@ TN_COLD static void distrust(struct tn_source *source) {
 
 static void recheck(struct tn_reactor *reactor) {
   struct tn_polled polled[TN_POLLED_MAX];
-  struct tn_source *source = reactor->sources;
-  while (source) {
+  struct tn_member *member = reactor->sources;
+  while (member) {
     int count = 0;
-    for (; source && count < TN_POLLED_MAX; source = source->next) {
+    for (; member && count < TN_POLLED_MAX; member = member->next) {
+      const struct tn_source *source = TN_CONTAINER(member, struct tn_source, listed);
       int wanted = source->by_level ? 0 : tn_source_wanted(source) & source->armed;
       if (wanted) {
         polled[count++] = (struct tn_polled){.fd = source->fd, .interest = wanted};

@@ -2,6 +2,7 @@
 #ifndef TCPNET_REACTOR_PRIVATE_H
 #define TCPNET_REACTOR_PRIVATE_H
 
+#include "core/list.h"
 #include "core/poller.h"
 #include "platform/platform.h"
 
@@ -41,12 +42,12 @@ struct tn_reactor {
   struct tn_interrupt *taken_interrupt; /* the host's handler, to be put back after them */
   struct tn_mailbox *mailbox;           /* made when another thread may write first */
   struct tn_resolver *resolver;         /* made at the first lookup */
-  struct tn_watch *watches;             /* signals and children */
-  struct tn_end *ends;                  /* of channels to other threads */
+  struct tn_member *watches;            /* signals and children */
+  struct tn_member *ends;               /* of channels to other threads */
   struct tn_crew *crew;                 /* made with the first worker */
-  struct tn_source *sources;
-  struct tn_source *free_sources;
-  struct tn_source *graveyard; /* released by finalizers, and not among the others meanwhile */
+  struct tn_member *sources;
+  struct tn_member *free_sources;
+  struct tn_member *graveyard; /* released by finalizers, and not among the others meanwhile */
   size_t free_count;
   uint16_t *owners; /* by descriptor: how many sources have that number */
   size_t owners_length;

@@ -151,7 +151,7 @@ static void start_queued(struct tn_reactor *reactor) {
 }
 
 static void deliver(struct tn_letter *letter, struct tn_reactor *reactor) {
-  struct request *request = (struct request *)((char *)letter - offsetof(struct request, letter));
+  struct request *request = TN_CONTAINER(letter, struct request, letter);
   if (!reactor) {
     free_request(request);
     return;

@@ -35,29 +35,17 @@ static bool make_owner(struct tn_reactor *reactor, tn_fd fd) {
   return true;
 }
 
-static void enter_list(struct tn_source **list, struct tn_source *source) {
-  source->prev = NULL;
-  source->next = *list;
-  if (source->next) {
-    source->next->prev = source;
-  }
-  *list = source;
-}
-
-static void leave_list(struct tn_source **list, struct tn_source *source) {
-  if (source->next) {
-    source->next->prev = source->prev;
-  }
-  *(source->prev ? &source->prev->next : list) = source->next;
+static struct tn_source *take_from(struct tn_member **list) {
+  struct tn_member *first = tn_list_take(list);
+  return first ? TN_CONTAINER(first, struct tn_source, listed) : NULL;
 }
 
 struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
-  struct tn_source *source = reactor->free_sources;
   if (!make_owner(reactor, fd)) {
     return NULL;
   }
+  struct tn_source *source = take_from(&reactor->free_sources);
   if (source) {
-    reactor->free_sources = source->next;
     reactor->free_count--;
   } else {
     source = malloc(sizeof *source);
@@ -70,7 +58,7 @@ struct tn_source *tn_source_new(struct tn_reactor *reactor, tn_fd fd) {
   source->fd = fd;
   source->references = 1;
   source->reactor = reactor;
-  enter_list(&reactor->sources, source);
+  tn_list_enter(&reactor->sources, &source->listed);
   reactor->metrics.sources++;
   reactor->metrics.opened[0]++;
   return source;
@@ -116,8 +104,7 @@ static void recycle(struct tn_reactor *reactor, struct tn_source *source) {
     free(source);
     return;
   }
-  source->next = reactor->free_sources;
-  reactor->free_sources = source;
+  tn_list_enter(&reactor->free_sources, &source->listed);
   reactor->free_count++;
 }
 
@@ -208,7 +195,7 @@ static tn_fd leave(struct tn_source *source, bool closes) {
   tn_bytes_free(&source->input);
   tn_source_free_rare(source);
   if (!source->in_grave) {
-    leave_list(&reactor->sources, source);
+    tn_list_leave(&source->listed);
   }
   reactor->metrics.sources--;
   reactor->metrics.closed[source->sort]++;
@@ -230,14 +217,12 @@ void tn_source_close(struct tn_source *source) {
 
 void tn_sources_orphan(struct tn_reactor *reactor) {
   while (reactor->sources) {
-    tn_source_close(reactor->sources);
+    tn_source_close(TN_CONTAINER(reactor->sources, struct tn_source, listed));
   }
 }
 
 void tn_sources_free(struct tn_reactor *reactor) {
-  while (reactor->free_sources) {
-    struct tn_source *source = reactor->free_sources;
-    reactor->free_sources = source->next;
+  for (struct tn_source *source; (source = take_from(&reactor->free_sources));) {
     free(source);
   }
 }
@@ -270,8 +255,8 @@ void tn_source_release_later(struct tn_source *source, bool close) {
   source->in_grave = true;
   source->views++; /* what it holds in there owns nothing */
   source->close_later = close;
-  leave_list(&reactor->sources, source);
-  enter_list(&reactor->graveyard, source);
+  tn_list_leave(&source->listed);
+  tn_list_enter(&reactor->graveyard, &source->listed);
 }
 
 bool tn_sources_released(const struct tn_reactor *reactor) {
@@ -279,16 +264,14 @@ bool tn_sources_released(const struct tn_reactor *reactor) {
 }
 
 void tn_sources_bury(struct tn_reactor *reactor) {
-  while (reactor->graveyard) {
-    struct tn_source *source = reactor->graveyard;
-    reactor->graveyard = source->next;
+  for (struct tn_source *source; (source = take_from(&reactor->graveyard));) {
     source->views--;
     if (source->close_later) {
       tn_source_close(source);
     }
     if (source->references > 1 && source->fd != TN_NO_FD) { /* others go on with it */
       source->in_grave = false;
-      enter_list(&reactor->sources, source);
+      tn_list_enter(&reactor->sources, &source->listed);
     }
     tn_source_release(source);
   }

@@ -6,6 +6,7 @@
 
 #include "core/address.h"
 #include "core/bytes.h"
+#include "core/list.h"
 #include "core/reactor.h"
 #include "core/rights.h"
 #include "core/selector.h"
@@ -35,8 +36,7 @@ struct tn_source {
   uint8_t armed;      /* what the poller listens for now */
   uint8_t drained;    /* directions known to be exhausted until the next event */
   uint8_t noise : 2;  /* events of an error queue in a row that nobody could do anything with */
-  bool end_told : 1;  /* an event said that no more will come to read, and nobody has found that yet
-                       */
+  bool end_told : 1;  /* an event said that no more will come, and no read has found that yet */
   uint8_t type;       /* SOCK_STREAM and so on; 0: not asked yet */
   bool uncertain : 1; /* something may end a read early: a short one does not mean exhausted */
   bool by_level : 1;  /* poller_own.c: its edges cannot be trusted */
@@ -68,7 +68,7 @@ struct tn_source {
   struct tn_claim writing;
   /* The rest: */
   uint64_t write_timeout_ns;
-  struct tn_source *prev, *next; /* in one of the reactor's lists */
+  struct tn_member listed; /* in one of the reactor's lists */
   uint32_t references;
   uint32_t views; /* of the references, those that own nothing */
   struct sockaddr_in6 peer;

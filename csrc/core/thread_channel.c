@@ -16,7 +16,7 @@ struct notice {
 
 struct end {
   struct tn_end end;
-  struct end *prev, *next; /* of the same reactor */
+  struct tn_member listed; /* among those of its reactor */
   struct channel *channel;
   struct end *other;
   struct tn_mailbox *mailbox; /* of its reactor */
@@ -80,7 +80,7 @@ void tn_post_discard(struct tn_post *post) {
 }
 
 static struct tn_post *post_of(struct tn_letter *letter) {
-  return (struct tn_post *)((char *)letter - offsetof(struct tn_post, letter));
+  return TN_CONTAINER(letter, struct tn_post, letter);
 }
 
 /* Is the end open, seen from its reactor's thread? NULL: the reactor is gone, and the end with it.
@@ -173,7 +173,7 @@ void tn_end_acknowledge(struct tn_end *end, struct tn_post *post) {
 /* --- notices --- */
 
 static struct notice *notice_of(struct tn_letter *letter) {
-  return (struct notice *)((char *)letter - offsetof(struct notice, letter));
+  return TN_CONTAINER(letter, struct notice, letter);
 }
 
 /* Who watches is the first to run: a worker that is not wanted any more is cancelled before it goes
@@ -244,24 +244,8 @@ void tn_end_leave(struct tn_end *end, struct tn_post *outcome) {
 
 /* --- life --- */
 
-static void enter(struct end *end, struct tn_reactor *reactor) {
-  end->end.reactor = reactor;
-  end->next = reactor->ends ? inside(reactor->ends) : NULL;
-  if (end->next) {
-    end->next->prev = end;
-  }
-  reactor->ends = &end->end;
-}
-
-static void leave(struct end *end, struct tn_reactor *reactor) {
-  if (end->next) {
-    end->next->prev = end->prev;
-  }
-  if (end->prev) {
-    end->prev->next = end->next;
-  } else {
-    reactor->ends = end->next ? &end->next->end : NULL;
-  }
+static void leave(struct end *end) {
+  tn_list_leave(&end->listed);
   end->end.reactor = NULL;
 }
 
@@ -288,8 +272,10 @@ int tn_thread_channel_open(struct tn_reactor *first, struct tn_reactor *second,
   }
   atomic_init(&channel->users, 2);
   for (int i = 0; i < 2; i++) {
-    enter(&channel->ends[i], reactors[i]);
-    ends[i] = &channel->ends[i].end;
+    struct end *end = &channel->ends[i];
+    end->end.reactor = reactors[i];
+    tn_list_enter(&reactors[i]->ends, &end->listed);
+    ends[i] = &end->end;
   }
   return 0;
 }
@@ -310,7 +296,7 @@ void tn_end_close(struct tn_end *end) {
   if (!reactor || tn_reactor_forked(reactor)) {
     return;
   }
-  leave(here, reactor);
+  leave(here);
   atomic_store_explicit(&here->closed, true, memory_order_relaxed);
   for (struct tn_post *post; (post = tn_end_take(end));) {
     tn_post_discard(post);
@@ -321,7 +307,7 @@ void tn_end_close(struct tn_end *end) {
 
 void tn_end_abandon(struct tn_end *end) {
   if (end->reactor) {
-    leave(inside(end), end->reactor);
+    leave(inside(end));
   }
 }
 
@@ -332,6 +318,6 @@ bool tn_end_is_unaware(const struct tn_end *end) {
 
 void tn_ends_close(struct tn_reactor *reactor) {
   while (reactor->ends) {
-    tn_end_close(reactor->ends);
+    tn_end_close(&TN_CONTAINER(reactor->ends, struct end, listed)->end);
   }
 }

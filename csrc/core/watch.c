@@ -12,7 +12,7 @@ struct tn_watch {
     struct tn_signal signal;
     struct tn_child child;
   };
-  struct tn_watch *prev, *next;
+  struct tn_member listed; /* among those of the reactor */
   struct tn_reactor *reactor;
   void **holder; /* NULL once it is closed */
   bool is_child;
@@ -35,14 +35,9 @@ static struct tn_watch *new_watch(struct tn_reactor *reactor, bool is_child, voi
 }
 
 static void enter(struct tn_watch *watch) {
-  struct tn_reactor *reactor = watch->reactor;
-  watch->next = reactor->watches;
-  if (watch->next) {
-    watch->next->prev = watch;
-  }
-  reactor->watches = watch;
+  tn_list_enter(&watch->reactor->watches, &watch->listed);
   *watch->holder = watch;
-  reactor->metrics.watches++;
+  watch->reactor->metrics.watches++;
 }
 
 static void on_close(uv_handle_t *handle) {
@@ -56,14 +51,7 @@ static void on_leave(uv_handle_t *handle) {
 }
 
 static void leave(struct tn_watch *watch) {
-  if (watch->next) {
-    watch->next->prev = watch->prev;
-  }
-  if (watch->prev) {
-    watch->prev->next = watch->next;
-  } else {
-    watch->reactor->watches = watch->next;
-  }
+  tn_list_leave(&watch->listed);
   uv_close(&watch->handle, on_leave);
 }
 
@@ -100,11 +88,15 @@ static void give_interrupt_back(struct tn_reactor *reactor, int number) {
   }
 }
 
-static const struct tn_watch *listens(const struct tn_watch *watch, int number) {
-  while (watch && (watch->is_child || watch->signal.number != number)) {
-    watch = watch->next;
+/* The last of those that listen to it, or NULL. */
+static const struct tn_watch *listener_of(const struct tn_reactor *reactor, int number) {
+  for (struct tn_member *member = reactor->watches; member; member = member->next) {
+    const struct tn_watch *watch = TN_CONTAINER(member, struct tn_watch, listed);
+    if (!watch->is_child && watch->signal.number == number) {
+      return watch;
+    }
   }
-  return watch;
+  return NULL;
 }
 
 int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **holder) {
@@ -114,7 +106,7 @@ int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **ho
   }
   uv_signal_init(&reactor->loop, &watch->on_signal);
   watch->handle.data = watch;
-  const struct tn_watch *other = listens(reactor->watches, number);
+  const struct tn_watch *other = listener_of(reactor, number);
   watch->was_ignored = other ? other->was_ignored : tn_signal_ignored(number);
   take_interrupt(reactor, number);
   int status = uv_signal_start(&watch->on_signal, on_signal, number);
@@ -134,7 +126,7 @@ void tn_signal_close(struct tn_signal *signal) {
   if (!tn_reactor_forked(watch->reactor)) {
     uv_signal_stop(&watch->on_signal);
     leave(watch);
-    if (watch->was_ignored && !listens(watch->reactor->watches, signal->number)) {
+    if (watch->was_ignored && !listener_of(watch->reactor, signal->number)) {
       tn_signal_ignore(signal->number);
     }
     give_interrupt_back(watch->reactor, signal->number);
@@ -211,9 +203,9 @@ void tn_child_close(struct tn_child *child) {
 }
 
 void tn_watches_close(struct tn_reactor *reactor) {
-  struct tn_watch *next;
-  for (struct tn_watch *watch = reactor->watches; watch; watch = next) {
-    next = watch->next;
+  for (struct tn_member *member = reactor->watches, *next; member; member = next) {
+    struct tn_watch *watch = TN_CONTAINER(member, struct tn_watch, listed);
+    next = member->next;
     if (watch->is_child) {
       close_child(watch, true);
     } else {

@@ -27,6 +27,9 @@
 #define TN_COLD
 #endif
 
+/* What the pointer's target is a member of. */
+#define TN_CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+
 /* `size` bytes from `offset` of there on are about to be used: they may come into the CPU's cache
  * meanwhile. Any address will do. */
 TN_INLINE void tn_prefetch(const void *base, ptrdiff_t offset, size_t size) {
