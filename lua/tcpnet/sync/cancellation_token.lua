@@ -16,8 +16,8 @@ DropGuard.__name = "DropGuard"
 -- CancellationToken.new()
 function CancellationToken.new()
   -- a child that nobody holds has nobody to tell
-  return setmetatable({ line = Waiters.new(), children = setmetatable({}, { __mode = "k" }), is_over = false },
-    CancellationToken)
+  return setmetatable({ line = Waiters.new(), children = setmetatable({}, { __mode = "k" }), is_over = false,
+    ends = false }, CancellationToken)
 end
 
 -- cancel(): this token and all below it, for good.
@@ -25,7 +25,9 @@ function CancellationToken:cancel()
   local all, count = { not self.is_over and self or nil }, 0 -- not by recursion: they may be deep
   while count < #all do
     count = count + 1
-    for child in pairs(all[count].children) do
+    local token = all[count]
+    token.ends = true -- a finalizer may make children meanwhile, which belong to no list
+    for child in pairs(token.children) do
       if not child.is_over then
         all[#all + 1] = child
       end
@@ -65,8 +67,11 @@ end
 function CancellationToken:child_token()
   local child = CancellationToken.new()
   child.parent = self
-  self.children[child] = true
-  child.is_over = self.is_over
+  if self.is_over or self.ends then
+    child.is_over = true
+  else
+    self.children[child] = true
+  end
   return child
 end
 
