@@ -26,6 +26,7 @@ struct request {
 
 struct tn_resolver {
   struct request *queued;
+  struct request *last; /* of them; of no meaning where there are none */
   int running;
 };
 
@@ -179,11 +180,8 @@ int tn_lookup_start(struct tn_reactor *reactor, const char *host, int family, ui
   request->family = family;
   memcpy(request->host, host, length + 1);
   if (resolver->running == THREADS_MAX) {
-    struct request **end = &resolver->queued;
-    while (*end) {
-      end = &(*end)->next;
-    }
-    *end = request;
+    *(resolver->queued ? &resolver->last->next : &resolver->queued) = request;
+    resolver->last = request;
   } else {
     int status = start(reactor, request);
     if (status < 0) {
