@@ -78,28 +78,36 @@ local function interleave(addresses)
   return mixed, #order > 1
 end
 
--- Another attempt may have won as well.
-local function close_rest(set)
-  set:abort_all()
-  repeat
-    local task, ok, stream = set:join_next()
-    if ok and stream then
-      stream:close()
-    end
-  until not task
+-- The streams that a race has not given out: more than one attempt may win, and a cancelled race gives out none.
+local Won = {}
+
+function Won.__close(won)
+  for stream in pairs(won) do
+    stream:close()
+  end
+end
+
+-- What an attempt has got it enters itself: its result would be nobody's until the race goes on.
+local function attempt(addr, settings, won)
+  local stream, err = connect_one(addr, settings)
+  if stream then
+    won[stream] = true
+  end
+  return stream, err
 end
 
 local function race(addresses, settings)
+  local won <close> = setmetatable({}, Won)
   local set <close> = core.JoinSet.new()
   local last, started = nil, 0
   while started < #addresses or #set > 0 do
     if started < #addresses then
       started = started + 1
-      set:spawn(connect_one, addresses[started], settings)
+      set:spawn(attempt, addresses[started], settings, won)
     end
     local task, ok, stream, err = set:join_next(started < #addresses and ATTEMPT_DELAY or nil)
     if task and ok and stream then
-      close_rest(set)
+      won[stream] = nil
       return stream
     elseif task then
       last = ok and err or stream

@@ -1,7 +1,7 @@
 -- What a slow name server does: scripts run with a getaddrinfo of our own.
 local program = require "spec.support.program"
 
--- "slow300" needs as many milliseconds, and is 127.0.0.1.
+-- "slow300" needs as many milliseconds, and is 127.0.0.1; "both" is ::1 and 127.0.0.1.
 local source = [[
   #define _GNU_SOURCE
   #include <dlfcn.h>
@@ -22,6 +22,10 @@ local source = [[
     if (strcmp(host, "twice") == 0) {
       int error = real("127.0.0.3", service, hints, result);
       return error ? error : real("127.0.0.3", service, hints, &(*result)->ai_next);
+    }
+    if (strcmp(host, "both") == 0 && hints->ai_family == AF_UNSPEC) {
+      int error = real("::1", service, hints, result);
+      return error ? error : real("127.0.0.1", service, hints, &(*result)->ai_next);
     }
     return real(strcmp(host, "fast") == 0 ? "127.0.0.2" : host, service, hints, result);
   }
