@@ -48,9 +48,19 @@ end
 
 -- connecting --------------------------------------------------------------------------------------
 
+-- The address to connect from: of those that its name has, the first of the other end's family.
+local function local_for(addr, locals)
+  for _, here in ipairs(locals) do
+    if here:family() == addr:family() then
+      return here
+    end
+  end
+  return locals[1]
+end
+
 -- One attempt. The socket closes with it, however it ends.
 local function connect_one(addr, settings, seconds)
-  local fresh, err = new_socket("connect", addr, settings.options, settings.local_addr)
+  local fresh, err = new_socket("connect", addr, settings.options, local_for(addr, settings.locals))
   if not fresh then
     return nil, err
   end
@@ -129,7 +139,7 @@ local function dial(address, port, settings)
     if not locals then
       return nil, err
     end
-    settings.local_addr = locals[1]
+    settings.locals = locals
   end
   local mixed, both_families = interleave(addresses)
   if both_families and settings.happy_eyeballs ~= false then
@@ -160,13 +170,13 @@ function TcpStream.connect(...)
   check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", position, "connect",
     ("happy_eyeballs: boolean expected, got %s"):format(type(happy_eyeballs)))
   private.enter "connect"
-  local settings = { options = options, happy_eyeballs = happy_eyeballs }
+  local settings = { options = options, happy_eyeballs = happy_eyeballs, locals = {} }
   if local_addr ~= nil then
     local found, host, number = resolve.target("connect", local_addr, nil, position - 1, "local_addr")
     if found == nil then
       return nil, host
     elseif found then
-      settings.local_addr = found
+      settings.locals[1] = found
     else
       settings.local_host, settings.local_port = host, number
     end
