@@ -218,7 +218,7 @@ end
 function TcpListener.bind(...)
   local address, port, opts, position = resolve.split_arguments("bind", ...)
   local options, backlog = resolve.take("TcpSocket", "bind", opts, position, "backlog")
-  backlog = check.optional_integer(backlog, 0, nil, position, "bind", "backlog")
+  backlog = check.optional_integer(backlog, 0, check.INT_MAX, position, "bind", "backlog")
   if options.reuseaddr == nil then
     options.reuseaddr = true
   end

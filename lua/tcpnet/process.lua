@@ -89,7 +89,7 @@ local PLAIN = { inherit = true, null = true, pipe = true }
 -- that shares their description: an object here, or the other half, would hold up the whole program.
 local function refusal(name, number, wanted)
   local fd = check.whole(wanted) or (wanted == nil or wanted == "inherit") and number
-  if fd and fd >= 0 then
+  if fd and fd >= 0 and fd <= check.INT_MAX then
     return private.owns_fd(fd) and private.new_error("EBUSY", "spawn", nil,
       ("%s: an object has descriptor %d; give the object"):format(name, fd)) or nil
   elseif PLAIN[wanted] then

@@ -165,7 +165,7 @@ end
 function UnixListener.bind(path, opts)
   local options, unlink, backlog = options_of("UnixListener", "bind", opts, "unlink", "backlog")
   check_unlink(unlink)
-  backlog = check.optional_integer(backlog, 0, nil, 2, "bind", "backlog")
+  backlog = check.optional_integer(backlog, 0, check.INT_MAX, 2, "bind", "backlog")
   local addr, err = address_of("bind", path)
   if not addr then
     return nil, err
