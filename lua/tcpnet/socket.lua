@@ -99,7 +99,11 @@ local function set_tcp_keepalive(self, settings)
   end
   local problem = private.option_problem(options, "TcpSocket")
   check.that(not problem, 1, "set_tcp_keepalive", problem and problem:gsub("^tcp_keepalive_", ""))
-  return private.set_options(self, options)
+  local ok, err = private.set_options(self, options)
+  if not ok then
+    return nil, waiting.renamed("set_tcp_keepalive", err)
+  end
+  return self
 end
 
 for _, class in ipairs { core.TcpSocket, core.TcpStream, core.TcpListener, Socket } do

@@ -2,6 +2,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local resolve = require "tcpnet.resolve"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local SocketAddr = core.SocketAddr
@@ -215,7 +216,7 @@ local function into_blocking_fd(self, take)
   end
   local ok, err = private.set_blocking(self)
   if not ok then
-    return nil, err
+    return nil, waiting.renamed("into_blocking_fd", err)
   end
   return self:into_fd(take)
 end
