@@ -116,7 +116,7 @@ local function lost_folder(cwd, err)
   if not cwd then
     return nil
   end
-  local file, _, errno = io.open(cwd .. "/.")
+  local file, _, errno = io.open(cwd == "" and cwd or cwd .. "/.")
   if file then
     file:close()
   elseif errno == err.errno and err:is("ENOENT", "ENOTDIR") then
