@@ -173,6 +173,14 @@ describe("a slow lookup", function()
     ]]
   end)
 
+  it("says what the system lacked where that is what failed", function()
+    child [[
+      local nothing, err = tcpnet.lookup_host("full", 1)
+      check(nothing == nil and err.code == "EMFILE", tostring(err))
+      print "fine"
+    ]]
+  end)
+
   it("lets other tasks go on", function()
     child [[
       local turns = 0

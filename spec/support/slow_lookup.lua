@@ -5,6 +5,7 @@ local program = require "spec.support.program"
 local source = [[
   #define _GNU_SOURCE
   #include <dlfcn.h>
+  #include <errno.h>
   #include <netdb.h>
   #include <stdlib.h>
   #include <string.h>
@@ -18,6 +19,10 @@ local source = [[
     }
     if (strcmp(host, "odd") == 0) {
       return -12345;
+    }
+    if (strcmp(host, "full") == 0) {
+      errno = EMFILE;
+      return EAI_SYSTEM;
     }
     if (strcmp(host, "twice") == 0) {
       int error = real("127.0.0.3", service, hints, result);
