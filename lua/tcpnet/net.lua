@@ -229,7 +229,8 @@ function TcpListener.bind(...)
   return resolve.first_of(addresses, listen_on, options, backlog)
 end
 
--- listen_fds() → list of the listeners that systemd passed (sd_listen_fds(3)); empty when there are none.
+-- listen_fds() → list of the listeners that systemd passed (sd_listen_fds(3)); empty when there are none. Where one of
+-- them is none, the others are left as they are: the program may have them one by one.
 function core.listen_fds()
   local listeners = {}
   if tonumber(os.getenv "LISTEN_PID") ~= private.pid() then
@@ -241,7 +242,10 @@ function core.listen_fds()
       listener = core.UnixListener.from_fd(2 + i)
     end
     if not listener then
-      return nil, err
+      for _, taken in ipairs(listeners) do
+        taken:into_fd()
+      end
+      return nil, waiting.renamed("listen_fds", err)
     end
     listeners[i] = listener
   end
