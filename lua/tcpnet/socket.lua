@@ -34,7 +34,7 @@ local function by_name(name)
     end
     local count, err = resolve.with_first(function(addr)
       return self[name](self, data, addr, flags)
-    end, nil, name, self, address, port, 1)
+    end, nil, name, self, address, port, 1, nil, data)
     if not count then -- no tail call: what is raised in there bears the name of this one
       return nil, err
     end
@@ -58,7 +58,7 @@ local function message_sender(name, class)
     end
     local count, err = resolve.with_first(function(addr)
       return send(self, message, addr)
-    end, nil, name, self, address, nil, nil, "address")
+    end, nil, name, self, address, nil, nil, "address", message)
     if not count then -- as above
       return nil, err
     end
