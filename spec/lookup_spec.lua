@@ -173,6 +173,47 @@ describe("a slow lookup", function()
     ]]
   end)
 
+  it("keeps the Buffers of a send from being changed, and gives them back when it ends", function()
+    child [[
+      local receiver = assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
+      local socket = assert(tcpnet.Socket.new("inet", "dgram"))
+      local to = "slow100:" .. receiver:local_addr():port()
+      local buffer = tcpnet.Buffer.new(16)
+      local forms = {
+        function() return socket:send_to(buffer, to) end,
+        function() return socket:send_to_vectored({ "he", buffer }, to) end,
+        function() return socket:sendmsg { data = buffer, address = to } end,
+        function() return socket:sendmsg { data = { "he", buffer }, address = to } end,
+      }
+      tcpnet.run(function()
+        for _, form in ipairs(forms) do
+          buffer:clear():append "llo"
+          local sending = tcpnet.spawn(form)
+          tcpnet.sleep(0.02)
+          local changed, message = pcall(buffer.clear, buffer)
+          check(not changed and message:find "a write of this Buffer is waiting", tostring(message))
+          local _, count, err = sending:join()
+          check(count, tostring(err))
+          check(receiver:recv():find "llo$", "other bytes")
+          buffer:clear():append "llo"
+          sending = tcpnet.spawn(form)
+          tcpnet.sleep(0.02)
+          sending:cancel()
+          buffer:clear()
+        end
+      end)
+      print "fine"
+    ]]
+  end)
+
+  it("says what the system lacked where that is what failed", function()
+    child [[
+      local nothing, err = tcpnet.lookup_host("full", 1)
+      check(nothing == nil and err.code == "EMFILE", tostring(err))
+      print "fine"
+    ]]
+  end)
+
   it("lets other tasks go on", function()
     child [[
       local turns = 0

@@ -457,8 +457,11 @@ spec("a child that cannot be started", function()
       assert.equal("spawn", err.op)
       assert.equal(case[2], err.address)
     end
-    fails("ENOENT", spawn { "true", cwd = folder.path .. "/missing", stdout = "pipe" })
-    fails("ENOTDIR", spawn { "true", cwd = plain })
+    for cwd, code in pairs { [folder.path .. "/missing"] = "ENOENT", [""] = "ENOENT", [plain] = "ENOTDIR" } do
+      local err = fails(code, spawn { "true", cwd = cwd, stdout = "pipe" })
+      assert.equal(cwd, err.address)
+      assert.matches("cannot enter that folder", err.message)
+    end
   end))
 
   it("for its arguments are too long (E2BIG)", in_task(function()

@@ -1167,6 +1167,8 @@ describe("a process", function()
           run = function() return tcpnet.run(print) end,
           spawn = function() return tcpnet.spawn(print) end,
           connect = function() return tcpnet.TcpStream.connect("127.0.0.1:1") end,
+          nodelay = function() return client:nodelay() end,
+          set_nodelay = function() return client:set_nodelay(true) end,
         } do
           local ok, first, second = pcall(fn)
           local message = tostring(not ok and first or second)

@@ -588,6 +588,27 @@ describe("TcpListener", function()
       assert.equal("nil\tENOTSOCK\n", output)
     end)
 
+    it("takes none where one is no listener: each may still be had by itself", in_task(function()
+      local folder <close> = program.folder()
+      local script = program.write(folder.path .. "/script.lua", [[
+        local tcpnet = require "tcpnet"
+        for _ = 1, 2 do
+          local list, err = tcpnet.listen_fds()
+          print(list, err.code, err.op)
+          collectgarbage()
+          collectgarbage()
+        end
+        print(tcpnet.TcpListener.from_fd(3):local_addr())
+      ]])
+      local listener = tcp.listener()
+      local address = tostring(listener:local_addr())
+      local child <close> = assert(tcpnet.process.spawn { "sh", "-c", ([[
+        exec 3<&0 4</etc/passwd; export LISTEN_PID=$$ LISTEN_FDS=2; exec %s %s
+      ]]):format(program.quote(program.interpreter), program.quote(script)), stdin = listener, stdout = "pipe" })
+      local output <close> = child.stdout
+      assert.equal(("nil\tENOTSOCK\tlisten_fds\n"):rep(2) .. address .. "\n", output:read_to_end())
+    end))
+
     it("gives the listeners that systemd-socket-activate passes", function()
       if not tcp.can "command -v systemd-socket-activate" then
         return pending "needs systemd-socket-activate"

@@ -130,7 +130,9 @@ static int addr_packet(lua_State *L) {
   struct tn_address address;
   struct tn_link link = {.protocol = (uint16_t)tn_opt_integer(L, 2, "protocol", 0, 65535, 0)};
   if (lua_type(L, 1) == LUA_TSTRING) {
-    link.interface = (int)tn_interface_index(lua_tostring(L, 1));
+    size_t length;
+    const char *name = lua_tolstring(L, 1, &length);
+    link.interface = memchr(name, '\0', length) ? 0 : (int)tn_interface_index(name);
     luaL_argcheck(L, link.interface != 0, 1, "there is no interface of that name");
   } else {
     link.interface = (int)tn_check_integer(L, 1, "interface", 0, INT32_MAX);

@@ -357,8 +357,7 @@ int tn_object_check_owner(const struct tn_object *object, const char **message) 
   return TN_EINVAL;
 }
 
-/* May its descriptor leave the library now? 0, or a failure with its message. */
-static int check_leaving(lua_State *L, const struct tn_object *object, const char **message) {
+int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const char **message) {
   int status = tn_object_check_owner(object, message);
   if (status < 0) {
     return status;
@@ -380,7 +379,7 @@ int tn_object_check_moving(lua_State *L, const struct tn_object *object, const c
     *message = tn_object_push_end(L, object);
     return TN_CLOSED;
   }
-  int status = check_leaving(L, object, message);
+  int status = tn_object_check_leaving(L, object, message);
   return status == 0 && tn_source_has_splice(source) ? tn_splice_end(source) : status;
 }
 
@@ -417,7 +416,7 @@ static int attempt_into_fd(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   struct tn_object *object = call->self;
   size_t buffered = source->input.length;
-  int status = check_leaving(L, object, &call->message);
+  int status = tn_object_check_leaving(L, object, &call->message);
   if (status < 0) {
     return status;
   }

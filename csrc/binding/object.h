@@ -31,6 +31,9 @@ int tn_object_pair(lua_State *L, struct tn_runtime *rt, uint64_t first, uint64_t
 int tn_object_become(lua_State *L, struct tn_call *call, uint64_t kind);
 /* Is the descriptor its own? 0, or a failure with its message. */
 int tn_object_check_owner(const struct tn_object *object, const char **message);
+/* May the descriptor leave it now, by a call that asks for what was read ahead? The same; it must
+ * be open. */
+int tn_object_check_leaving(lua_State *L, const struct tn_object *object, const char **message);
 /* May it go on elsewhere, with its descriptor or all that was read of it? The same; it must be
  * open, and what a copy had under way is its own again. */
 int tn_object_check_moving(lua_State *L, const struct tn_object *object, const char **message);

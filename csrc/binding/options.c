@@ -40,9 +40,16 @@ static int fail(lua_State *L, const struct tn_object *object, const char *prefix
   return tn_fail(L, tn_runtime_of(L), status, op, message);
 }
 
+static void check_runtime(lua_State *L, const char *prefix) {
+  if (tn_runtime_gone(tn_runtime_of(L))) {
+    tn_runtime_check(L, tn_runtime_of(L), lua_pushfstring(L, "%s%s", prefix, option_of(L)->name));
+  }
+}
+
 static int get_option(lua_State *L) {
   struct tn_option_value value = {.option = option_of(L)};
   const struct tn_object *object = check_object(L, value.option);
+  check_runtime(L, "");
   int status = tn_object_is_open(object) ? tn_option_get(object->source->fd, &value) : TN_CLOSED;
   if (status < 0) {
     return fail(L, object, "", status);
@@ -63,12 +70,14 @@ static int set_option(lua_State *L) {
   if (wrong) {
     return luaL_argerror(L, 2, wrong);
   }
+  const char *prefix = value.option->access & TN_OPTION_DO ? "" : "set_";
+  check_runtime(L, prefix);
   int status = tn_object_is_open(object) ? tn_option_set(object->source->fd, &value) : TN_CLOSED;
   if (object->source) {
     tn_datagrams_forget(object->source);
   }
   if (status < 0) {
-    return fail(L, object, value.option->access & TN_OPTION_DO ? "" : "set_", status);
+    return fail(L, object, prefix, status);
   }
   lua_settop(L, 1);
   return 1;

@@ -49,9 +49,11 @@ static int receiver_from_fd(lua_State *L) {
   return tn_object_from_fd(L, TN_PIPE_RECEIVER);
 }
 
-/* Set before the descriptor is given away: afterwards a failure could not be told. */
+/* Set before the descriptor is given away: afterwards a failure could not be told. An end that
+ * cannot be given away goes on, and must not block. */
 static int attempt_set_blocking(lua_State *L, struct tn_call *call) {
-  int status = tn_fd_set_blocking(call->source->fd);
+  int status = tn_object_check_leaving(L, call->self, &call->message);
+  status = status < 0 ? status : tn_fd_set_blocking(call->source->fd);
   lua_settop(L, 1);
   return status < 0 ? status : 1;
 }

@@ -5,6 +5,7 @@
 #include "core/reactor_private.h"
 #include "core/status.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +21,14 @@ struct request {
   int family;
   bool released; /* nobody waits for it any more */
   int error;     /* of getaddrinfo */
+  int system;    /* errno, where that says no more than EAI_SYSTEM */
   struct addrinfo *results;
   char host[TN_HOST_MAX + 1];
 };
 
 struct tn_resolver {
   struct request *queued;
+  struct request *last; /* of them; of no meaning where there are none */
   int running;
 };
 
@@ -79,6 +82,8 @@ static void work(void *argument) {
   /* one entry for an address, not one for each type of socket */
   struct addrinfo hints = {.ai_family = request->family, .ai_socktype = SOCK_STREAM};
   request->error = getaddrinfo(request->host, NULL, &hints, &request->results);
+  /* EAGAIN means something else to who waits */
+  request->system = request->error == EAI_SYSTEM && errno != EAGAIN ? errno : 0;
   tn_mailbox_post(mailbox, &request->letter);
   tn_mailbox_release(mailbox);
 }
@@ -113,8 +118,9 @@ static void finish(struct tn_reactor *reactor, struct request *request) {
     free_request(request);
     return;
   }
-  request->lookup.status =
-      request->error ? status_of(request->error) : keep_results(request, request->results);
+  request->lookup.status = request->system  ? -request->system
+                           : request->error ? status_of(request->error)
+                                            : keep_results(request, request->results);
   request->lookup.done = true;
   tn_wake_all(reactor, &request->lookup.waiters, 0);
 }
@@ -179,11 +185,8 @@ int tn_lookup_start(struct tn_reactor *reactor, const char *host, int family, ui
   request->family = family;
   memcpy(request->host, host, length + 1);
   if (resolver->running == THREADS_MAX) {
-    struct request **end = &resolver->queued;
-    while (*end) {
-      end = &(*end)->next;
-    }
-    *end = request;
+    *(resolver->queued ? &resolver->last->next : &resolver->queued) = request;
+    resolver->last = request;
   } else {
     int status = start(reactor, request);
     if (status < 0) {

@@ -66,6 +66,8 @@ function check.whole(value)
   return type(value) == "number" and math.tointeger(value) or nil
 end
 
+check.INT_MAX = 0x7fffffff -- of C's int, in which the system takes counts and descriptors
+
 -- An integer of that range → it, as one where it is a float; `what` names it, where it is not all of the argument.
 function check.integer(value, least, most, position, name, what)
   local whole = check.whole(value)

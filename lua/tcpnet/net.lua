@@ -48,9 +48,19 @@ end
 
 -- connecting --------------------------------------------------------------------------------------
 
+-- The address to connect from: of those that its name has, the first of the other end's family.
+local function local_for(addr, locals)
+  for _, here in ipairs(locals) do
+    if here:family() == addr:family() then
+      return here
+    end
+  end
+  return locals[1]
+end
+
 -- One attempt. The socket closes with it, however it ends.
 local function connect_one(addr, settings, seconds)
-  local fresh, err = new_socket("connect", addr, settings.options, settings.local_addr)
+  local fresh, err = new_socket("connect", addr, settings.options, local_for(addr, settings.locals))
   if not fresh then
     return nil, err
   end
@@ -78,28 +88,36 @@ local function interleave(addresses)
   return mixed, #order > 1
 end
 
--- Another attempt may have won as well.
-local function close_rest(set)
-  set:abort_all()
-  repeat
-    local task, ok, stream = set:join_next()
-    if ok and stream then
-      stream:close()
-    end
-  until not task
+-- The streams that a race has not given out: more than one attempt may win, and a cancelled race gives out none.
+local Won = {}
+
+function Won.__close(won)
+  for stream in pairs(won) do
+    stream:close()
+  end
+end
+
+-- What an attempt has got it enters itself: its result would be nobody's until the race goes on.
+local function attempt(addr, settings, won)
+  local stream, err = connect_one(addr, settings)
+  if stream then
+    won[stream] = true
+  end
+  return stream, err
 end
 
 local function race(addresses, settings)
+  local won <close> = setmetatable({}, Won)
   local set <close> = core.JoinSet.new()
   local last, started = nil, 0
   while started < #addresses or #set > 0 do
     if started < #addresses then
       started = started + 1
-      set:spawn(connect_one, addresses[started], settings)
+      set:spawn(attempt, addresses[started], settings, won)
     end
     local task, ok, stream, err = set:join_next(started < #addresses and ATTEMPT_DELAY or nil)
     if task and ok and stream then
-      close_rest(set)
+      won[stream] = nil
       return stream
     elseif task then
       last = ok and err or stream
@@ -121,7 +139,7 @@ local function dial(address, port, settings)
     if not locals then
       return nil, err
     end
-    settings.local_addr = locals[1]
+    settings.locals = locals
   end
   local mixed, both_families = interleave(addresses)
   if both_families and settings.happy_eyeballs ~= false then
@@ -152,13 +170,13 @@ function TcpStream.connect(...)
   check.that(happy_eyeballs == nil or type(happy_eyeballs) == "boolean", position, "connect",
     ("happy_eyeballs: boolean expected, got %s"):format(type(happy_eyeballs)))
   private.enter "connect"
-  local settings = { options = options, happy_eyeballs = happy_eyeballs }
+  local settings = { options = options, happy_eyeballs = happy_eyeballs, locals = {} }
   if local_addr ~= nil then
     local found, host, number = resolve.target("connect", local_addr, nil, position - 1, "local_addr")
     if found == nil then
       return nil, host
     elseif found then
-      settings.local_addr = found
+      settings.locals[1] = found
     else
       settings.local_host, settings.local_port = host, number
     end
@@ -200,7 +218,7 @@ end
 function TcpListener.bind(...)
   local address, port, opts, position = resolve.split_arguments("bind", ...)
   local options, backlog = resolve.take("TcpSocket", "bind", opts, position, "backlog")
-  backlog = check.optional_integer(backlog, 0, nil, position, "bind", "backlog")
+  backlog = check.optional_integer(backlog, 0, check.INT_MAX, position, "bind", "backlog")
   if options.reuseaddr == nil then
     options.reuseaddr = true
   end
@@ -211,7 +229,8 @@ function TcpListener.bind(...)
   return resolve.first_of(addresses, listen_on, options, backlog)
 end
 
--- listen_fds() → list of the listeners that systemd passed (sd_listen_fds(3)); empty when there are none.
+-- listen_fds() → list of the listeners that systemd passed (sd_listen_fds(3)); empty when there are none. Where one of
+-- them is none, the others are left as they are: the program may have them one by one.
 function core.listen_fds()
   local listeners = {}
   if tonumber(os.getenv "LISTEN_PID") ~= private.pid() then
@@ -223,7 +242,10 @@ function core.listen_fds()
       listener = core.UnixListener.from_fd(2 + i)
     end
     if not listener then
-      return nil, err
+      for _, taken in ipairs(listeners) do
+        taken:into_fd()
+      end
+      return nil, waiting.renamed("listen_fds", err)
     end
     listeners[i] = listener
   end

@@ -89,7 +89,7 @@ local PLAIN = { inherit = true, null = true, pipe = true }
 -- that shares their description: an object here, or the other half, would hold up the whole program.
 local function refusal(name, number, wanted)
   local fd = check.whole(wanted) or (wanted == nil or wanted == "inherit") and number
-  if fd and fd >= 0 then
+  if fd and fd >= 0 and fd <= check.INT_MAX then
     return private.owns_fd(fd) and private.new_error("EBUSY", "spawn", nil,
       ("%s: an object has descriptor %d; give the object"):format(name, fd)) or nil
   elseif PLAIN[wanted] then
@@ -116,7 +116,7 @@ local function lost_folder(cwd, err)
   if not cwd then
     return nil
   end
-  local file, _, errno = io.open(cwd .. "/.")
+  local file, _, errno = io.open(cwd == "" and cwd or cwd .. "/.")
   if file then
     file:close()
   elseif errno == err.errno and err:is("ENOENT", "ENOTDIR") then

@@ -91,12 +91,16 @@ local function use_first(fn, name, socket, address, port, before, field)
 end
 
 -- fn(addr[, seconds]) with that one: result | nil, err. Where a name is looked up before, `seconds`, or else the
--- socket's own limit for writing, is for both.
-function resolve.with_first(fn, seconds, name, socket, address, port, before, field)
+-- socket's own limit for writing, is for both, and Buffers in `data` must not change meanwhile.
+function resolve.with_first(fn, seconds, name, socket, address, port, before, field, data)
   if not is_name(socket, address, port) then
     return use_first(function(addr) return fn(addr, seconds) end, name, socket, address, port, before, field)
   end
   private.enter(name)
+  local claim <close> = data and private.new_claim(data, name)
+  if claim then
+    claim:share()
+  end
   local limit = seconds or socket.write_timeout and socket:write_timeout()
   return resolve.within(limit, name, address, use_first, fn, name, socket, address, port, before, field)
 end

@@ -34,7 +34,7 @@ local function by_name(name)
     end
     local count, err = resolve.with_first(function(addr)
       return self[name](self, data, addr, flags)
-    end, nil, name, self, address, port, 1)
+    end, nil, name, self, address, port, 1, nil, data)
     if not count then -- no tail call: what is raised in there bears the name of this one
       return nil, err
     end
@@ -58,7 +58,7 @@ local function message_sender(name, class)
     end
     local count, err = resolve.with_first(function(addr)
       return send(self, message, addr)
-    end, nil, name, self, address, nil, nil, "address")
+    end, nil, name, self, address, nil, nil, "address", message)
     if not count then -- as above
       return nil, err
     end
@@ -99,7 +99,11 @@ local function set_tcp_keepalive(self, settings)
   end
   local problem = private.option_problem(options, "TcpSocket")
   check.that(not problem, 1, "set_tcp_keepalive", problem and problem:gsub("^tcp_keepalive_", ""))
-  return private.set_options(self, options)
+  local ok, err = private.set_options(self, options)
+  if not ok then
+    return nil, waiting.renamed("set_tcp_keepalive", err)
+  end
+  return self
 end
 
 for _, class in ipairs { core.TcpSocket, core.TcpStream, core.TcpListener, Socket } do

@@ -2,6 +2,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local resolve = require "tcpnet.resolve"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local SocketAddr = core.SocketAddr
@@ -165,7 +166,7 @@ end
 function UnixListener.bind(path, opts)
   local options, unlink, backlog = options_of("UnixListener", "bind", opts, "unlink", "backlog")
   check_unlink(unlink)
-  backlog = check.optional_integer(backlog, 0, nil, 2, "bind", "backlog")
+  backlog = check.optional_integer(backlog, 0, check.INT_MAX, 2, "bind", "backlog")
   local addr, err = address_of("bind", path)
   if not addr then
     return nil, err
@@ -215,7 +216,7 @@ local function into_blocking_fd(self, take)
   end
   local ok, err = private.set_blocking(self)
   if not ok then
-    return nil, err
+    return nil, waiting.renamed("into_blocking_fd", err)
   end
   return self:into_fd(take)
 end

@@ -1,10 +1,11 @@
 -- What a slow name server does: scripts run with a getaddrinfo of our own.
 local program = require "spec.support.program"
 
--- "slow300" needs as many milliseconds, and is 127.0.0.1.
+-- "slow300" needs as many milliseconds, and is 127.0.0.1; "both" is ::1 and 127.0.0.1.
 local source = [[
   #define _GNU_SOURCE
   #include <dlfcn.h>
+  #include <errno.h>
   #include <netdb.h>
   #include <stdlib.h>
   #include <string.h>
@@ -19,9 +20,17 @@ local source = [[
     if (strcmp(host, "odd") == 0) {
       return -12345;
     }
+    if (strcmp(host, "full") == 0) {
+      errno = EMFILE;
+      return EAI_SYSTEM;
+    }
     if (strcmp(host, "twice") == 0) {
       int error = real("127.0.0.3", service, hints, result);
       return error ? error : real("127.0.0.3", service, hints, &(*result)->ai_next);
+    }
+    if (strcmp(host, "both") == 0 && hints->ai_family == AF_UNSPEC) {
+      int error = real("::1", service, hints, result);
+      return error ? error : real("127.0.0.1", service, hints, &(*result)->ai_next);
     }
     return real(strcmp(host, "fast") == 0 ? "127.0.0.2" : host, service, hints, result);
   }
