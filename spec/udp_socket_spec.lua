@@ -443,6 +443,10 @@ describe("send and recv", function()
     raises(function() socket.recv(5) end, "bad argument #1 to")
     raises(function() UdpSocket.send_to(5, "x", "127.0.0.1:1") end, "bad argument #1 to 'send_to'", "Socket expected")
     raises(function() socket:recv(10, { "nope" }) end, "bad argument #2 to 'recv'", "flags: list of")
+    for _, where in ipairs { "127.0.0.1:9", "localhost:9" } do
+      raises(function() socket:send_to("x", where, nil, { "nope" }) end, "to 'send_to'", "flags: list of")
+      raises(function() socket:send_to("x", where, {}, { "dontroute" }) end, "to 'send_to'")
+    end
     fails("EINVAL", socket:send_to("x", "127.0.0.1:65536"))
     fails("EAI_NONAME EAI_AGAIN EAI_FAIL", socket:send_to("x", "nowhere.invalid:1"))
   end))

@@ -29,7 +29,7 @@ end
 -- (data, host, port, flags) or (data, "host:port", flags) → the same call with a SocketAddr.
 local function by_name(name)
   return function(self, data, address, port, flags)
-    if type(port) ~= "number" then
+    if flags == nil and type(port) ~= "number" then
       port, flags = nil, port
     end
     local count, err = resolve.with_first(function(addr)
