@@ -53,9 +53,16 @@ TN_INLINE int prepare_write(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
-static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, uint64_t sent) {
+/* Of the pieces from `*first` on `*sent` bytes are gone; those that are gone whole are passed over
+ * for good. */
+static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int *first, int last,
+                           uint64_t *sent) {
   struct tn_slice slices[TN_SLICES_MAX];
-  int count = tn_slices_of(L, 2, last, sent, slices);
+  for (size_t length; *first <= last && (length = tn_bytes_at(L, *first).length) <= *sent;) {
+    *sent -= length;
+    ++*first;
+  }
+  int count = tn_slices_of(L, *first, last, *sent, slices);
   return count == 0   ? 0
          : count == 1 ? tn_source_send(source, slices[0].base, slices[0].length)
                       : tn_source_send_slices(source, slices, count);
@@ -64,10 +71,13 @@ static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int last, uin
 /* Sends until everything has gone out, or something stops it. */
 static int send_all(lua_State *L, struct tn_call *call, uint64_t sent) {
   int last = call->resumed ? call->top - has_sent(L, call->top) : lua_gettop(L);
+  int first = 2;
+  uint64_t gone = sent;
   ptrdiff_t count;
   int calls = 0;
-  while ((count = send_some(L, call->source, last, sent)) > 0) {
+  while ((count = send_some(L, call->source, &first, last, &gone)) > 0) {
     sent += (size_t)count;
+    gone += (size_t)count;
     if (++calls == TN_CALLS_MAX) {
       count = tn_call_give_way(call);
       break;

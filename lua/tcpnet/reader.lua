@@ -129,6 +129,11 @@ local function size_or(value, default, position, name)
   return check.optional_integer(value, 1, 0x7fffffff, position, name, "max") or default
 end
 
+-- How much a peek shows at most.
+local function peek_size(max, name)
+  return math.min(size_or(max, nil, 1, name) or private.buffer_size(), MAX)
+end
+
 -- The end, which is nil alone, or nil, err.
 local function ended(err)
   if err then
@@ -415,7 +420,7 @@ end
 -- peek([max]) ⏳ → bytes that stay readable | nil at the end | nil, err
 function methods:peek(max)
   check_reader(self, "peek")
-  max = math.min(size_or(max, MAX, 1, "peek"), MAX)
+  max = peek_size(max, "peek")
   local inside <close>, err = begin(self, "peek")
   if not inside then
     return nil, err
@@ -440,7 +445,7 @@ end
 -- try_peek([max]): the same at once, or EAGAIN.
 function methods:try_peek(max)
   check_reader(self, "try_peek")
-  max = math.min(size_or(max, MAX, 1, "try_peek"), MAX)
+  max = peek_size(max, "try_peek")
   local inside <close>, err = begin_try(self, "peek")
   if not inside then
     return nil, err

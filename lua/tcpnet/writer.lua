@@ -14,6 +14,7 @@ local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local CHUNK = 65536 -- of a Buffer at once
+local VECTORED = 64 -- items of a list at once, as of what has a descriptor
 
 local writer = {}
 
@@ -215,7 +216,7 @@ local function joined(list, name)
     local value = rawget(list, i)
     check.that(type(value) == "string" or type(value) == "number" or private.kind(value) == "Buffer", 1, name,
       "a list of strings, numbers or Buffers expected")
-    pieces[i] = tostring(value)
+    pieces[i] = i <= VECTORED and tostring(value) or nil
   end
   return table.concat(pieces)
 end

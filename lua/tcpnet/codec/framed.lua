@@ -14,6 +14,7 @@ local waiting = require "tcpnet.waiting"
 
 -- As in Tokio: a feed that finds so much unwritten flushes first.
 local BACKPRESSURE = 8192
+local CHUNK = 65536 -- for a writer of the user's, which is given a string of what is left each time
 
 local Codec = {}
 Codec.__index = Codec
@@ -111,7 +112,8 @@ local function flush(self)
   while bytes.length > 0 do
     local count
     if self.foreign then
-      count, err = adapters.taken(bytes.length, self.writer:write_some(bytes:sub(1, bytes.length)))
+      local size = math.min(bytes.length, CHUNK)
+      count, err = adapters.taken(size, self.writer:write_some(bytes:sub(1, size)))
     else
       count, err = self.writer:write_some(bytes:joined())
     end
