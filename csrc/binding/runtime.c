@@ -79,6 +79,8 @@ struct tn_runtime *tn_runtime_new(lua_State *L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   rt->main = lua_tothread(L, -1);
   lua_pop(L, 1);
+  rt->driver = lua_newthread(L);
+  luaL_ref(L, LUA_REGISTRYINDEX);
   luaL_ref(L, LUA_REGISTRYINDEX);
   open_tables(L, rt);
   return rt;

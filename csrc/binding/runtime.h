@@ -47,6 +47,7 @@ struct tn_runtime {
   const volatile unsigned char *fork_mark; /* 0 in a fork, and once the state closes */
   const struct tn_metrics *metrics;
   lua_State *main;
+  lua_State *driver; /* what drives runs on it */
   struct tn_task *current;
   struct tn_waiter blocking; /* whoever waits outside every task */
   int64_t budget;            /* see tn_budget_spend */

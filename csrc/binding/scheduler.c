@@ -9,6 +9,7 @@
 /* What one caller drives for: a waiter to be woken, or a task to end. */
 struct drive {
   struct tn_runtime *rt;
+  lua_State *caller;
   struct tn_waiter *waiter;
   const struct tn_task *task;
   lua_Hook hook; /* of the main thread when it began */
@@ -24,8 +25,9 @@ enum {
   CANCEL_STACK = 3 * LUA_MINSTACK,
 };
 
-static struct drive begin_drive(struct tn_runtime *rt) {
+static struct drive begin_drive(lua_State *L, struct tn_runtime *rt) {
   return (struct drive){.rt = rt,
+                        .caller = L,
                         .hook = lua_gethook(rt->main),
                         .hook_mask = lua_gethookmask(rt->main),
                         .hook_count = lua_gethookcount(rt->main)};
@@ -153,10 +155,11 @@ TN_COLD static bool is_stuck(lua_State *L, struct tn_runtime *rt) {
 }
 
 /* Nothing is ready: waits until something is, or it is time to look around. */
-static void wait_for_event(lua_State *L, struct tn_runtime *rt, bool *idle) {
+static void wait_for_event(lua_State *L, const struct drive *drive, bool *idle) {
+  struct tn_runtime *rt = drive->rt;
   if (!tn_reactor_expects(rt->reactor)) {
     if (is_stuck(L, rt)) {
-      tn_deadlock_raise(L, rt);
+      tn_deadlock_raise(L, rt, drive->caller);
     }
     return;
   }
@@ -180,7 +183,7 @@ static int drive_loop(lua_State *L) {
       return 0;
     }
     if (is_quiet(rt)) {
-      wait_for_event(L, rt, &idle);
+      wait_for_event(L, drive, &idle);
     } else {
       tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
     }
@@ -189,13 +192,25 @@ static int drive_loop(lua_State *L) {
   }
 }
 
-/* Runs `loop` as the one that drives. What it raises is left on top; the status tells. */
+/* Calls a function on the driver's thread. What it raises is left on top; the status tells. On the
+ * main thread the interpreter's hook for SIGINT would raise in whatever is called there next, be it
+ * in the middle of a task's end, and whoever caught that would have it. */
+static int call_as_driver(lua_State *L, struct tn_runtime *rt, lua_CFunction function,
+                          void *argument) {
+  lua_pushcfunction(rt->driver, function);
+  lua_pushlightuserdata(rt->driver, argument);
+  int status = lua_pcall(rt->driver, 1, 0, 0);
+  if (status != LUA_OK) {
+    lua_xmove(rt->driver, L, 1);
+  }
+  return status;
+}
+
+/* Runs `loop` as the one that drives. */
 static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction loop,
                            void *argument) {
   rt->driving = true;
-  lua_pushcfunction(L, loop);
-  lua_pushlightuserdata(L, argument);
-  int status = lua_pcall(L, 1, 0, 0);
+  int status = call_as_driver(L, rt, loop, argument);
   rt->driving = false;
   rt->current = NULL; /* whatever was raised where */
   rt->kill_depth = 0;
@@ -206,7 +221,7 @@ static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction lo
 }
 
 void tn_drive_until_woken(lua_State *L, struct tn_runtime *rt, struct tn_waiter *waiter) {
-  struct drive drive = begin_drive(rt);
+  struct drive drive = begin_drive(L, rt);
   drive.waiter = waiter;
   luaL_checkstack(L, 4, NULL);
   if (drive_protected(L, rt, drive_loop, &drive) != LUA_OK) {
@@ -245,10 +260,11 @@ static int nothing(lua_State *L) {
 }
 
 /* What Lua needs for that call, which it keeps: there may be no memory in the end. */
-static void reserve_cancel(lua_State *L) {
+static int reserve_cancel(lua_State *L) {
   luaL_checkstack(L, CANCEL_STACK, NULL);
   lua_pushcfunction(L, nothing);
   lua_call(L, 0, 0);
+  return 0;
 }
 
 /* Leaves the first task on top that failed, was reported, and nobody joined since; or nothing. */
@@ -282,19 +298,22 @@ int tn_run(lua_State *L) {
     return luaL_error(L, "run: the reactor runs already; use spawn, or call the function");
   }
   tn_finalizer_check(L, "run");
-  reserve_cancel(L);
+  if (call_as_driver(L, rt, reserve_cancel, NULL) != LUA_OK) {
+    return lua_error(L);
+  }
   forget_failures(L, rt);
   tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct tn_task *task = tn_task_spawn(L, rt, lua_gettop(L) - 1);
   rt->running = true;
   task->in_run = true;
   task->joined = true; /* its error is raised below, not reported */
-  struct drive drive = begin_drive(rt);
+  struct drive drive = begin_drive(L, rt);
   drive.task = task;
   int status = drive_protected(L, rt, drive_loop, &drive);
   int cancelled = drive_protected(L, rt, end_spawned, rt);
   tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0); /* libuv lets go of what was closed */
   rt->running = false;
+  check_interrupt(L, rt, &drive); /* one that came last: the program's own pcall is to catch it */
   if (status != LUA_OK || cancelled != LUA_OK) {
     return lua_error(L);
   }
@@ -372,7 +391,7 @@ int tn_step(lua_State *L) {
   tn_finalizer_check(L, "step");
   tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct step step = {
-      .drive = begin_drive(rt), .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
+      .drive = begin_drive(L, rt), .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
   if (drive_protected(L, rt, step_once, &step) != LUA_OK) {
     return lua_error(L);
   }

@@ -9,8 +9,7 @@
  * that this one is in. */
 static bool find_wait(lua_State *L, lua_State *thread, int index) {
   lua_Debug frame;
-  const int first = thread == L ? 1 : 0; /* above who waits here stands the scheduler */
-  for (int level = first; lua_getstack(thread, level, &frame); level++) {
+  for (int level = 0; lua_getstack(thread, level, &frame); level++) {
     bool own = tn_is_own_frame(L, thread, &frame);
     if (!own && frame.currentline > 0) {
       lua_pushfstring(L, " at %s:%d", frame.short_src, frame.currentline);
@@ -18,7 +17,7 @@ static bool find_wait(lua_State *L, lua_State *thread, int index) {
       return true;
     }
     lua_getinfo(thread, "n", &frame);
-    if (own || level == first) { /* not a pcall around it */
+    if (own || level == 0) { /* not a pcall around it */
       lua_pushstring(L, frame.name);
       lua_replace(L, index);
     }
@@ -26,13 +25,13 @@ static bool find_wait(lua_State *L, lua_State *thread, int index) {
   return false;
 }
 
-/* Leaves a line about who waits, from the title on top: nobody's `task` is the caller. */
-static void describe(lua_State *L, struct tn_task *task) {
+/* Leaves a line about who waits, from the title on top: a task, or `caller`. */
+static void describe(lua_State *L, struct tn_task *task, lua_State *caller) {
   int title = lua_gettop(L);
   luaL_checkstack(L, 10, NULL);
   lua_pushnil(L);
   lua_pushliteral(L, "");
-  bool found = !task && find_wait(L, L, title + 1);
+  bool found = !task && find_wait(L, caller, title + 1);
   for (int i = task ? task->depth : 0; i > 0 && !found; i--) {
     found = find_wait(L, tn_task_nest(task)[i - 1].thread, title + 1);
   }
@@ -54,7 +53,7 @@ static void describe_task(lua_State *L, int index) {
   tn_task_push_title(L, index);
   lua_replace(L, title);
   lua_settop(L, title);
-  describe(L, task);
+  describe(L, task, NULL);
 }
 
 /* Pushes a list with a line for each task that waits: where it does. */
@@ -79,7 +78,7 @@ int tn_waits(lua_State *L) {
   return 1;
 }
 
-int tn_deadlock_raise(lua_State *L, struct tn_runtime *rt) {
+int tn_deadlock_raise(lua_State *L, struct tn_runtime *rt, lua_State *caller) {
   luaL_Buffer text;
   lua_settop(L, 0);
   int waiting = push_waits(L, rt);
@@ -94,7 +93,7 @@ int tn_deadlock_raise(lua_State *L, struct tn_runtime *rt) {
   if (rt->blocking.parked) {
     luaL_addstring(&text, "\n  ");
     lua_pushliteral(L, "the program");
-    describe(L, NULL);
+    describe(L, NULL, caller);
     luaL_addvalue(&text);
   }
   for (int i = 1; i <= waiting; i++) {

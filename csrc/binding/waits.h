@@ -6,7 +6,7 @@
 
 /* waits() → list of "task 3 (reader) waits in read at server.lua:12". */
 int tn_waits(lua_State *L);
-/* Raises that nothing can wake those who wait. */
-TN_COLD int tn_deadlock_raise(lua_State *L, struct tn_runtime *rt);
+/* Raises that nothing can wake those who wait, `caller` among them if no task does. */
+TN_COLD int tn_deadlock_raise(lua_State *L, struct tn_runtime *rt, lua_State *caller);
 
 #endif
