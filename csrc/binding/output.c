@@ -58,9 +58,12 @@ TN_INLINE int prepare_write(lua_State *L, struct tn_runtime *rt) {
 static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int *first, int last,
                            uint64_t *sent) {
   struct tn_slice slices[TN_SLICES_MAX];
-  for (size_t length; *first <= last && (length = tn_bytes_at(L, *first).length) <= *sent;) {
+  for (; *sent > 0 && *first <= last; ++*first) {
+    size_t length = tn_bytes_at(L, *first).length;
+    if (length > *sent) {
+      break;
+    }
     *sent -= length;
-    ++*first;
   }
   int count = tn_slices_of(L, *first, last, *sent, slices);
   return count == 0   ? 0
