@@ -10,13 +10,11 @@ Decoder.__index = Decoder
 -- The length of the frame behind what is skipped | nil, err, how much of it would have to be skipped
 local function frame_length(self, head)
   local length = self.format:unpack(head, self.offset + 1)
-  if math.ult(self.max, length) then
-    -- as far as one can count; a length like that has no end anyway
-    local size = length < 0 and math.maxinteger or length
-    return nil, waiting.failure("LIMIT", "next"), math.max(size + math.min(self.adjustment, math.maxinteger - size), 0)
-  end
-  local adjusted = length + self.adjustment
-  if adjusted < 0 then
+  local countable = length < 0 and math.maxinteger or length -- as far as one can count: that has no end anyway
+  local adjusted = countable + math.min(self.adjustment, math.maxinteger - countable)
+  if length < 0 or adjusted > self.max then
+    return nil, waiting.failure("LIMIT", "next"), adjusted
+  elseif adjusted < 0 then
     return nil, waiting.failure("EINVAL", "next", "the length of the frame, adjusted, is negative"), 0
   end
   return adjusted
@@ -34,7 +32,7 @@ function Decoder:decode(bytes)
   end
   local length, err, refused = frame_length(self, bytes:sub(1, self.head))
   if not length then
-    self.refused = math.max(refused, 0)
+    self.refused = refused
     return nil, err
   end
   if bytes.length < self.skipped + length then
