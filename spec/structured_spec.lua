@@ -31,6 +31,42 @@ describe("timeout", function()
     end)))
   end)
 
+  it_both("says where what it ended was waiting, in whatever coroutine and behind whatever of the library", function()
+    local stuck, _peer <close> = tcpnet.duplex(10)
+    local place
+    local function next_line(operation)
+      local caller = debug.getinfo(2, "Sl")
+      place = (" in %s at %s:%d"):format(operation, caller.short_src, caller.currentline + 1)
+    end
+    local function read()
+      next_line "read_line"
+      local got = stuck:read_line()
+      return got
+    end
+    local function through(...) -- no tail call, which would take away the frame
+      local results = table.pack(...)
+      return table.unpack(results, 1, results.n)
+    end
+    for what, fn in pairs {
+      ["a call"] = read,
+      ["a coroutine"] = tcpnet.coroutine.wrap(read),
+      ["a longer timeout"] = function() return through(tcpnet.timeout(9, read)) end,
+      ["a pcall"] = function() return through(pcall(read)) end,
+      ["what gives way"] = function()
+        while true do
+          next_line "yield"
+          tcpnet.yield()
+        end
+      end,
+    } do
+      local _, err = tcpnet.timeout(0.002, fn)
+      assert.equal("timed out" .. place, err.message, what)
+      assert.equal(("timeout: timed out%s (TIMEOUT)"):format(place), tostring(err), what)
+    end
+    local _, err = tcpnet.timeout(0.002, tcpnet.sleep, 60) -- no Lua of the program's called it
+    assert.equal("timed out", err.message)
+  end)
+
   it_both("gives TIMEOUT of its own when the time is up", function()
     local started = tcpnet.now()
     local result, err = tcpnet.timeout(0.005, tcpnet.sleep, 60)

@@ -9,6 +9,7 @@
 #include "binding/error.h"
 #include "binding/method.h"
 #include "binding/task_outcome.h"
+#include "binding/waits.h"
 #include "core/status.h"
 
 #include <lualib.h>
@@ -287,8 +288,9 @@ static int after_wait(lua_State *L, int status, lua_KContext context) {
   if (mode == TIMEOUT && task->waiter.reason == TN_TIMEOUT && deadline_ns != 0 &&
       deadline_ns <= tn_now_ns()) {
     tn_forget(rt->reactor, &task->waiter);
+    struct tn_wait wait = tn_wait_within(L, task, index);
     tn_task_close_inner(L, rt, task, index);
-    return tn_fail(L, rt, TN_TIMEOUT, "timeout", NULL);
+    return tn_fail(L, rt, TN_TIMEOUT, "timeout", tn_wait_push(L, "timed out", &wait));
   }
   if (tn_task_nest(task)[index].stolen && lua_status(thread) == LUA_YIELD) {
     tn_forget(rt->reactor, &task->waiter);

@@ -4,45 +4,43 @@
 #include "binding/task.h"
 #include "binding/task_outcome.h"
 
-/* The operation at `index` and the place behind it become those of the program's call that the
- * thread is in, unless its name is lost by a tail call; was it made there? Otherwise in the thread
- * that this one is in. */
-static bool find_wait(lua_State *L, lua_State *thread, int index) {
+#include <stdio.h>
+#include <string.h>
+
+/* The wait becomes that of the program's call that the thread is in, unless its name is lost by a
+ * tail call; was it made there? Otherwise in the thread that this one is in. */
+static bool find_wait(lua_State *L, lua_State *thread, struct tn_wait *wait) {
   lua_Debug frame;
   for (int level = 0; lua_getstack(thread, level, &frame); level++) {
     bool own = tn_is_own_frame(L, thread, &frame);
     if (!own && frame.currentline > 0) {
-      lua_pushfstring(L, " at %s:%d", frame.short_src, frame.currentline);
-      lua_replace(L, index + 1);
+      memcpy(wait->source, frame.short_src, sizeof wait->source);
+      wait->line = frame.currentline;
       return true;
     }
     lua_getinfo(thread, "n", &frame);
     if (own || level == 0) { /* not a pcall around it */
-      lua_pushstring(L, frame.name);
-      lua_replace(L, index);
+      snprintf(wait->operation, sizeof wait->operation, "%s", frame.name ? frame.name : "");
     }
   }
   return false;
 }
 
-/* Leaves a line about who waits, from the title on top: a task, or `caller`. */
-static void describe(lua_State *L, struct tn_task *task, lua_State *caller) {
-  int title = lua_gettop(L);
-  luaL_checkstack(L, 10, NULL);
-  lua_pushnil(L);
-  lua_pushliteral(L, "");
-  bool found = !task && find_wait(L, caller, title + 1);
-  for (int i = task ? task->depth : 0; i > 0 && !found; i--) {
-    found = find_wait(L, tn_task_nest(task)[i - 1].thread, title + 1);
+struct tn_wait tn_wait_within(lua_State *L, struct tn_task *task, int depth) {
+  struct tn_wait wait = {0};
+  for (int i = task->depth; i > depth; i--) {
+    if (find_wait(L, tn_task_nest(task)[i - 1].thread, &wait)) {
+      break;
+    }
   }
-  if (task && !found && task->thread) {
-    find_wait(L, task->thread, title + 1);
-  }
-  lua_pushfstring(L, "%s waits%s%s%s", lua_tostring(L, title),
-                  lua_isnil(L, title + 1) ? "" : " in ", luaL_optstring(L, title + 1, ""),
-                  lua_tostring(L, title + 2));
-  lua_replace(L, title);
-  lua_settop(L, title);
+  return wait;
+}
+
+const char *tn_wait_push(lua_State *L, const char *what, const struct tn_wait *wait) {
+  const char *in = *wait->operation ? " in " : "";
+  return wait->line == 0 ? lua_pushfstring(L, "%s%s%s", what, in, wait->operation)
+                         : lua_pushfstring(L, "%s%s%s at %s:%d", what, in, wait->operation,
+                                           wait->source, wait->line);
 }
 
 /* "task 3 (reader) waits in read at server.lua:12" */
@@ -50,10 +48,15 @@ static void describe_task(lua_State *L, int index) {
   struct tn_task *task = lua_touserdata(L, index);
   int title = lua_gettop(L) + 1;
   luaL_checkstack(L, 4, NULL);
+  struct tn_wait wait = tn_wait_within(L, task, 0);
+  if (wait.line == 0 && task->thread) {
+    find_wait(L, task->thread, &wait);
+  }
   tn_task_push_title(L, index);
+  lua_pushfstring(L, "%s waits", lua_tostring(L, -1));
+  tn_wait_push(L, lua_tostring(L, -1), &wait);
   lua_replace(L, title);
   lua_settop(L, title);
-  describe(L, task, NULL);
 }
 
 /* Pushes a list with a line for each task that waits: where it does. */
@@ -92,8 +95,9 @@ int tn_deadlock_raise(lua_State *L, struct tn_runtime *rt, lua_State *caller) {
   luaL_addvalue(&text);
   if (rt->blocking.parked) {
     luaL_addstring(&text, "\n  ");
-    lua_pushliteral(L, "the program");
-    describe(L, NULL, caller);
+    struct tn_wait wait = {0};
+    find_wait(L, caller, &wait);
+    tn_wait_push(L, "the program waits", &wait);
     luaL_addvalue(&text);
   }
   for (int i = 1; i <= waiting; i++) {

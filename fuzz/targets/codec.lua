@@ -85,20 +85,18 @@ local function length_delimited(opts)
         local byte = bytes:byte(at + offset + i)
         length = opts.endian == "big" and length << 8 | byte or length | byte << 8 * (i - 1)
       end
-      if math.ult(max, length) then
-        local size = length < 0 and math.maxinteger or length
-        local adjusted = size > math.maxinteger - math.max(opts.length_adjustment, 0) and math.maxinteger
-          or size + opts.length_adjustment
-        return nil, "LIMIT", math.max(adjusted, 0)
-      end
-      length = length + opts.length_adjustment
-      if length < 0 then
+      local size = length < 0 and math.maxinteger or length
+      local adjusted = size > math.maxinteger - math.max(opts.length_adjustment, 0) and math.maxinteger
+        or size + opts.length_adjustment
+      if length < 0 or adjusted > max then
+        return nil, "LIMIT", adjusted
+      elseif adjusted < 0 then
         return nil, "EINVAL", 0
-      elseif left < skipped + length then
+      elseif left < skipped + adjusted then
         return nil, "EOF"
       end
-      local frame = bytes:sub(at + skipped + 1, at + skipped + length)
-      at = at + skipped + length
+      local frame = bytes:sub(at + skipped + 1, at + skipped + adjusted)
+      at = at + skipped + adjusted
       return frame
     end
     local function skip(refused)
