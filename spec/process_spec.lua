@@ -1,6 +1,7 @@
 -- Child processes: how they are started, what they are given, how they end, and that nothing of them is left behind.
 local leaks = require "spec.support.leaks"
 local program = require "spec.support.program"
+local steps = require "spec.support.steps"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
@@ -149,7 +150,80 @@ spec("a child's arguments", function()
     end
     assert.error_matches(function() spawn() end, "table expected")
     assert.error_matches(function() spawn { "true", bogus = 1 } end, "unknown option 'bogus'")
+    assert.error_matches(function() spawn { "true", nil, "third" } end, "without holes expected, but item 2 is nil")
   end)
+end)
+
+spec("output", function()
+  local whole = tcpnet.process.output
+
+  steps.both(it)("gives all that a child wrote, and how it ended", function()
+    assert.same({ code = 0, stdout = "one\n", stderr = "" }, whole { "echo", "one" })
+    assert.same({ code = 3, stdout = "out\n", stderr = "err\n" },
+      whole { "sh", "-c", "echo out; echo err >&2; exit 3" })
+    assert.same({ signal = "SIGKILL", stdout = "before\n", stderr = "" },
+      whole { "sh", "-c", "echo before; kill -9 $$" })
+    assert.same({ code = 0, stdout = "here", stderr = "" },
+      whole { "sh", "-c", "printf %s \"$WHERE\"", env = { WHERE = "here" }, cwd = "/" })
+  end)
+
+  it("gives a child its input, and an end without one", in_task(function()
+    local buffer = tcpnet.Buffer.new(10)
+    buffer:append "buffer"
+    for input, expected in pairs { text = "text", [12] = "12", [buffer] = "buffer", [""] = "" } do
+      assert.equal(expected, whole({ "cat", input = input }).stdout)
+    end
+    assert.same({ code = 0, stdout = "", stderr = "" }, whole { "cat" })
+    assert.equal("buffer", tostring(buffer))
+  end))
+
+  it("lets more than a pipe holds go both ways at once, and past a child that does not read it", in_task(function()
+    local input = tcp.bytes(1 << 20)
+    local result = whole { "sh", "-c", "tee /dev/stderr", input = input }
+    assert.is_true(result.stdout == input and result.stderr == input)
+    assert.same({ code = 0, stdout = "", stderr = "" }, whole { "true", input = input })
+  end))
+
+  it("has no text of what goes elsewhere", in_task(function()
+    local command = { "sh", "-c", "echo out; echo err >&2", stderr = "null" }
+    assert.same({ code = 0, stdout = "out\n" }, whole(command))
+    assert.same({ "sh", "-c", "echo out; echo err >&2", stderr = "null" }, command)
+    assert.same({ code = 0 }, whole { "true", stdout = "null", stderr = "null" })
+    local sender, receiver <close> = tcpnet.pipe()
+    assert.same({ code = 0, stderr = "" }, whole { "echo", "elsewhere", stdout = sender })
+    assert.equal("elsewhere\n", receiver:read_to_end())
+  end))
+
+  it("kills the child where it is cancelled or out of time", in_task(function()
+    local path = os.tmpname()
+    for _, stop in ipairs {
+      function(fn) fails("TIMEOUT", tcpnet.timeout(0.2, fn)) end,
+      function(fn)
+        local task = tcpnet.spawn(fn)
+        tcpnet.sleep(0.2)
+        task:cancel()
+      end,
+    } do
+      stop(function() whole { "sh", "-c", "echo $$ > " .. path .. "; cat; sleep 60", input = "some" } end)
+      assert.is_true(gone(tonumber(read_all(path))))
+    end
+    os.remove(path)
+  end))
+
+  it("fails as spawn does, under its own name", in_task(function()
+    assert.equal("output", fails("ENOENT", whole { "no-such-program" }).op)
+    assert.equal("/nowhere", fails("ENOENT", whole { "true", cwd = "/nowhere" }).address)
+    for wrong, message in pairs {
+      [{}] = "a program expected", [{ "true", bogus = 1 }] = "unknown option 'bogus'",
+      [{ "true", input = {} }] = "input: string, number or Buffer expected, got table",
+      [{ "true", input = "x", stdin = "null" }] = "stdin or input expected, not both",
+      [{ "true", stdin = "pipe" }] = "stdin: no pipe expected", [{ "true", stdout = 1.5 }] = "stdout: ",
+      [{ "true", env = 1 }] = "env: table expected", [{ "true", cwd = 1 }] = "cwd: ",
+      [{ "true", detached = 1 }] = "detached: ", [5] = "table expected, got integer",
+    } do
+      tcp.raises(function() whole(wrong) end, "process_spec.lua:", "bad argument #1 to 'output' (", message)
+    end
+  end))
 end)
 
 spec("a child's environment", function()
