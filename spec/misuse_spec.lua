@@ -373,7 +373,8 @@ local rows = {
     join = { { optional(seconds), 0 } }, cancel = none, status = none, name = { { optional(string_), "x" } },
     unpark = { { anything, 1 } },
   },
-  JoinSet = { spawn = { { function_, again } }, join_next = { { optional(seconds), 0 } }, abort_all = none },
+  JoinSet = { spawn = { { function_, again } }, join_next = { { optional(seconds), 0 } }, abort_all = none,
+    iter = none },
   Poll = {
     poll = { { function(value) return rawequal(value, some_events) end, some_events }, { optional(seconds), 0 } },
     registry = none, close = none, closed = none, fd = none,

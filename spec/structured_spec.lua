@@ -825,6 +825,50 @@ describe("a JoinSet", function()
     assert.same({ n = 1, nil }, table.pack(set:join_next()))
   end)
 
+  it_both("is gone through until it is empty, failures included", function()
+    local set <close> = JoinSet.new()
+    local got = {}
+    for i = 1, 4 do
+      set:spawn(function()
+        tcpnet.sleep(i * 0.001)
+        if i == 3 then
+          error("no " .. i, 0)
+        end
+        return i, i == 4 and set:spawn(function() return 5, 6 end) and 4
+      end)
+    end
+    for _, ok, first, second in set:iter() do
+      got[#got + 1] = table.pack(ok or "failed", first, second or "")
+    end
+    assert.same({
+      { n = 3, true, 1, "" }, { n = 3, true, 2, "" }, { n = 3, "failed", "no 3", "" }, { n = 3, true, 4, 4 },
+      { n = 3, true, 5, 6 },
+    }, got)
+    local step = set:iter()
+    assert.is_nil(step())
+    assert.is_nil(step())
+    tcp.raises(function() JoinSet.iter(5) end, "structured_spec.lua:", "bad argument #1 to 'iter'", "JoinSet expected")
+  end)
+
+  it("is gone through no further by what closes in a cancel", in_task(function()
+    local seen
+    local task = tcpnet.spawn(function()
+      local set <close> = JoinSet.new()
+      set:spawn(tcpnet.sleep, 60)
+      local _end <close> = closer(function()
+        seen = select(2, pcall(function()
+          for _ in set:iter() do
+            error "not reached"
+          end
+        end))
+      end)
+      tcpnet.sleep(60)
+    end)
+    tcpnet.sleep(0)
+    task:cancel()
+    assert.equal("CANCELED", seen.code)
+  end))
+
   it("counts what was not yet given out", in_task(function()
     local set <close> = JoinSet.new()
     assert.equal(0, #set)

@@ -520,11 +520,7 @@ local function iterator(name, read)
     check_reader(self, name)
     max = size_or(max, nil, 1, name)
     return function()
-      local bytes, err = read(self, max)
-      if err then
-        error(err, 0)
-      end
-      return bytes
+      return waiting.or_raise(read(self, max))
     end
   end
 end

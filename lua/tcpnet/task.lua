@@ -6,6 +6,14 @@ local waiting = require "tcpnet.waiting"
 
 local JoinSet = core.JoinSet
 
+-- for task, ok, ... in set:iter() do: join_next, until the set is empty.
+function JoinSet:iter()
+  check.receiver(self, { JoinSet = true }, "JoinSet", "iter")
+  return function()
+    return waiting.or_raise(self:join_next())
+  end
+end
+
 -- Gives the results of a task, or raises unchanged what it raised.
 local function results(ok, ...)
   if not ok then

@@ -51,6 +51,14 @@ function waiting.named(op, ok, err)
   return ok, err
 end
 
+-- What an iterator makes of a call that gives nil, err where it fails, and nil alone at the end: it raises the error.
+function waiting.or_raise(value, err, ...)
+  if value == nil and err then
+    error(err, 0)
+  end
+  return value, err, ...
+end
+
 local function until_true(line, subject, condition, op)
   if condition(subject) then
     return true

@@ -4,6 +4,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local outside = require "tcpnet.outside"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local JoinSet = core.JoinSet
@@ -180,14 +181,8 @@ end
 -- messages() → iterator of what recv gives, which raises on error.
 local function messages(self)
   check.receiver(self, { Worker = true, Parent = true }, "Worker", "messages")
-  local function results(value, err, ...)
-    if value == nil and err then
-      error(err, 0)
-    end
-    return value, err, ...
-  end
   return function()
-    return results(self:recv())
+    return waiting.or_raise(self:recv())
   end
 end
 

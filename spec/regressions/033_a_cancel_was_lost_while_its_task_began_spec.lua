@@ -12,7 +12,7 @@ describe("a task that a finalizer cancels while it begins", function()
     end, ...)
     local debt = {}
     collect.during(function() cancelled = task:cancel() end, function()
-      debt[1] = true -- memory taken without a look at the collector: the first look comes where the thread is made
+      rawset(debt, 1, true) -- memory that the collector has not looked at: it will where the thread is made
       drive()
     end)
     assert.is_true(cancelled)

@@ -976,6 +976,15 @@ entries["process.spawn"] = {
   end,
 }
 
+entries["process.output"] = {
+  optional = "writev", -- EPIPE: a child need not read its input
+  run = function(case)
+    local result = case.call(tcpnet.process.output, { "cat", input = "meow" })
+    assert(not result or result.stderr == "" and result.code == 0)
+    assert(not result or result.stdout == "meow" or result.stdout == "")
+  end,
+}
+
 local function opens_fifo(other)
   return {
     run = function(case)

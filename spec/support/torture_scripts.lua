@@ -279,6 +279,13 @@ function scripts.process()
   assert(child:wait().code == 0)
 end
 
+function scripts.output()
+  local result = assert(tcpnet.process.output { "cat", input = "meow" })
+  is("meow", result.stdout)
+  is("", result.stderr)
+  assert(result.code == 0)
+end
+
 function scripts.time()
   tcpnet.run(function()
     tcpnet.sleep(0)

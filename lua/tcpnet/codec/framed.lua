@@ -61,11 +61,7 @@ end
 function FramedRead:iter()
   waiting.check_receiver(self, "decoder", "FramedRead", "iter")
   return function()
-    local frame, err = self:next()
-    if err then
-      error(err, 0)
-    end
-    return frame
+    return waiting.or_raise(self:next())
   end
 end
 

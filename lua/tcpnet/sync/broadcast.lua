@@ -4,6 +4,7 @@ local check = require "tcpnet.check"
 local coop = require "tcpnet.sync.coop"
 local errors = require "tcpnet.sync.errors"
 local Waiters = require "tcpnet.sync.waiters"
+local waiting = require "tcpnet.waiting"
 
 local MOST = 1 << 30
 
@@ -165,11 +166,7 @@ end
 
 -- for v in receiver do; raises where messages were missed.
 function Receiver:__call()
-  local value, err = self:recv()
-  if err then
-    error(err, 0)
-  end
-  return value
+  return waiting.or_raise(self:recv())
 end
 
 Receiver.__close = Receiver.close
