@@ -145,43 +145,44 @@ end
 local methods = {}
 reader.methods = methods
 
--- read([max]) ⏳ → 1..max bytes | nil at the end | nil, err
-function methods:read(max)
-  check_reader(self, "read")
-  max = size_or(max, nil, 1, "read") or private.buffer_size()
-  local inside <close>, err = begin(self, "read")
-  if not inside then
-    return nil, err
-  end
-  local input = self.input
-  if input.length == 0 then
-    local ok
-    ok, err = fill(self, max, "read", waiting.deadline(self.read_seconds))
-    if not ok then
-      return ended(err)
+-- A read of what is there, in one of its forms: `op` waits until something is, "try_" .. op does not: EAGAIN.
+-- request(name, ...) checks the arguments → how much to ask for, and what else give(input, max, into) needs of them,
+-- which takes the results out of `input`.
+local function form(op, waits, request, give)
+  local name = waits and op or "try_" .. op
+  local begin_form = waits and begin or begin_try
+  return function(self, ...)
+    check_reader(self, name)
+    local max, into = request(name, ...)
+    local inside <close>, err = begin_form(self, op)
+    if not inside then
+      return nil, err
     end
+    local input = self.input
+    if input.length == 0 then
+      local ok
+      if waits then
+        ok, err = fill(self, max, op, waiting.deadline(self.read_seconds))
+      else
+        ok, err = self.source.try_fill(self, max)
+      end
+      if not ok then
+        return ended(err)
+      end
+      max, into = request(name, ...) -- a Buffer may have been filled meanwhile, or be on its way out
+    end
+    return give(input, max, into)
   end
-  return input:take(max)
 end
 
--- try_read([max]): the same at once, or EAGAIN.
-function methods:try_read(max)
-  check_reader(self, "try_read")
-  max = size_or(max, nil, 1, "try_read") or private.buffer_size()
-  local inside <close>, err = begin_try(self, "read")
-  if not inside then
-    return nil, err
-  end
-  local input = self.input
-  if input.length == 0 then
-    local ok
-    ok, err = self.source.try_fill(self, max)
-    if not ok then
-      return ended(err)
-    end
-  end
-  return input:take(max)
+local function size_of_read(name, max)
+  return size_or(max, nil, 1, name) or private.buffer_size()
 end
+
+-- read([max]) ⏳ → 1..max bytes | nil at the end | nil, err
+methods.read = form("read", true, size_of_read, Bytes.take)
+-- try_read([max]): the same at once, or EAGAIN.
+methods.try_read = form("read", false, size_of_read, Bytes.take)
 
 -- read_exact(n) ⏳ → n bytes | nil, err (EOF), the bytes that did come, which stay readable
 function methods:read_exact(n)
@@ -313,15 +314,13 @@ local function check_buffer(buffer, name)
   check.that(room_of(buffer) > 0, 1, name, "the Buffer is full")
 end
 
-local function max_into(buffer, max, name)
+local function room_for(name, buffer, max)
   check_buffer(buffer, name)
-  if max ~= nil then
-    max = check.integer(max, 1, math.maxinteger, 2, name, "max")
-  end
-  return max or math.maxinteger
+  max = check.optional_integer(max, 1, math.maxinteger, 2, name, "max")
+  return math.min(max or math.maxinteger, room_of(buffer)), buffer
 end
 
-local function give_into(input, buffer, max)
+local function give_into(input, max, buffer)
   local bytes = input:sub(1, math.min(max, room_of(buffer), input.length))
   buffer:append(bytes) -- which raises where a finalizer has filled it: nothing is lost then
   input:consume(#bytes)
@@ -329,45 +328,11 @@ local function give_into(input, buffer, max)
 end
 
 -- read_into(buffer[, max]) ⏳ → count appended | nil at the end | nil, err
-function methods:read_into(buffer, max)
-  check_reader(self, "read_into")
-  max = max_into(buffer, max, "read_into")
-  local inside <close>, err = begin(self, "read_into")
-  if not inside then
-    return nil, err
-  end
-  local input = self.input
-  if input.length == 0 then
-    local ok
-    ok, err = fill(self, math.min(max, room_of(buffer)), "read_into", waiting.deadline(self.read_seconds))
-    if not ok then
-      return ended(err)
-    end
-    check_buffer(buffer, "read_into") -- it may have been filled meanwhile, or be on its way out
-  end
-  return give_into(input, buffer, max)
-end
-
+methods.read_into = form("read_into", true, room_for, give_into)
 -- try_read_into(buffer[, max]): the same at once, or EAGAIN.
-function methods:try_read_into(buffer, max)
-  check_reader(self, "try_read_into")
-  max = max_into(buffer, max, "try_read_into")
-  local inside <close>, err = begin_try(self, "read_into")
-  if not inside then
-    return nil, err
-  end
-  local input = self.input
-  if input.length == 0 then
-    local ok
-    ok, err = self.source.try_fill(self, math.min(max, room_of(buffer)))
-    if not ok then
-      return ended(err)
-    end
-  end
-  return give_into(input, buffer, max)
-end
+methods.try_read_into = form("read_into", false, room_for, give_into)
 
-local function check_buffers(buffers, name)
+local function room_in_all(name, buffers)
   check.value(buffers, "table", 1, name)
   local count = rawlen(buffers)
   check.that(count >= 1 and count <= 64, 1, name, "a list of 1 to 64 Buffers expected")
@@ -381,31 +346,19 @@ local function check_buffers(buffers, name)
     room = room + room_of(buffer)
   end
   check.that(room > 0, 1, name, "the Buffers are full")
-  return room
+  return room, buffers
 end
 
--- try_read_vectored{buffer, …} → count: fills them in order.
-function methods:try_read_vectored(buffers)
-  check_reader(self, "try_read_vectored")
-  local room = check_buffers(buffers, "try_read_vectored")
-  local inside <close>, err = begin_try(self, "read_vectored")
-  if not inside then
-    return nil, err
-  end
-  local input = self.input
-  if input.length == 0 then
-    local ok
-    ok, err = self.source.try_fill(self, room)
-    if not ok then
-      return ended(err)
-    end
-  end
+local function give_into_all(input, _, buffers)
   local total = 0
   for i = 1, rawlen(buffers) do
-    total = total + give_into(input, rawget(buffers, i), math.maxinteger)
+    total = total + give_into(input, math.maxinteger, rawget(buffers, i))
   end
   return total
 end
+
+-- try_read_vectored{buffer, …} → count: fills them in order.
+methods.try_read_vectored = form("read_vectored", false, room_in_all, give_into_all)
 
 -- looking -----------------------------------------------------------------------------------------
 
