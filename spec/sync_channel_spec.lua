@@ -861,6 +861,68 @@ for name, operation in pairs(operations) do
 end
 
 describe("an object of tcpnet.sync", function()
+  it("prints with its state", in_task(function()
+    local sender, receiver = sync.channel(3)
+    local free, free_receiver = sync.unbounded()
+    local watcher, watched = sync.watch(0)
+    local broadcaster = sync.broadcast(2)
+    local listener = broadcaster:subscribe()
+    local once, one = sync.oneshot()
+    local semaphore, mutex, barrier, notify = sync.Semaphore.new(3), sync.Mutex.new(), sync.Barrier.new(2),
+      sync.Notify.new()
+    local token = sync.CancellationToken.new()
+    local drop_guard = token:drop_guard()
+    local function all_are(...)
+      local texts = {}
+      for i, object in ipairs {
+        sender, receiver, free, free_receiver, watcher, watched, broadcaster, listener, once, one, semaphore, mutex,
+        barrier, notify, token, drop_guard,
+      } do
+        texts[i] = tostring(object)
+      end
+      assert.same({ ... }, texts)
+    end
+    all_are("Sender (0 messages)", "Receiver (0 messages)", "Sender (0 messages)", "Receiver (0 messages)",
+      "WatchSender (1 receivers)", "WatchReceiver (seen)", "BroadcastSender (1 receivers)",
+      "BroadcastReceiver (0 messages)", "OneshotSender (open)", "OneshotReceiver (open)",
+      "Semaphore (3 permits, 0 in line)", "Mutex (free, 0 in line)", "Barrier (0 of 2)", "Notify (0 in line)",
+      "CancellationToken (not cancelled)", "DropGuard (armed)")
+    for _, object in ipairs { sender, free, watcher, broadcaster, once } do
+      object:send(1)
+    end
+    free:send(2)
+    free:close()
+    local permit, guard = semaphore:acquire(2), mutex:lock()
+    local in_line = {
+      tcpnet.spawn(semaphore.acquire, semaphore, 2), tcpnet.spawn(mutex.lock, mutex),
+      tcpnet.spawn(barrier.wait, barrier),
+    }
+    tcpnet.sleep(0)
+    notify:notify_one()
+    token:cancel()
+    drop_guard:disarm()
+    all_are("Sender (1 messages)", "Receiver (1 messages)", "Sender (closed)", "Receiver (2 messages)",
+      "WatchSender (1 receivers)", "WatchReceiver (changed)", "BroadcastSender (1 receivers)",
+      "BroadcastReceiver (1 messages)", "OneshotSender (sent)", "OneshotReceiver (sent)",
+      "Semaphore (1 permits, 1 in line)", "Mutex (locked, 1 in line)", "Barrier (1 of 2)", "Notify (one kept)",
+      "CancellationToken (cancelled)", "DropGuard (disarmed)")
+    assert.equal("Permit (2)", tostring(permit))
+    assert.equal("MutexGuard (locked)", tostring(guard))
+    guard:unlock()
+    assert.equal("MutexGuard (unlocked)", tostring(guard))
+    for _, task in ipairs(in_line) do
+      task:cancel()
+    end
+    one:recv()
+    for _, object in ipairs { receiver, watched, watcher, broadcaster, listener, semaphore } do
+      object:close()
+    end
+    all_are("Sender (closed)", "Receiver (closed)", "Sender (closed)", "Receiver (2 messages)", "WatchSender (closed)",
+      "WatchReceiver (closed)", "BroadcastSender (closed)", "BroadcastReceiver (closed)", "OneshotSender (received)",
+      "OneshotReceiver (received)", "Semaphore (closed)", "Mutex (free, 0 in line)", "Barrier (0 of 2)",
+      "Notify (one kept)", "CancellationToken (cancelled)", "DropGuard (disarmed)")
+  end))
+
   it("blames the caller's line when a method is called without it, or with another", in_task(function()
     local sender, receiver = sync.channel(1)
     local broadcaster = sync.broadcast(1)

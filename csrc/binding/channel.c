@@ -174,7 +174,7 @@ static void pop_message(lua_State *L, struct tn_reactor *reactor, struct channel
 
 /* --- sending --- */
 
-static bool is_refused(struct end *sender) {
+static bool is_refused(const struct end *sender) {
   return sender->done || sender->channel->closed;
 }
 
@@ -429,21 +429,35 @@ int tn_channel_new(lua_State *L) {
   return 2;
 }
 
+static int end_tostring(lua_State *L) {
+  const struct end *end = check_end(L, TN_SENDERS | TN_RECEIVER);
+  const char *name = tn_kind_name(end->header.kind);
+  if (end->header.kind == TN_RECEIVER ? end->channel->closed : is_refused(end)) {
+    lua_pushfstring(L, "%s (closed)", name);
+  } else {
+    lua_pushfstring(L, "%s (%I messages)", name, (LUAI_UACINT)end->channel->count);
+  }
+  return 1;
+}
+
 static const luaL_Reg sender_functions[] = {{"clone", sender_clone},
                                             {"close", sender_close},
                                             {"is_closed", sender_is_closed},
                                             {"capacity", sender_capacity},
                                             {NULL, NULL}};
 static const luaL_Reg sender_metamethods[] = {
-    {"__close", sender_close}, {"__gc", sender_gc}, {NULL, NULL}};
+    {"__close", sender_close}, {"__gc", sender_gc}, {"__tostring", end_tostring}, {NULL, NULL}};
 const struct tn_class tn_sender_class = {"Sender", TN_SENDER, sender_functions, sender_metamethods};
 const struct tn_class tn_unbounded_sender_class = {"Sender", TN_UNBOUNDED_SENDER, sender_functions,
                                                    sender_metamethods};
 
 static const luaL_Reg receiver_functions[] = {
     {"close", receiver_close}, {"is_closed", receiver_is_closed}, {NULL, NULL}};
-static const luaL_Reg receiver_metamethods[] = {
-    {"__close", receiver_close}, {"__gc", receiver_gc}, {"__len", receiver_len}, {NULL, NULL}};
+static const luaL_Reg receiver_metamethods[] = {{"__close", receiver_close},
+                                                {"__gc", receiver_gc},
+                                                {"__len", receiver_len},
+                                                {"__tostring", end_tostring},
+                                                {NULL, NULL}};
 const struct tn_class tn_receiver_class = {"Receiver", TN_RECEIVER, receiver_functions,
                                            receiver_metamethods};
 

@@ -90,8 +90,12 @@ function check.receiver(value, classes, first, name)
   end
 end
 
--- Makes every method of a class that is a plain table refuse another receiver, or none (a dot for a colon).
-function check.methods(class)
+-- Makes every method of a class that is a plain table refuse another receiver, or none (a dot for a colon). Its objects
+-- print as their class and what describe(self) says of them.
+function check.methods(class, describe)
+  function class:__tostring()
+    return ("%s (%s)"):format(class.__name, describe(self))
+  end
   for name, method in pairs(class) do
     if name:find "^%l" and name ~= "new" then
       class[name] = function(self, ...)

@@ -126,7 +126,7 @@ local function check_reader(self, name)
 end
 
 local function size_or(value, default, position, name)
-  return check.optional_integer(value, 1, 0x7fffffff, position, name, "max") or default
+  return check.optional_integer(value, 1, check.INT_MAX, position, name, "max") or default
 end
 
 -- How much a peek shows at most.

@@ -234,5 +234,11 @@ function Workers:close()
   end
 end
 
-check.methods(Workers)
+check.methods(Workers, function(self)
+  local running = 0
+  for _, worker in ipairs(self) do
+    running = running + (worker:status() == "running" and 1 or 0)
+  end
+  return ("%d, %d running"):format(#self, running)
+end)
 Workers.__close = Workers.close

@@ -27,6 +27,8 @@ function Barrier:wait()
   return false
 end
 
-check.methods(Barrier)
+check.methods(Barrier, function(self)
+  return ("%d of %d"):format(self.line.length, self.size)
+end)
 
 return Barrier

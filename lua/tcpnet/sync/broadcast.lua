@@ -172,8 +172,12 @@ end
 Receiver.__close = Receiver.close
 Receiver.__gc = Receiver.close
 
-check.methods(Sender)
-check.methods(Receiver)
+check.methods(Sender, function(self)
+  return self.done and "closed" or self.state.receivers .. " receivers"
+end)
+check.methods(Receiver, function(self)
+  return self.done and "closed" or #self .. " messages"
+end)
 
 -- broadcast(capacity) → sender. The capacity is rounded up to a power of two, as Tokio's.
 return function(capacity)

@@ -126,7 +126,11 @@ end
 DropGuard.__close = DropGuard.close
 DropGuard.__gc = DropGuard.close
 
-check.methods(CancellationToken)
-check.methods(DropGuard)
+check.methods(CancellationToken, function(self)
+  return self.is_over and "cancelled" or "not cancelled"
+end)
+check.methods(DropGuard, function(self)
+  return self.token and "armed" or "disarmed"
+end)
 
 return CancellationToken

@@ -59,7 +59,11 @@ end
 Guard.__close = Guard.unlock
 Guard.__gc = Guard.unlock
 
-check.methods(Mutex)
-check.methods(Guard)
+check.methods(Mutex, function(self)
+  return ("%s, %d in line"):format(self.semaphore.permits == 0 and "locked" or "free", self.semaphore.line.length)
+end)
+check.methods(Guard, function(self)
+  return self.locked and "locked" or "unlocked"
+end)
 
 return Mutex

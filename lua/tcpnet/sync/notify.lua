@@ -50,6 +50,8 @@ function Notify:notified()
   return true
 end
 
-check.methods(Notify)
+check.methods(Notify, function(self)
+  return self.kept and "one kept" or self.line.length .. " in line"
+end)
 
 return Notify

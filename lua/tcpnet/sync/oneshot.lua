@@ -118,8 +118,14 @@ end
 Receiver.__close = Receiver.close
 Receiver.__gc = Receiver.close
 
-check.methods(Sender)
-check.methods(Receiver)
+local function describe(self)
+  local state = self.state
+  return state.received and "received" or state.sent and "sent"
+    or (state.closed or state.dropped) and "closed" or "open"
+end
+
+check.methods(Sender, describe)
+check.methods(Receiver, describe)
 
 -- oneshot() → sender, receiver
 return function()

@@ -171,7 +171,11 @@ end
 Permit.__close = Permit.release
 Permit.__gc = Permit.release
 
-check.methods(Semaphore)
-check.methods(Permit)
+check.methods(Semaphore, function(self)
+  return self.closed and "closed" or ("%d permits, %d in line"):format(self.permits, self.line.length)
+end)
+check.methods(Permit, function(self)
+  return self.count
+end)
 
 return Semaphore

@@ -137,8 +137,12 @@ end
 Receiver.__close = Receiver.close
 Receiver.__gc = Receiver.close
 
-check.methods(Sender)
-check.methods(Receiver)
+check.methods(Sender, function(self)
+  return self.done and "closed" or self.state.receivers .. " receivers"
+end)
+check.methods(Receiver, function(self)
+  return self.done and "closed" or self:has_changed() and "changed" or "seen"
+end)
 
 -- watch(value) → sender, receiver
 return function(value)
