@@ -35,7 +35,7 @@ function Decoder:decode(bytes)
     self.refused = refused
     return nil, err
   end
-  if bytes.length < self.skipped + length then
+  if bytes.length - self.skipped < length then -- their sum may be past all integers
     return nil
   end
   local frame = bytes:sub(self.skipped + 1, self.skipped + length)
