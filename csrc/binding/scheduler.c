@@ -25,12 +25,15 @@ enum {
   CANCEL_STACK = 3 * LUA_MINSTACK,
 };
 
+/* The driver has the main thread's hook: a task's thread gets that of the thread it is made on. */
 static struct drive begin_drive(lua_State *L, struct tn_runtime *rt) {
-  return (struct drive){.rt = rt,
+  struct drive drive = {.rt = rt,
                         .caller = L,
                         .hook = lua_gethook(rt->main),
                         .hook_mask = lua_gethookmask(rt->main),
                         .hook_count = lua_gethookcount(rt->main)};
+  lua_sethook(rt->driver, drive.hook, drive.hook_mask, drive.hook_count);
+  return drive;
 }
 
 static bool is_done(const struct drive *drive) {

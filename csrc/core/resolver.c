@@ -82,8 +82,10 @@ static void work(void *argument) {
   /* one entry for an address, not one for each type of socket */
   struct addrinfo hints = {.ai_family = request->family, .ai_socktype = SOCK_STREAM};
   request->error = getaddrinfo(request->host, NULL, &hints, &request->results);
-  /* EAGAIN means something else to who waits */
-  request->system = request->error == EAI_SYSTEM && errno != EAGAIN ? errno : 0;
+  if (request->error == EAI_SYSTEM && errno == EAGAIN) {
+    request->error = EAI_AGAIN; /* to who waits, EAGAIN means something else */
+  }
+  request->system = request->error == EAI_SYSTEM ? errno : 0;
   tn_mailbox_post(mailbox, &request->letter);
   tn_mailbox_release(mailbox);
 }

@@ -20,8 +20,8 @@ local source = [[
     if (strcmp(host, "odd") == 0) {
       return -12345;
     }
-    if (strcmp(host, "full") == 0) {
-      errno = EMFILE;
+    if (strcmp(host, "full") == 0 || strcmp(host, "again") == 0) {
+      errno = strcmp(host, "full") == 0 ? EMFILE : EAGAIN;
       return EAI_SYSTEM;
     }
     if (strcmp(host, "twice") == 0) {

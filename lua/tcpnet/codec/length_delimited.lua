@@ -7,11 +7,15 @@ local waiting = require "tcpnet.waiting"
 local Decoder = {}
 Decoder.__index = Decoder
 
+-- As far as one can count; `a` is not negative.
+local function sum(a, b)
+  return a + math.min(b, math.maxinteger - a)
+end
+
 -- The length of the frame behind what is skipped | nil, err, how much of it would have to be skipped
 local function frame_length(self, head)
   local length = self.format:unpack(head, self.offset + 1)
-  local countable = length < 0 and math.maxinteger or length -- as far as one can count: that has no end anyway
-  local adjusted = countable + math.min(self.adjustment, math.maxinteger - countable)
+  local adjusted = sum(length < 0 and math.maxinteger or length, self.adjustment) -- whose frame has no end anyway
   if length < 0 or adjusted > self.max then
     return nil, waiting.failure("LIMIT", "next"), adjusted
   elseif adjusted < 0 then
@@ -35,7 +39,7 @@ function Decoder:decode(bytes)
     self.refused = refused
     return nil, err
   end
-  if bytes.length < self.skipped + length then
+  if bytes.length - self.skipped < length then -- their sum may be past all integers
     return nil
   end
   local frame = bytes:sub(self.skipped + 1, self.skipped + length)
@@ -45,8 +49,7 @@ end
 
 function Decoder:skip()
   if self.refused then
-    local whole = self.skipped + math.min(self.refused, math.maxinteger - self.skipped)
-    self.discard = math.max(whole, self.head)
+    self.discard = math.max(sum(self.skipped, self.refused), self.head)
     self.refused = nil
   end
 end
@@ -66,12 +69,6 @@ end
 local ENDIAN = { big = ">", little = "<", native = "=" }
 local FAR = 1 << 40 -- more than any offset or adjustment is
 
--- The largest frame whose length, adjusted, the field can hold.
-local function largest(width, adjustment)
-  local field = width == 8 and math.maxinteger or (1 << 8 * width) - 1
-  return field + math.min(adjustment, math.maxinteger - field)
-end
-
 -- length_delimited{length_field_offset = 0, length_field_length = 4, length_adjustment = 0, num_skip =, endian = "big",
 -- max_frame_length = 8 MiB} → codec. A frame begins `num_skip` bytes from where its head does, by default behind the
 -- length field, and is as long as the field says plus `length_adjustment`. Writes the field and the frame.
@@ -80,13 +77,13 @@ return function(opts)
     "num_skip", "endian", "max_frame_length")
   local width = integer(opts, "length_field_length", 4, 1, 8)
   local offset = integer(opts, "length_field_offset", 0, 0, FAR)
-  local adjustment = integer(opts, "length_adjustment", 0, -FAR, FAR)
+  local field_max = width == 8 and math.maxinteger or (1 << 8 * width) - 1
+  local adjustment = integer(opts, "length_adjustment", 0, -math.min(field_max, FAR), FAR) -- or no frame fits
   local skipped = integer(opts, "num_skip", offset + width, 0, FAR)
   local endian = opts.endian == nil and "big" or opts.endian
   check.that(ENDIAN[endian], 1, "length_delimited",
     ("endian: 'big', 'little' or 'native' expected, got %s"):format(tostring(endian)))
-  local max = math.min(integer(opts, "max_frame_length", 8 << 20, 0, math.maxinteger),
-    math.max(largest(width, adjustment), 0))
+  local max = math.min(integer(opts, "max_frame_length", 8 << 20, 0, math.maxinteger), sum(field_max, adjustment))
   local format = ENDIAN[endian] .. "I" .. width
   return codec {
     decoder = function()
