@@ -241,7 +241,7 @@ describe("an end of a channel", function()
       assert.equal(class, class.__index)
       assert.is_function(class.send or class.recv)
       assert.is_nil(class.__gc)
-      assert.matches("^" .. class.__name .. ": ", tostring(object))
+      assert.matches("^" .. class.__name .. "[: ]", tostring(object))
     end
     for _, name in ipairs { "Sender", "Receiver", "ChannelPermit" } do
       assert.is_nil(tcpnet[name])

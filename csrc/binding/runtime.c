@@ -80,8 +80,8 @@ struct tn_runtime *tn_runtime_new(lua_State *L) {
   rt->main = lua_tothread(L, -1);
   lua_pop(L, 1);
   rt->driver = lua_newthread(L);
-  luaL_ref(L, LUA_REGISTRYINDEX);
-  luaL_ref(L, LUA_REGISTRYINDEX);
+  luaL_ref(L, LUA_REGISTRYINDEX); /* the driver, which nothing else holds, */
+  luaL_ref(L, LUA_REGISTRYINDEX); /* and the runtime */
   open_tables(L, rt);
   return rt;
 }
