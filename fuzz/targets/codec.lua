@@ -215,7 +215,7 @@ function kinds.length_delimited(choices)
     endian = choices:pick { "big", "little" },
     max_frame_length = choices:pick { 8 << 20, 0, 4, 100, math.maxinteger },
   }
-  if opts.length_field_length < 5 then -- no frame would have a length below that, and the codec is refused
+  if opts.length_field_length < 6 then -- no frame would have a length below that, and the codec is refused
     opts.length_adjustment = math.max(opts.length_adjustment, 1 - (1 << 8 * opts.length_field_length))
   end
   local adjustment = choices:pick { 0, -3, 2 }
