@@ -4,6 +4,7 @@ local MEMORY <const> = "memory runs out here: spec/faults_spec.lua and spec/memo
 local SYSTEM <const> = "the system has it, or its call does not fail so, where the specs run"
 local GUARD <const> = "against what cannot happen as long as the rest is right"
 local DEBUG <const> = "somebody changed tables or coroutines in the middle of a call"
+local ANEW <const> = "where system calls fail on command each source is made anew"
 local RACE <const> = "two events in one moment, which cannot be made to meet"
 local CHANCE <const> = "memory runs out here, or a step before, in spec/memory_spec.lua"
 local LIMIT <const> = "Lua's limit of a million slots comes first, at most sizes"
@@ -101,8 +102,10 @@ return {
     ["return;"] = GUARD,
   },
   ["csrc/core/source.c"] = {
-    ["free_sources"] = "where system calls fail on command each source is made anew",
-    ["tn_source_close(reactor->sources)"] = "objects that outlive their reactor, in a state that closes",
+    ["free_sources"] = ANEW,
+    ["free_count--"] = ANEW,
+    ["free(source);"] = ANEW,
+    ["tn_source_close(TN_CONTAINER"] = "objects that outlive their reactor, in a state that closes",
     ["return TN_EAGAIN;"] = RACE,
     ["return pay(source);"] = RACE,
   },
