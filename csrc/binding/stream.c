@@ -31,13 +31,6 @@ static int prepare_shutdown(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
-/* Who waits to write finds out: Linux has no event for it where a Unix socket's queue is full. */
-static void end_writing(struct tn_source *source) {
-  source->write_shut = true;
-  source->drained &= (uint8_t)~TN_WRITABLE;
-  tn_source_wake(source, TN_WRITABLE, 0);
-}
-
 static int attempt_shutdown(lua_State *L, struct tn_call *call) {
   enum tn_direction direction = take_direction(L);
   int status = tn_socket_shutdown(call->source->fd, direction);
@@ -46,7 +39,9 @@ static int attempt_shutdown(lua_State *L, struct tn_call *call) {
   }
   call->source->read_shut |= direction != TN_SHUT_WRITE;
   if (direction != TN_SHUT_READ) {
-    end_writing(call->source);
+    call->source->write_shut = true;
+    /* Linux has no event for it where a Unix socket's queue is full */
+    tn_source_report(call->source, TN_WRITABLE, true);
   }
   lua_settop(L, 1);
   return 1;

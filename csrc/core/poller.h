@@ -36,9 +36,6 @@ extern const struct tn_poller tn_poller_uv;
 
 enum { TN_ALL_INTERESTS = TN_READABLE | TN_WRITABLE | TN_PRIORITY | TN_READ_CLOSED };
 
-/* The kernel says that the source is ready: clears what was known to be exhausted, and wakes. Of
- * exclusive waiters one, or all (`everybody`). Was anybody woken? */
-bool tn_source_report(struct tn_source *source, int ready, bool everybody);
 /* What those want that wait now. */
 int tn_source_wanted(const struct tn_source *source);
 /* An event of its error queue, which will be told again if nobody reads that. */

@@ -112,6 +112,9 @@ void tn_source_end_waits_of(struct tn_source *source, const void *subject);
 void tn_source_end_side(struct tn_source *source, int interest);
 /* Ends the waits for any of `interest`. */
 void tn_source_wake(struct tn_source *source, int interest, int reason);
+/* It is ready, as the kernel says or by what was just done to it: clears what was known to be
+ * exhausted, and wakes. Of exclusive waiters one, or all (`everybody`). Was anybody woken? */
+bool tn_source_report(struct tn_source *source, int ready, bool everybody);
 /* Listens for `interest` although nobody waits, so that the next event clears `drained`. */
 int tn_source_arm(struct tn_source *source, int interest);
 
