@@ -120,6 +120,7 @@ build = {
     ["tcpnet.adapters"] = "lua/tcpnet/adapters.lua",
     ["tcpnet.bytes"] = "lua/tcpnet/bytes.lua",
     ["tcpnet.check"] = "lua/tcpnet/check.lua",
+    ["tcpnet.closing"] = "lua/tcpnet/closing.lua",
     ["tcpnet.codec"] = "lua/tcpnet/codec.lua",
     ["tcpnet.codec.delimited"] = "lua/tcpnet/codec/delimited.lua",
     ["tcpnet.codec.encoding"] = "lua/tcpnet/codec/encoding.lua",

@@ -1,6 +1,7 @@
 -- TCP by names, over several addresses, with options by name: what stands before the sockets of the core.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
+local closing = require "tcpnet.closing"
 local outside = require "tcpnet.outside"
 local resolve = require "tcpnet.resolve"
 local waiting = require "tcpnet.waiting"
@@ -88,15 +89,6 @@ local function interleave(addresses)
   return mixed, #order > 1
 end
 
--- The streams that a race has not given out: more than one attempt may win, and a cancelled race gives out none.
-local Won = {}
-
-function Won.__close(won)
-  for stream in pairs(won) do
-    stream:close()
-  end
-end
-
 -- What an attempt has got it enters itself: its result would be nobody's until the race goes on.
 local function attempt(addr, settings, won)
   local stream, err = connect_one(addr, settings)
@@ -107,7 +99,7 @@ local function attempt(addr, settings, won)
 end
 
 local function race(addresses, settings)
-  local won <close> = setmetatable({}, Won)
+  local won <close> = closing() -- and not given out: more than one may win, and a cancelled race gives out none
   local set <close> = core.JoinSet.new()
   local last, started = nil, 0
   while started < #addresses or #set > 0 do

@@ -2,6 +2,7 @@
 -- `output`, which does all that there is to do with one that is given its input and asked for its output.
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
+local closing = require "tcpnet.closing"
 local outside = require "tcpnet.outside"
 local waiting = require "tcpnet.waiting"
 
@@ -107,15 +108,6 @@ local function refusal(op, name, number, wanted)
   return err
 end
 
--- Objects that are closed together, whatever happens.
-local function closing()
-  return setmetatable({}, { __close = function(list)
-    for _, object in ipairs(list) do
-      object:close()
-    end
-  end })
-end
-
 -- The error of a folder that is not there, or is none: it looks as if the program were missing.
 local function lost_folder(op, cwd, err)
   if not cwd then
@@ -149,7 +141,9 @@ local function spawn(options, op)
   local fields, fds = {}, {}
   local theirs <close> = closing()
   for _, name in ipairs(STREAMS) do
-    theirs[#theirs + 1] = private.kind(options[name]) and options[name]
+    if private.kind(options[name]) then
+      theirs[options[name]] = true
+    end
   end
   local ours <close> = closing()
   for i, name in ipairs(STREAMS) do
@@ -159,17 +153,17 @@ local function spawn(options, op)
     end
     fds[i] = fd
     if object then
-      theirs[#theirs + 1] = object
+      theirs[object] = true
+      ours[fields[name]] = true
     end
-    ours[#ours + 1] = fields[name]
   end
   local child, err = private.spawn_child(arguments, fds[1], fds[2], fds[3], fields, environment, options.cwd,
     options.detached)
   if not child then
     return nil, lost_folder(op, options.cwd, err) or waiting.renamed(op, err)
   end
-  for i = #ours, 1, -1 do
-    ours[i] = nil
+  for object in pairs(ours) do
+    ours[object] = nil
   end
   return child
 end
@@ -240,10 +234,11 @@ local function output(options)
   end
   local streams <close> = closing()
   for _, name in ipairs(STREAMS) do
-    streams[#streams + 1] = child[name]
+    if child[name] then
+      streams[child[name]] = true
+    end
   end
-  local result, failure = collect(child, input)
-  return result, failure
+  return collect(child, input)
 end
 
 core.process = { spawn = spawn_child, output = output }
