@@ -49,4 +49,11 @@ function slow_lookup.run(folder, library, text)
   return code, (output:gsub("ERROR: ld%.so: object [^\n]*ignored%.\n", "")) -- an emulator cannot load it, and says so
 end
 
+-- outcome(text) → { exit code, output } of one that needs nothing else; nil where there is no compiler.
+function slow_lookup.outcome(text)
+  local folder <close> = program.folder()
+  local library = slow_lookup.library(folder)
+  return library and { slow_lookup.run(folder, library, text) }
+end
+
 return slow_lookup
