@@ -76,7 +76,7 @@ static inline struct tn_task *tn_task_of(struct tn_waiter *waiter) {
   return waiter->in_task ? TN_CONTAINER(waiter, struct tn_task, waiter) : NULL;
 }
 
-static inline lua_State *tn_task_innermost(struct tn_task *task) {
+TN_INLINE lua_State *tn_task_innermost(struct tn_task *task) {
   return task->depth > 0 ? tn_task_nest(task)[task->depth - 1].thread : task->thread;
 }
 

@@ -23,6 +23,12 @@ static inline const char *tn_bytes_data(const struct tn_bytes *bytes) {
   return bytes->block->memory + bytes->block->start;
 }
 
+/* Has all its memory been filled? */
+static inline bool tn_bytes_is_full(const struct tn_bytes *bytes) {
+  const struct tn_block *block = bytes->block;
+  return block && block->start + bytes->length == block->capacity;
+}
+
 /* Room for `want` more behind the last byte; NULL without memory. */
 char *tn_bytes_reserve(struct tn_bytes *bytes, size_t want);
 /* So many of the reserved bytes hold data now. */

@@ -16,6 +16,7 @@ enum {
 #else
   FREE_LIST_MAX = 1024,
 #endif
+  FILL_MOST = 65536, /* that a stream reads ahead by itself */
   NOISE_MAX = 3,
   NOISE_NS = 10000000,
 };
@@ -706,11 +707,16 @@ ptrdiff_t tn_source_send_file(struct tn_source *source, int file, int64_t offset
 }
 
 ptrdiff_t tn_source_fill(struct tn_source *source, size_t want) {
+  const struct tn_block *block = source->input.block;
+  /* what filled its room left more behind: the next read has twice as much */
+  if (tn_bytes_is_full(&source->input) && block->capacity < FILL_MOST) {
+    want = want > block->capacity ? want : block->capacity;
+  }
   char *room = tn_bytes_reserve(&source->input, want);
   if (!room) {
     return TN_ENOMEM;
   }
-  const struct tn_block *block = source->input.block;
+  block = source->input.block;
   size_t more = (size_t)(block->memory + block->capacity - room);
   ptrdiff_t count = tn_source_recv(source, room, more);
   if (count > 0) {
