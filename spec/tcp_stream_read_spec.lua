@@ -234,6 +234,26 @@ describe("TcpStream reading:", function()
       assert.equal(("x"):rep(1000), server:read_exact(1000))
     end))
 
+    it("reads further ahead, up to 64 KiB, where all its room was filled; what runs dry begins anew", in_task(function()
+      local client, server, _guard <close> = tcp.pair()
+      local line = ("x"):rep(38) .. "\n" -- 39 bytes: no block ends with one
+      local ahead, most = {}, 0
+      local feeder = tcpnet.spawn(function()
+        assert(client:write(line:rep(20000)))
+      end)
+      for i = 1, 20000 do
+        assert.equal(38, #assert(server:read_line()))
+        ahead[i] = server:buffered()
+        most = math.max(most, ahead[i])
+      end
+      assert(feeder:join())
+      assert.is_true(ahead[1] <= 16384)
+      assert.is_true(most > 32768 and most <= 65536, ("%d bytes were read ahead"):format(most))
+      assert(client:write(line:rep(1000)))
+      assert.equal(38, #assert(server:read_line()))
+      assert.is_true(server:buffered() <= 16384)
+    end))
+
     it("of 16 MiB, that comes a KiB at a time, is found (F45)", in_task(function()
       local client, server, _guard <close> = tcp.pair()
       local count = 16 * 1024
