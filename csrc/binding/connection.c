@@ -160,7 +160,7 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
   if (!rare) {
     return TN_ENOMEM;
   }
-  if (rare->pause_until_ns != 0) {
+  if (rare->pause_until_ns != 0 && call->waiter) { /* a try never pauses: no event would follow */
     if (tn_now_ns() < rare->pause_until_ns) {
       call->until_ns = rare->pause_until_ns;
       return TN_EAGAIN;
