@@ -108,8 +108,10 @@ static int attempt_connect(lua_State *L, struct tn_call *call) {
     return status;
   }
   uint64_t kind = rows[row_of(call)].connected;
-  if (kind & TN_STREAMS) {
-    tn_source_set_peer(call->source, tn_address_at(L, 2));
+  if (kind & TN_STREAMS) { /* not what was asked for: 0.0.0.0 is this machine, a zone may go */
+    struct tn_address peer = {.length = sizeof peer.storage};
+    bool known = tn_socket_peer(call->source->fd, &peer.any, &peer.length) == 0;
+    tn_source_set_peer(call->source, known ? &peer : tn_address_at(L, 2));
   }
   return become(L, call, kind);
 }
@@ -158,7 +160,7 @@ static int attempt_accept(lua_State *L, struct tn_call *call) {
   if (!rare) {
     return TN_ENOMEM;
   }
-  if (rare->pause_until_ns != 0) {
+  if (rare->pause_until_ns != 0 && call->waiter) { /* a try never pauses: no event would follow */
     if (tn_now_ns() < rare->pause_until_ns) {
       call->until_ns = rare->pause_until_ns;
       return TN_EAGAIN;

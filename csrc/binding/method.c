@@ -139,7 +139,10 @@ static int wait_for(lua_State *L, struct tn_call *call, lua_KFunction continuati
     return status;
   }
   int interest = call->wait_interest ? call->wait_interest : method->interest;
-  if (call->only_yield || is_late(waiter)) { /* events alone must not keep it from being late */
+  /* Events alone must not keep it from being late; but what only the loop tells of (a child, a
+   * signal) may have happened, and the loop is asked once. */
+  bool asks_loop = call->external && !call->resumed;
+  if (call->only_yield || (is_late(waiter) && !asks_loop)) {
     tn_make_ready(rt->reactor, waiter, is_late(waiter) ? TN_TIMEOUT : 0);
   } else if (call->queue || !source) {
     waiter->interest = (uint8_t)interest;

@@ -180,9 +180,15 @@ static int drive_loop(lua_State *L) {
   struct drive *drive = lua_touserdata(L, 1);
   struct tn_runtime *rt = drive->rt;
   bool idle = false;
-  for (;;) {
+  bool turned = false;
+  for (;; turned = true) {
     drain(L, rt, drive);
     if (is_done(drive)) {
+      /* Where a program outside tasks does nothing but what is over so soon, the kernel would never
+       * be asked for those that wait. */
+      if (drive->waiter && !turned) {
+        tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0);
+      }
       return 0;
     }
     if (is_quiet(rt)) {

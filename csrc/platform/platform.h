@@ -228,7 +228,8 @@ bool tn_interface_address(unsigned index, struct in_addr *address);
 /* Signals by name ("SIGTERM"); 0, or NULL, where there is none. */
 int tn_signal_number(const char *name);
 const char *tn_signal_name(int number);
-/* Is it ignored by this process? And from now on. */
+/* Is it ignored by this process? And from now on, unless somebody listens still: libuv, which hears
+ * of its children so, or another thread. */
 bool tn_signal_ignored(int number);
 void tn_signal_ignore(int number);
 

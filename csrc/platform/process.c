@@ -62,8 +62,12 @@ bool tn_signal_ignored(int number) {
 }
 
 void tn_signal_ignore(int number) {
-  struct sigaction action = {.sa_handler = SIG_IGN};
-  sigaction(number, &action, NULL);
+  struct sigaction action;
+  if (sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
+      action.sa_handler == SIG_DFL) {
+    action.sa_handler = SIG_IGN;
+    sigaction(number, &action, NULL);
+  }
 }
 
 void tn_standard_fds_fill(void) {
