@@ -42,15 +42,19 @@ end
 
 -- fn(...) → result | nil, err as what a call with that name and address does, in so many seconds, if there is a limit:
 -- lookup and all.
+local function told_by(name, address, ...)
+  local result, err = ...
+  if result == nil and core.is_error(err, "TIMEOUT") then
+    return nil, private.new_error("TIMEOUT", name, tostring(address))
+  end
+  return ...
+end
+
 function resolve.within(seconds, name, address, fn, ...)
   if not seconds then
     return fn(...)
   end
-  local result, err = core.timeout(seconds, fn, ...)
-  if result == nil and core.is_error(err, "TIMEOUT") then
-    return nil, private.new_error("TIMEOUT", name, tostring(address))
-  end
-  return result, err
+  return told_by(name, address, core.timeout(seconds, fn, ...))
 end
 
 -- A name is looked up for the family that the socket has.

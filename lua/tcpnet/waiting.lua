@@ -25,16 +25,20 @@ function waiting.deadline(seconds)
   return seconds and core.now() + seconds
 end
 
+local function told_by(op, ...)
+  local ok, err = ...
+  if not ok and err.code == "TIMEOUT" and err.op == "timeout" then
+    return nil, waiting.failure("TIMEOUT", op)
+  end
+  return ...
+end
+
 -- fn(...) → ok | nil, err, ending by the deadline, if there is one.
 function waiting.limited(op, deadline, fn, ...)
   if not deadline then
     return fn(...)
   end
-  local ok, err = core.timeout(math.max(deadline - core.now(), 0), fn, ...)
-  if not ok and err.code == "TIMEOUT" and err.op == "timeout" then
-    return nil, waiting.failure("TIMEOUT", op)
-  end
-  return ok, err
+  return told_by(op, core.timeout(math.max(deadline - core.now(), 0), fn, ...))
 end
 
 -- What a step inside a call failed by, as the failure of that call, with that address. By its number, where it has one:
@@ -44,11 +48,12 @@ function waiting.renamed(op, err, address)
 end
 
 -- A wait inside a __close that a cancel runs is refused; the error bears the name of the call.
-function waiting.named(op, ok, err)
+function waiting.named(op, ...)
+  local ok, err = ...
   if not ok and err.code == "CANCELED" then
     return nil, waiting.failure("CANCELED", op)
   end
-  return ok, err
+  return ...
 end
 
 -- What an iterator makes of a call that gives nil, err where it fails, and nil alone at the end: it raises the error.

@@ -42,8 +42,10 @@ function FramedRead:next()
   local decoder, bytes = self.decoder, self.bytes
   while true do
     local frame, err = decoder:decode(bytes)
-    if frame or err then
-      return frame, err
+    if err then
+      return nil, err
+    elseif frame then
+      return frame
     end
     local count
     count, err = adapters.fetch(bytes, self.reader, "read", self.max)

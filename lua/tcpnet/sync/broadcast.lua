@@ -119,8 +119,10 @@ function Receiver:recv()
   coop("recv")
   while true do
     local found, value, err = take(self)
-    if found then
-      return value, err
+    if err then
+      return nil, err
+    elseif found then
+      return value
     end
     local ok
     ok, err = self.state.line:wait("recv", nil, self, look_again, self)
@@ -135,8 +137,10 @@ function Receiver:try_recv()
   local found, value, err = take(self)
   if not found then
     return nil, errors.again("try_recv")
+  elseif err then
+    return nil, err
   end
-  return value, err
+  return value
 end
 
 -- resubscribe() → receiver of what is sent from now on.
