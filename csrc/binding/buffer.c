@@ -12,10 +12,24 @@ static struct tn_buffer *check_buffer(lua_State *L, int index) {
 
 /* --- writes that wait --- */
 
-bool tn_buffer_is_claimed(const struct tn_buffer *buffer, const struct tn_waiter *waiter) {
+/* A claim ends without a word to its Buffer, which finds out when it looks. */
+static void drop_idle(struct tn_buffer *buffer, struct tn_share **link) {
+  struct tn_share *share = *link;
+  *link = share->next;
+  buffer->share_count--;
+  free(share);
+}
+
+bool tn_buffer_is_claimed(struct tn_buffer *buffer, const struct tn_waiter *waiter) {
+  struct tn_share **link = &buffer->shares;
   bool claimed = tn_claim_taken(&buffer->emptying, waiter);
-  for (const struct tn_share *share = buffer->shares; share && !claimed; share = share->next) {
-    claimed = tn_claim_taken(&share->claim, waiter);
+  while (*link && !claimed) {
+    claimed = tn_claim_taken(&(*link)->claim, waiter);
+    if ((*link)->claim.holder) {
+      link = &(*link)->next;
+    } else { /* the next look need not go past it */
+      drop_idle(buffer, link);
+    }
   }
   return claimed;
 }
@@ -28,23 +42,40 @@ struct tn_buffer *tn_check_free_buffer_slowly(lua_State *L, int index,
   return buffer;
 }
 
-static int take_share(struct tn_buffer *buffer, struct tn_waiter *waiter) {
-  struct tn_share *idle = NULL;
-  for (struct tn_share *share = buffer->shares; share; share = share->next) {
-    if (share->claim.holder == waiter) {
-      return 0;
+/* When there are twice as many as at the last look: so each costs the same, however many wait. */
+static void sweep(struct tn_buffer *buffer) {
+  enum { LEAST = 8 };
+  struct tn_share **link = &buffer->shares;
+  while (*link) {
+    if ((*link)->claim.holder) {
+      link = &(*link)->next;
+    } else {
+      drop_idle(buffer, link);
     }
-    idle = share->claim.holder ? idle : share;
   }
-  if (!idle) {
-    idle = calloc(1, sizeof *idle);
-    if (!idle) {
+  buffer->sweep_at = 2 * buffer->share_count + LEAST;
+}
+
+/* A write claims all its Buffers at once, and once: where it has this one already, it was the last
+ * to claim it. */
+static int take_share(struct tn_buffer *buffer, struct tn_waiter *waiter) {
+  if (buffer->shares && buffer->shares->claim.holder == waiter) {
+    return 0;
+  }
+  if (buffer->share_count >= buffer->sweep_at) {
+    sweep(buffer);
+  }
+  struct tn_share *share = buffer->shares;
+  if (!share || share->claim.holder) {
+    share = calloc(1, sizeof *share);
+    if (!share) {
       return TN_ENOMEM;
     }
-    idle->next = buffer->shares;
-    buffer->shares = idle;
+    share->next = buffer->shares;
+    buffer->shares = share;
+    buffer->share_count++;
   }
-  tn_claim_take(&idle->claim, waiter);
+  tn_claim_take(&share->claim, waiter);
   return 0;
 }
 
@@ -137,9 +168,10 @@ static int take_claim(lua_State *L, struct hold *hold, bool empties) {
   return status < 0 ? luaL_error(L, "not enough memory") : 0;
 }
 
-/* Before a wait; raises while a write_from waits. */
+/* Before a wait; raises while a write_from waits. Once it has them, it has them to its end. */
 static int claim_share(lua_State *L) {
-  return take_claim(L, check_hold(L), false);
+  struct hold *hold = check_hold(L);
+  return hold->waiter.claims ? 0 : take_claim(L, hold, false);
 }
 
 /* empty(buffer): of a write_from; raises while any write waits. */

@@ -5,7 +5,7 @@
 #include "binding/runtime.h"
 #include "core/scratch.h"
 
-/* The claim of one of several writes, which the Buffer keeps for the next. */
+/* The claim of one of several writes, which the Buffer keeps for the next, or for a while. */
 struct tn_share {
   struct tn_claim claim;
   struct tn_share *next;
@@ -14,7 +14,9 @@ struct tn_share {
 struct tn_buffer {
   struct tn_header header;
   struct tn_claim emptying; /* by a write_from that waits, which shares it with nobody */
-  struct tn_share *shares;  /* writes that wait need the bytes as they are */
+  struct tn_share *shares;  /* writes that wait need the bytes as they are; the latest first */
+  size_t share_count;
+  size_t sweep_at; /* so many, and those that are idle go */
   size_t capacity;
   size_t start;
   size_t length;
@@ -25,7 +27,7 @@ struct tn_buffer {
 };
 
 /* Does a write of it wait, other than this one? */
-bool tn_buffer_is_claimed(const struct tn_buffer *buffer, const struct tn_waiter *waiter);
+bool tn_buffer_is_claimed(struct tn_buffer *buffer, const struct tn_waiter *waiter);
 /* Of a write that is about to wait: the Buffers among its arguments, in lists and items of lists
  * too, stay as they are until it ends. `empties`: it is a write_from. 0, TN_ENOMEM, or TN_EBUSY: a
  * write_from of one of them waits. */

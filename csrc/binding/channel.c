@@ -26,8 +26,10 @@ struct end {
   struct tn_header header;
   struct tn_stake stake; /* of an operation that waits in it */
   struct channel *channel;
-  unsigned grants; /* that were not taken yet */
-  bool done;       /* closed, or used */
+  struct tn_claim waiting; /* of a sender: by the operation that waits in it */
+  unsigned grants;         /* that were not taken yet */
+  bool crowded;            /* more than one did at once */
+  bool done;               /* closed, or used */
 };
 
 enum { RING = 1, CHANNEL = 2, USER_VALUES = 2, FIRST_SIZE = 4 };
@@ -210,6 +212,11 @@ static int take_place(struct tn_call *call, struct end *sender) {
     return refusal(call, sender);
   }
   if (!granted && !has_room(channel)) {
+    if (call->waiter && tn_claim_taken(&sender->waiting, call->waiter)) {
+      sender->crowded = true;
+    } else if (call->waiter) {
+      tn_claim_take(&sender->waiting, call->waiter);
+    }
     return wait_in(call, sender, &channel->sending);
   }
   channel->room -= !granted;
@@ -297,13 +304,21 @@ static int sender_clone(lua_State *L) {
   return 1;
 }
 
-/* Ends the waits in this one. */
-static void wake_own(struct tn_reactor *reactor, struct tn_queue *queue, struct end *end) {
-  for (struct tn_waiter *waiter = queue->head, *next; waiter; waiter = next) {
-    next = waiter->next;
-    if (waiter->stake == &end->stake) {
-      tn_wake(reactor, waiter, 0);
+static void wake_if_own(struct tn_reactor *reactor, struct tn_waiter *waiter, struct end *sender) {
+  if (waiter->queue == &sender->channel->sending && waiter->stake == &sender->stake) {
+    tn_wake(reactor, waiter, 0);
+  }
+}
+
+/* Ends the waits in this one: mostly one, or none, in a line where all the others wait. */
+static void wake_own(struct tn_reactor *reactor, struct end *sender) {
+  if (sender->crowded) {
+    for (struct tn_waiter *waiter = sender->channel->sending.head, *next; waiter; waiter = next) {
+      next = waiter->next;
+      wake_if_own(reactor, waiter, sender);
     }
+  } else if (sender->waiting.holder) {
+    wake_if_own(reactor, sender->waiting.holder, sender);
   }
 }
 
@@ -313,7 +328,7 @@ static void close_sender(lua_State *L, struct end *sender) {
     sender->done = true;
     sender->channel->senders--;
     if (reactor) {
-      wake_own(reactor, &sender->channel->sending, sender);
+      wake_own(reactor, sender);
       serve_receivers(reactor, sender->channel);
     }
   }
@@ -350,6 +365,7 @@ static void drop_grants(lua_State *L, struct end *end) {
 static int sender_gc(lua_State *L) {
   struct end *sender = check_end(L, TN_SENDERS);
   close_sender(L, sender);
+  tn_claim_drop(&sender->waiting);
   drop_grants(L, sender);
   return 0;
 }
@@ -418,7 +434,8 @@ int tn_channel_new(lua_State *L) {
   *channel = (struct channel){.bounded = capacity > 0, .room = capacity, .senders = 1};
   struct end *sender =
       tn_new(L, rt, capacity > 0 ? TN_SENDER : TN_UNBOUNDED_SENDER, sizeof *sender, USER_VALUES);
-  *sender = (struct end){sender->header, {revoke_place}, channel, 0, false};
+  sender->stake.revoke = revoke_place;
+  sender->channel = channel;
   lua_pushvalue(L, -2);
   lua_setiuservalue(L, -2, CHANNEL);
   lua_createtable(L, FIRST_SIZE, 0);

@@ -193,6 +193,11 @@ TN_INLINE size_t limit_of(lua_State *L, const struct tn_call *call, int index) {
                         : (size_t)luaL_optinteger(L, index, TN_SCRATCH_SIZE);
 }
 
+/* So many of the bytes ahead are looked through: what ends behind `max` is too long. */
+TN_INLINE size_t ahead_within(const struct tn_source *source, size_t max) {
+  return source->input.length < max ? source->input.length : max;
+}
+
 /* Nothing is found before `from`; what there is, if anything, comes with the next attempt. */
 static ptrdiff_t not_found(lua_State *L, int slot, size_t from, ptrdiff_t status) {
   lua_settop(L, slot - 1);
@@ -240,8 +245,8 @@ TN_INLINE ptrdiff_t find_delimiter(lua_State *L, struct tn_call *call, int slot,
       return not_found(L, slot, 0, status);
     }
   } else if (source->input.length > 0) {
-    found = tn_bytes_find(tn_bytes_data(&source->input), source->input.length, &from, delimiter,
-                          length);
+    found = tn_bytes_find(tn_bytes_data(&source->input), ahead_within(source, max), &from,
+                          delimiter, length);
   }
   ptrdiff_t result = found == 0     ? fill_to_delimiter(L, call, slot, from, delimiter, length, max)
                      : found <= max ? (ptrdiff_t)found
@@ -270,7 +275,7 @@ TN_INLINE size_t without_ending(const char *line, size_t total) {
 
 TN_INLINE bool give_line(lua_State *L, struct tn_source *source, int prepared) {
   const char *line = tn_bytes_data(&source->input);
-  const char *end = memchr(line, '\n', source->input.length);
+  const char *end = memchr(line, '\n', ahead_within(source, (size_t)prepared + 2));
   if (!end) {
     return false;
   }

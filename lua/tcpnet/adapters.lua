@@ -3,6 +3,7 @@
 local core = require "tcpnet.core"
 local check = require "tcpnet.check"
 local reader = require "tcpnet.reader"
+local waiting = require "tcpnet.waiting"
 
 local private = core.private
 local adapters = {}
@@ -68,10 +69,14 @@ function adapters.ended(ok, err, errno)
   return refused("writer", "shutdown", "true", ok, err, errno)
 end
 
--- Reads from `inner` by that method, into bytes that are not joined yet → how many | nil at the end | nil, err
+-- Reads from `inner` by that method, into bytes that are not joined yet → how many | nil at the end | nil, err. A
+-- user's reader need not ever wait, and whoever calls this may do so until something comes of it.
 function adapters.fetch(bytes, inner, method, max)
-  bytes:reserve()
   local foreign = adapters.is_foreign(inner) -- now: for a call between a read and keep there might be no memory
+  if foreign and method == "read" then
+    waiting.begin(method)
+  end
+  bytes:reserve()
   local piece, err, errno = inner[method](inner, max)
   if foreign then
     piece, err = adapters.given(method, max, piece, err, errno)

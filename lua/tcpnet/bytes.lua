@@ -66,10 +66,12 @@ function Bytes:join()
   end
 end
 
--- The bytes from the first to the last of these positions, which must be there.
-function Bytes:sub(from, to)
-  local pieces, at = {}, 0
-  for i = self.first, self.last do
+-- The bytes from the first to the last of these positions, which must be there. `first` and `at`: a piece that does not
+-- begin behind them, and what lies before it.
+function Bytes:sub(from, to, first, at)
+  local pieces = {}
+  at = at or 0
+  for i = first or self.first, self.last do
     local skip = i == self.first and self.skip or 0
     local size = #self[i] - skip
     if at + size >= from then
@@ -129,23 +131,30 @@ function Bytes:clear()
   self:consume(self.length)
 end
 
--- Where the first match of a pattern of `width` bytes begins, or nil. `known`: so many bytes hold no beginning of one.
-function Bytes:find(pattern, width, known, plain)
-  local from, at = self.last, self.length -- the piece that has the first byte not known, and what lies before it
-  while from >= self.first do
-    at = at - (#self[from] - (from == self.first and self.skip or 0))
-    if at <= known then
-      break
-    end
-    from = from - 1
+-- The piece that has the byte behind the first `count`, or one before it, and what lies before that piece; `i` and `at`
+-- are such a piece further back. Where nothing comes before, that is known without a search.
+function Bytes:before(count, i, at)
+  if count == 0 then
+    return self.first, 0
   end
-  for i = math.max(from, self.first), self.last do
+  while i > self.first and at > count do
+    i = i - 1
+    at = at - (#self[i] - (i == self.first and self.skip or 0))
+  end
+  return i, at
+end
+
+-- Where the first match of a pattern of `width` bytes begins, or nil. `known`: so many bytes hold no beginning of one.
+-- `limit`: what ends behind so many bytes need not be found.
+function Bytes:find(pattern, width, known, plain, limit)
+  local from, at = self:before(known, self.last + 1, self.length)
+  for i = from, self.last do
     local piece, skip = self[i], i == self.first and self.skip or 0
     local size = #piece - skip
     if at + size > known then
       if width > 1 and at > 0 then -- one that begins before this piece
         local lead = math.min(at, width - 1)
-        local seam = self:sub(at - lead + 1, math.min(at + width - 1, self.length))
+        local seam = self:sub(at - lead + 1, math.min(at + width - 1, self.length), self:before(at - lead, i, at))
         local hit = seam:find(pattern, 1, plain)
         if hit and hit <= lead then
           return at - lead + hit
@@ -157,6 +166,9 @@ function Bytes:find(pattern, width, known, plain)
       end
     end
     at = at + size
+    if limit and at >= limit then
+      break
+    end
   end
 end
 

@@ -159,7 +159,11 @@ local function move_all(from, to, max, progress)
   end
   local _turn <close> = turn
   local _held <close> = is_own(from, "source") and reader.hold(from) or nil
+  local foreign = adapters.is_foreign(from)
   while progress.copied < max do
+    if foreign then
+      waiting.begin "copy" -- it need not ever wait
+    end
     local count, err = step(from, to, math.min(max - progress.copied, CHUNK), waste)
     if count then
       progress.copied = progress.copied + count

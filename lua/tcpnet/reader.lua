@@ -208,7 +208,7 @@ local function fill_to_delimiter(self, input, delimiter, max, op)
   local known = 0
   local deadline = waiting.deadline(self.read_seconds)
   while true do
-    local found = input:find(delimiter, #delimiter, known, true)
+    local found = input:find(delimiter, #delimiter, known, true, max)
     if found then
       found = found + #delimiter - 1
     end

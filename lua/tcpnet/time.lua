@@ -16,11 +16,14 @@ local SLACK <const> = 0.005
 
 local behaviors = { burst = true, delay = true, skip = true }
 
+-- No period is shorter than the clock can tell: counts of it would be no integers.
+local LEAST <const> = 1e-9
+
 -- interval(seconds) → object whose first tick() is immediate, as Tokio's.
 function core.interval(seconds)
   check.that(type(seconds) == "number" and seconds > 0, 1, "interval",
     ("seconds, more than 0, expected, got %s"):format(check.shown(seconds)))
-  return setmetatable({ period = seconds, due = core.now(), behavior = "burst" }, Interval)
+  return setmetatable({ period = math.max(seconds, LEAST), due = core.now(), behavior = "burst" }, Interval)
 end
 
 -- What a tick that comes late means for the next: "burst" catches up, "delay" starts anew, "skip" keeps the rhythm.

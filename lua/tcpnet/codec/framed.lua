@@ -110,6 +110,7 @@ local function flush(self)
   while bytes.length > 0 do
     local count
     if self.foreign then
+      waiting.begin "flush" -- it need not ever wait
       local size = math.min(bytes.length, CHUNK)
       count, err = adapters.taken(size, self.writer:write_some(bytes:sub(1, size)))
     else
