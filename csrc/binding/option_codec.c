@@ -291,6 +291,7 @@ static const char *take_source(lua_State *L, int index, struct tn_option_value *
 /* {address =, key =[, prefix =]} */
 static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *value) {
 #ifdef TCP_MD5SIG_MAXKEYLEN
+  static const char *const known[] = {"address", "key", "prefix", NULL};
   struct tn_address address;
   struct tcp_md5sig signature;
   lua_Integer prefix = 0;
@@ -298,6 +299,11 @@ static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *
   memset(&signature, 0, sizeof signature);
   if (!lua_istable(L, index)) {
     return problem(L, value->option, index, "table {address =, key =}");
+  }
+  /* a misspelt key would take the peer's away */
+  const char *wrong = tn_key_problem(L, index, known, 0);
+  if (wrong) {
+    return lua_pushfstring(L, "%s: %s", value->option->name, wrong);
   }
   tn_raw_field(L, index, "address");
   if (!take_ip(L, lua_gettop(L), AF_INET, &address) &&
