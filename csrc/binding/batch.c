@@ -85,6 +85,8 @@ static const char *take_item(lua_State *L, uint64_t kind, const struct keys *key
         return "a SocketAddr or the text of an address expected";
       }
       item->address = &item->literal;
+    } else if (kind == TN_UNIX_DATAGRAM && item->address->any.sa_family != AF_UNIX) {
+      return "address of a Unix socket expected";
     }
     lua_settop(L, top);
   }

@@ -59,9 +59,18 @@ local function family_of(socket)
   return addr and addr:family(), err
 end
 
+-- Raises where that argument is the SocketAddr of another family.
+function resolve.check_unix(address, position, name, field)
+  check.that(address:is_unix(), position, name,
+    ("%saddress of a Unix socket expected, got %s"):format(field and field .. ": " or "", address))
+end
+
 -- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
 function resolve.first(name, socket, address, port, before, field)
   if private.kind(address) == "SocketAddr" and port == nil then
+    if private.kind(socket) == "UnixDatagram" then
+      resolve.check_unix(address, 1 + (before or 0), name, field)
+    end
     return address
   end
   local family, closed = family_of(socket)
