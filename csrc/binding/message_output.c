@@ -65,16 +65,23 @@ static int prepare_send_out_of_band(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
+/* All of it is one message, of which nothing may be left out. */
+static void check_pieces(lua_State *L) {
+  tn_check_bytes_list(L, 2);
+  luaL_argcheck(L, lua_rawlen(L, 2) <= TN_SLICES_MAX, 2,
+                "a list of at most 64 strings, numbers or Buffers expected");
+}
+
 static int prepare_send_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  tn_check_bytes_list(L, 2);
+  check_pieces(L);
   tn_fix_flags(L, 3, true);
   return 0;
 }
 
 static int prepare_send_to_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  tn_check_bytes_list(L, 2);
+  check_pieces(L);
   tn_fix_flags(L, 4, true);
   return 0;
 }
