@@ -72,6 +72,9 @@ end
 function adapters.fetch(bytes, inner, method, max)
   bytes:reserve()
   local foreign = adapters.is_foreign(inner) -- now: for a call between a read and keep there might be no memory
+  if foreign and not adapters.can(inner, method) then
+    check.misuse("the reader's " .. method, "function expected, got " .. check.shown(inner[method]))
+  end
   local piece, err, errno = inner[method](inner, max)
   if foreign then
     piece, err = adapters.given(method, max, piece, err, errno)
