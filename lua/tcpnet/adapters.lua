@@ -124,6 +124,7 @@ reader.extend(Take, source_of(take_some))
 
 -- limit() → how many bytes it may still give out
 function Take:limit()
+  check.expected(getmetatable(self) == Take, "Take", self, 1, "limit")
   return self.left + self.input.length
 end
 
