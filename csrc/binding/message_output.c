@@ -48,8 +48,16 @@ TN_INLINE int attempt_send(lua_State *L, struct tn_call *call) {
 }
 
 /* That there is an address was seen to before: TN_NAMES. */
+TN_INLINE void check_family(lua_State *L) {
+  if (tn_kind_of(lua_touserdata(L, 1)) == TN_UNIX_DATAGRAM &&
+      address_of(L, 3)->any.sa_family != AF_UNIX) {
+    luaL_argerror(L, 3, "address of a Unix socket expected");
+  }
+}
+
 TN_INLINE int prepare_send_to(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
+  check_family(L);
   return prepare_bytes(L, 4);
 }
 
@@ -81,6 +89,7 @@ static int prepare_send_vectored(lua_State *L, struct tn_runtime *rt) {
 
 static int prepare_send_to_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
+  check_family(L);
   check_pieces(L);
   tn_fix_flags(L, 4, true);
   return 0;

@@ -292,7 +292,7 @@ static int call_try(lua_State *L) {
   const struct tn_bound *bound = tn_bound_of(L);
   const struct tn_method *method = bound->method;
   void *self = tn_method_check_receiver(L, method);
-  if (tn_method_wants_name(L, method, self)) {
+  if (tn_method_wants_name(L, method)) {
     return tn_take_detour(L, bound->rt, "try_", method->name);
   }
   int prepared = tn_method_check_arguments(L, bound->rt, method);

@@ -59,13 +59,8 @@ TN_INLINE void *tn_method_check_receiver(lua_State *L, const struct tn_method *m
   return self;
 }
 
-/* Or is it of a family that a Unix socket does not take, which is refused there too? */
-TN_INLINE bool tn_method_wants_name(lua_State *L, const struct tn_method *method, void *self) {
-  if (!(method->flags & TN_NAMES)) {
-    return false;
-  }
-  const struct tn_address *address = tn_address_at(L, method->address_at);
-  return !address || (tn_kind_of(self) == TN_UNIX_DATAGRAM && address->any.sa_family != AF_UNIX);
+TN_INLINE bool tn_method_wants_name(lua_State *L, const struct tn_method *method) {
+  return (method->flags & TN_NAMES) && !tn_address_at(L, method->address_at);
 }
 
 TN_INLINE int tn_method_check_arguments(lua_State *L, struct tn_runtime *rt,
@@ -186,7 +181,7 @@ TN_INLINE int tn_method_begin(lua_State *L, const struct tn_bound *bound,
 TN_INLINE int tn_method_call(lua_State *L, const struct tn_bound *bound,
                              const struct tn_method *method) {
   void *self = tn_method_check_receiver(L, method);
-  if (tn_method_wants_name(L, method, self)) {
+  if (tn_method_wants_name(L, method)) {
     return tn_take_detour(L, bound->rt, "", method->name);
   }
   int prepared = tn_method_check_arguments(L, bound->rt, method);
