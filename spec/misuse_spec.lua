@@ -335,7 +335,12 @@ local rows = {
     send_fd = { { function(value) return size(value) or rawequal(value, a_closed_stream) end, 0 } }, recv_fd = none,
   }),
   UnixListener = whole("UnixListener", of_listeners { send_buffer_size = 4096 }),
-  UnixDatagram = whole("UnixDatagram", messages, { connect = { { address, an_address }, only_nil } }),
+  UnixDatagram = whole("UnixDatagram", messages, {
+    connect = { { string_, "/nowhere/socket" }, only_nil },
+  }, with_try {
+    send_to = { { bytes, "x" }, { string_, "/nowhere/socket" }, flags },
+    send_to_vectored = { { never, { "x" } }, { string_, "/nowhere/socket" }, flags },
+  }),
   PipeSender = pipe_end(writing, write_readiness),
   PipeReceiver = pipe_end(reading, read_readiness),
   DuplexStream = merged(reading_memory, writing_memory, timeout, {

@@ -145,17 +145,31 @@ const char *tn_key_name(lua_State *L, int index) {
   return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : luaL_typename(L, index);
 }
 
-void tn_check_keys(lua_State *L, int index, const char *const *known) {
+static bool is_known(lua_State *L, int key, const char *const *known, int places) {
+  lua_Integer place;
+  if (lua_type(L, key) != LUA_TSTRING) {
+    return tn_take_integer(L, key, 1, places, &place);
+  }
+  const char *name = lua_tostring(L, key);
+  while (*known && strcmp(*known, name) != 0) {
+    known++;
+  }
+  return *known;
+}
+
+const char *tn_key_problem(lua_State *L, int index, const char *const *known, int places) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    bool text = lua_type(L, -2) == LUA_TSTRING;
-    const char *name = tn_key_name(L, -2);
-    const char *const *key = known;
-    while (*key && !(text && strcmp(*key, name) == 0)) {
-      key++;
+    if (!is_known(L, -2, known, places)) {
+      return lua_pushfstring(L, "unknown field '%s'", tn_key_name(L, -2));
     }
-    if (!*key) {
-      luaL_argerror(L, index, lua_pushfstring(L, "unknown field '%s'", name));
-    }
+  }
+  return NULL;
+}
+
+void tn_check_keys(lua_State *L, int index, const char *const *known) {
+  const char *wrong = tn_key_problem(L, index, known, 0);
+  if (wrong) {
+    luaL_argerror(L, index, wrong);
   }
 }
 

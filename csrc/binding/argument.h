@@ -42,7 +42,10 @@ lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Intege
                            lua_Integer most, lua_Integer otherwise);
 /* The key of a table at `index`, as messages name it; may push something. */
 const char *tn_key_name(lua_State *L, int index);
-/* Raises where the table at `index` has a field that is none of those; the list ends with NULL. */
+/* What is wrong with the table at `index`, as a text on the stack, where it has a field that is
+ * none of those, which end with NULL, and none of its first `places` items; else NULL. */
+const char *tn_key_problem(lua_State *L, int index, const char *const *known, int places);
+/* Raises it, where there are to be no items. */
 void tn_check_keys(lua_State *L, int index, const char *const *known);
 /* A number of bytes that was checked, no more than memory can have: an integer of Lua has 64 bits
  * everywhere, a size has not. */

@@ -64,6 +64,7 @@ static bool take_bytes(lua_State *L, int text, struct item *item) {
 /* The item on top of the stack, which it leaves there. Returns what is wrong with it, or NULL. */
 static const char *take_item(lua_State *L, uint64_t kind, const struct keys *keys, int text,
                              struct item *item) {
+  static const char *const known[] = {"data", "address", "length", NULL}; /* as received, too */
   int top = lua_gettop(L);
   bool is_fine;
   item->address = NULL;
@@ -74,11 +75,18 @@ static const char *take_item(lua_State *L, uint64_t kind, const struct keys *key
     is_fine = take_bytes(L, text, item);
     push_part(L, top, keys->address, 2);
     item->address = tn_address_at(L, -1);
-    if (!item->address && !lua_isnil(L, -1)) {
+    if (lua_isnil(L, -1)) { /* misspelt, it would go to the peer */
+      const char *wrong = tn_key_problem(L, top, known, 2);
+      if (wrong) {
+        return wrong;
+      }
+    } else if (!item->address) {
       if (!parse_address(L, kind, &item->literal)) {
         return "a SocketAddr or the text of an address expected";
       }
       item->address = &item->literal;
+    } else if (kind == TN_UNIX_DATAGRAM && item->address->any.sa_family != AF_UNIX) {
+      return "address of a Unix socket expected";
     }
     lua_settop(L, top);
   }

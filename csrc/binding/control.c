@@ -26,6 +26,14 @@ static int refuse(lua_State *L, const struct taking *taking, const char *expecte
   return luaL_argerror(L, taking->argument, lua_pushfstring(L, "control: %s expected", expected));
 }
 
+/* Raises where the entry has a field that is none of those: what it says would go unheard. */
+static void check_fields(lua_State *L, const struct taking *taking, const char *const *known) {
+  const char *wrong = tn_key_problem(L, taking->entry, known, 0);
+  if (wrong) {
+    luaL_argerror(L, taking->argument, lua_pushfstring(L, "control: %s", wrong));
+  }
+}
+
 static void append(lua_State *L, const struct taking *taking, int level, int number,
                    const void *data, size_t length) {
   if (!tn_control_append(taking->control, level, number, data, length)) {
@@ -49,6 +57,8 @@ static lua_Integer take_integer(lua_State *L, const struct taking *taking, const
 
 static void take_number(lua_State *L, const struct taking *taking,
                         const struct tn_control_row *row) {
+  static const char *const known[] = {"type", "value", NULL};
+  check_fields(L, taking, known);
   lua_Integer most = row->size == 2             ? UINT16_MAX
                      : row->level == SOL_SOCKET ? UINT32_MAX /* a mark */
                                                 : INT_MAX;
@@ -84,7 +94,9 @@ int tn_control_fd(lua_State *L, int index, tn_fd *fd, const char **message) {
 }
 
 static int take_fds(lua_State *L, const struct taking *taking, const struct tn_control_row *row) {
+  static const char *const known[] = {"type", "fds", NULL};
   tn_fd fds[TN_FDS_MAX];
+  check_fields(L, taking, known);
   if (tn_raw_field(L, taking->entry, "fds") != LUA_TTABLE) {
     refuse(L, taking, "fds: list of objects or descriptors");
   }
@@ -110,6 +122,8 @@ static int take_fds(lua_State *L, const struct taking *taking, const struct tn_c
 
 static void take_credentials(lua_State *L, const struct taking *taking,
                              const struct tn_control_row *row) {
+  static const char *const known[] = {"type", "pid", "uid", "gid", NULL};
+  check_fields(L, taking, known);
   struct tn_credentials who = {
       .pid = (int)take_integer(L, taking, "pid", 0, INT_MAX),
       .uid = (unsigned)take_integer(L, taking, "uid", 0, UINT_MAX),
@@ -134,8 +148,11 @@ static unsigned take_interface(lua_State *L, const struct taking *taking) {
   return number;
 }
 
-/* {address =, interface =}: where the datagram is to come from. */
+/* {address =, interface =}: where the datagram is to come from. `local_address` is of one that was
+ * received, and may stay. */
 static void take_pktinfo(lua_State *L, const struct taking *taking) {
+  static const char *const known[] = {"type", "address", "interface", "local_address", NULL};
+  check_fields(L, taking, known);
   struct tn_address source = {.length = sizeof source.storage};
   bool literal;
   int type = tn_raw_field(L, taking->entry, "address");
@@ -164,6 +181,8 @@ static void take_pktinfo(lua_State *L, const struct taking *taking) {
 }
 
 static void take_raw(lua_State *L, const struct taking *taking) {
+  static const char *const known[] = {"type", "level", "number", "data", NULL};
+  check_fields(L, taking, known);
   int level = (int)take_integer(L, taking, "level", INT_MIN, INT_MAX);
   int number = (int)take_integer(L, taking, "number", INT_MIN, INT_MAX);
   size_t length;

@@ -33,11 +33,8 @@ static int take_flags(lua_State *L, int index, bool sends) {
   return bits;
 }
 
-int tn_check_flags(lua_State *L, int index, int argument, bool sends) {
-  int bits = lua_isnoneornil(L, index) ? 0 : take_flags(L, index, sends);
-  if (bits >= 0) {
-    return bits;
-  }
+/* Leaves what was expected in their place on the stack. */
+static const char *push_expected(lua_State *L, bool sends) {
   luaL_Buffer names;
   luaL_buffinit(L, &names);
   luaL_addstring(&names, "flags: list of");
@@ -49,7 +46,17 @@ int tn_check_flags(lua_State *L, int index, int argument, bool sends) {
   }
   luaL_addstring(&names, " expected");
   luaL_pushresult(&names);
-  return luaL_argerror(L, argument, lua_tostring(L, -1));
+  return lua_tostring(L, -1);
+}
+
+int tn_check_flags(lua_State *L, int index, int argument, bool sends) {
+  int bits = lua_isnoneornil(L, index) ? 0 : take_flags(L, index, sends);
+  return bits >= 0 ? bits : luaL_argerror(L, argument, push_expected(L, sends));
+}
+
+int tn_flags_problem(lua_State *L) {
+  bool fine = lua_isnoneornil(L, 1) || take_flags(L, 1, true) >= 0;
+  return fine ? 0 : (push_expected(L, true), 1);
 }
 
 void tn_fix_flags(lua_State *L, int index, bool sends) {

@@ -13,6 +13,9 @@ int tn_check_flags(lua_State *L, int index, int argument, bool sends);
 /* The same, and names become the bits that attempts look for. */
 void tn_fix_flags(lua_State *L, int index, bool sends);
 
+/* flags_problem(flags) → what is wrong with flags of a message that is sent, or nothing. */
+int tn_flags_problem(lua_State *L);
+
 TN_INLINE int tn_flags_at(lua_State *L, int index) {
   return lua_type(L, index) == LUA_TNUMBER ? (int)lua_tointeger(L, index) : 0;
 }

@@ -48,8 +48,16 @@ TN_INLINE int attempt_send(lua_State *L, struct tn_call *call) {
 }
 
 /* That there is an address was seen to before: TN_NAMES. */
+TN_INLINE void check_family(lua_State *L) {
+  if (tn_kind_of(lua_touserdata(L, 1)) == TN_UNIX_DATAGRAM &&
+      address_of(L, 3)->any.sa_family != AF_UNIX) {
+    luaL_argerror(L, 3, "address of a Unix socket expected");
+  }
+}
+
 TN_INLINE int prepare_send_to(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
+  check_family(L);
   return prepare_bytes(L, 4);
 }
 
@@ -65,16 +73,24 @@ static int prepare_send_out_of_band(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
+/* All of it is one message, of which nothing may be left out. */
+static void check_pieces(lua_State *L) {
+  tn_check_bytes_list(L, 2);
+  luaL_argcheck(L, lua_rawlen(L, 2) <= TN_SLICES_MAX, 2,
+                "a list of at most 64 strings, numbers or Buffers expected");
+}
+
 static int prepare_send_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  tn_check_bytes_list(L, 2);
+  check_pieces(L);
   tn_fix_flags(L, 3, true);
   return 0;
 }
 
 static int prepare_send_to_vectored(lua_State *L, struct tn_runtime *rt) {
   (void)rt;
-  tn_check_bytes_list(L, 2);
+  check_family(L);
+  check_pieces(L);
   tn_fix_flags(L, 4, true);
   return 0;
 }

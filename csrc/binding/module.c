@@ -16,6 +16,7 @@
 #include "binding/join_set.h"
 #include "binding/lookup.h"
 #include "binding/message.h"
+#include "binding/message_flags.h"
 #include "binding/message_input.h"
 #include "binding/message_output.h"
 #include "binding/object.h"
@@ -246,6 +247,7 @@ static const luaL_Reg private_functions[] = {
     {"open_fifo", tn_pipe_open_fifo},
     {"is_socket_file", is_socket_file},
     {"option_problem", tn_option_problem},
+    {"flags_problem", tn_flags_problem},
     {"option_rows", tn_option_rows},
     {"tcp_info_rows", tn_option_info_rows},
     {"start_worker", tn_worker_start},

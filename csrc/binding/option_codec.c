@@ -56,6 +56,13 @@ static const char *problem(lua_State *L, const struct tn_option *option, int ind
   return lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given);
 }
 
+/* The same with one of the further values of an action. */
+static const char *problem_behind(lua_State *L, struct tn_option_value *value, int first,
+                                  int behind, const char *expected) {
+  value->behind = behind;
+  return problem(L, value->option, first + behind, expected);
+}
+
 static const char *take_bool(lua_State *L, int index, struct tn_option_value *value) {
   if (!lua_isboolean(L, index)) { /* 0 is true in Lua: a number would be a trap */
     return problem(L, value->option, index, "boolean");
@@ -224,17 +231,18 @@ static const char *take_group_v4(lua_State *L, int index, struct tn_option_value
   struct tn_address group;
   struct ip_mreqn request;
   unsigned number;
+  int behind = 0;
   memset(&request, 0, sizeof request);
   if (value->option->kind == TN_OPTION_GROUP_V4) {
     if (!take_ip(L, index, AF_INET, &group) || !tn_address_is_multicast(&group)) {
       return problem(L, value->option, index, "group: multicast address of IPv4");
     }
     request.imr_multiaddr = group.v4.sin_addr;
-    index++;
+    behind = 1;
   }
-  if (!take_interface(L, index, &number, &request.imr_address, &value->status)) {
-    return problem(L, value->option, index,
-                   "interface: an IPv4 address of it, its name, its index, or nil,");
+  if (!take_interface(L, index + behind, &number, &request.imr_address, &value->status)) {
+    return problem_behind(L, value, index, behind,
+                          "interface: an IPv4 address of it, its name, its index, or nil,");
   }
   request.imr_ifindex = (int)number;
   if (number != 0 && value->option->kind == TN_OPTION_INTERFACE_V4) {
@@ -251,7 +259,7 @@ static const char *take_group_v6(lua_State *L, int index, struct tn_option_value
     return problem(L, value->option, index, "group: multicast address of IPv6");
   }
   if (!take_interface(L, index + 1, &number, NULL, &value->status)) {
-    return problem(L, value->option, index + 1, "interface: its name, its index, or nil,");
+    return problem_behind(L, value, index, 1, "interface: its name, its index, or nil,");
   }
   memset(&request, 0, sizeof request);
   request.ipv6mr_multiaddr = group.v6.sin6_addr;
@@ -271,11 +279,12 @@ static const char *take_source(lua_State *L, int index, struct tn_option_value *
                    is_v4 ? "source: address of IPv4" : "source: address of IPv6");
   }
   if (!take_ip(L, index + 1, family, &group) || !tn_address_is_multicast(&group)) {
-    return problem(L, value->option, index + 1,
-                   is_v4 ? "group: multicast address of IPv4" : "group: multicast address of IPv6");
+    return problem_behind(L, value, index, 1,
+                          is_v4 ? "group: multicast address of IPv4"
+                                : "group: multicast address of IPv6");
   }
   if (!take_interface(L, index + 2, &number, is_v4 ? &v4 : NULL, &value->status)) {
-    return problem(L, value->option, index + 2, "interface: its name, its index, or nil,");
+    return problem_behind(L, value, index, 2, "interface: its name, its index, or nil,");
   }
   if (v4.s_addr != 0) {
     number = tn_interface_with(&v4);
@@ -291,6 +300,7 @@ static const char *take_source(lua_State *L, int index, struct tn_option_value *
 /* {address =, key =[, prefix =]} */
 static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *value) {
 #ifdef TCP_MD5SIG_MAXKEYLEN
+  static const char *const known[] = {"address", "key", "prefix", NULL};
   struct tn_address address;
   struct tcp_md5sig signature;
   lua_Integer prefix = 0;
@@ -298,6 +308,11 @@ static const char *take_md5sig(lua_State *L, int index, struct tn_option_value *
   memset(&signature, 0, sizeof signature);
   if (!lua_istable(L, index)) {
     return problem(L, value->option, index, "table {address =, key =}");
+  }
+  /* a misspelt key would take the peer's away */
+  const char *wrong = tn_key_problem(L, index, known, 0);
+  if (wrong) {
+    return lua_pushfstring(L, "%s: %s", value->option->name, wrong);
   }
   tn_raw_field(L, index, "address");
   if (!take_ip(L, lua_gettop(L), AF_INET, &address) &&
@@ -550,6 +565,7 @@ static const struct codec codecs[] = {
 
 const char *tn_option_take(lua_State *L, int index, struct tn_option_value *value) {
   value->status = 0;
+  value->behind = 0;
   return codecs[value->option->kind].take(L, index, value);
 }
 

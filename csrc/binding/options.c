@@ -68,7 +68,7 @@ static int set_option(lua_State *L) {
   }
   const char *wrong = tn_option_take(L, 2, &value);
   if (wrong) {
-    return luaL_argerror(L, 2, wrong);
+    return luaL_argerror(L, 2 + value.behind, wrong);
   }
   const char *prefix = value.option->access & TN_OPTION_DO ? "" : "set_";
   check_runtime(L, prefix);

@@ -92,6 +92,8 @@ struct tn_option_value {
   const struct tn_option *option;
   struct tn_option_value *next;
   int status; /* what setting it fails by: the system has no such interface */
+  int behind; /* of the values of an action: how far behind the first stands the one that is wrong
+               */
   socklen_t length;
   _Alignas(8) char bytes[TN_OPTION_VALUE_MAX]; /* structures are read where they are */
 };

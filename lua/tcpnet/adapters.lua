@@ -73,6 +73,9 @@ end
 -- user's reader need not ever wait, and whoever calls this may do so until something comes of it.
 function adapters.fetch(bytes, inner, method, max)
   local foreign = adapters.is_foreign(inner) -- now: for a call between a read and keep there might be no memory
+  if foreign and not adapters.can(inner, method) then
+    check.misuse("the reader's " .. method, "function expected, got " .. check.shown(inner[method]))
+  end
   if foreign and method == "read" then
     waiting.begin(method)
   end
@@ -126,6 +129,7 @@ reader.extend(Take, source_of(take_some))
 
 -- limit() → how many bytes it may still give out
 function Take:limit()
+  check.expected(getmetatable(self) == Take, "Take", self, 1, "limit")
   return self.left + self.input.length
 end
 

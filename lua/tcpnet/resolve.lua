@@ -57,19 +57,31 @@ function resolve.within(seconds, name, address, fn, ...)
   return told_by(name, address, core.timeout(seconds, fn, ...))
 end
 
--- A name is looked up for the family that the socket has.
+-- A name is looked up for the family that the socket has; nil, err where it tells none.
 local function family_of(socket)
-  local addr = socket:local_addr()
-  return addr and addr:family()
+  local addr, err = socket:local_addr()
+  return addr and addr:family(), err
+end
+
+-- Raises where that argument is the SocketAddr of another family.
+function resolve.check_unix(address, position, name, field)
+  check.that(address:is_unix(), position, name,
+    ("%saddress of a Unix socket expected, got %s"):format(field and field .. ": " or "", address))
 end
 
 -- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
 function resolve.first(name, socket, address, port, before, field)
   if private.kind(address) == "SocketAddr" and port == nil then
+    if private.kind(socket) == "UnixDatagram" then
+      resolve.check_unix(address, 1 + (before or 0), name, field)
+    end
     return address
   end
-  local family = family_of(socket)
-  if family == "unix" then
+  local family, closed = family_of(socket)
+  if closed and closed.code == "CLOSED" then -- nobody knows any more whether a path is meant
+    resolve.target(name, address, port, before, field) -- raises where it is nothing of the kind
+    return nil, waiting.renamed(name, closed)
+  elseif family == "unix" then
     check.value(address, "string", 1 + (before or 0), name)
     check.that(port == nil, 2 + (before or 0), name, "no port beside a path expected")
     return core.SocketAddr.unix(address)

@@ -32,6 +32,8 @@ local function by_name(name)
     if flags == nil and type(port) ~= "number" then
       port, flags = nil, port
     end
+    local problem = private.flags_problem(flags)
+    check.that(not problem, port and 4 or 3, name, problem)
     local count, err = resolve.with_first(function(addr)
       return self[name](self, data, addr, flags)
     end, nil, name, self, address, port, 1, nil, data)

@@ -98,6 +98,10 @@ function Scope:cancel()
   self.set:abort_all()
 end
 
+check.methods(Scope, function(self)
+  return self.over and "over" or #self.set .. " tasks"
+end)
+
 -- Takes the children as they end; the first error cancels the rest, and is raised when all are done.
 local function supervise(scope, main)
   local failed, failure, main_cancelled

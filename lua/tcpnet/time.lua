@@ -62,3 +62,7 @@ end
 function Interval:reset()
   self.due = core.now() + self.period
 end
+
+check.methods(Interval, function(self)
+  return ("every %g s"):format(self.period)
+end)

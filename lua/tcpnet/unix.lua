@@ -12,7 +12,7 @@ local UnixListener, UnixDatagram = core.UnixListener, core.UnixDatagram
 -- A SocketAddr of a path, of "@name" in the abstract namespace, or given as one.
 local function address_of(name, path)
   if private.kind(path) == "SocketAddr" then
-    check.that(path:is_unix(), 1, name, "address of a Unix socket expected, got " .. tostring(path))
+    resolve.check_unix(path, 1, name)
     return path
   end
   check.value(path, "string", 1, name)
