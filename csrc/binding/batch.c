@@ -169,12 +169,14 @@ static int send_chunk(lua_State *L, struct tn_call *call, lua_Integer sent, lua_
 
 static int attempt_send_many(lua_State *L, struct tn_call *call) {
   lua_Integer count = (lua_Integer)lua_rawlen(L, 2);
-  lua_Integer sent = lua_tointeger(L, 3);
+  lua_Integer before = lua_tointeger(L, 3);
+  lua_Integer sent = before;
   int status = 0;
   for (int calls = 0; status >= 0 && sent < count; calls++) {
     status = calls < TN_CALLS_MAX ? send_chunk(L, call, sent, count) : tn_call_give_way(call);
     sent += status > 0 ? status : 0;
   }
+  tn_budget_spend_more(call->rt, sent - before);
   lua_pushinteger(L, sent);
   lua_replace(L, 3);
   if (status < 0) {
@@ -383,6 +385,9 @@ static int attempt_recv_many(lua_State *L, struct tn_call *call) {
   if (status == TN_EAGAIN && call->source->read_shut) { /* Linux would say so for ever */
     lua_pushnil(L);
     return 1;
+  }
+  if (status > 0 && lua_istable(L, -1)) {
+    tn_budget_spend_more(call->rt, (lua_Integer)lua_rawlen(L, -1));
   }
   return status;
 }

@@ -97,6 +97,11 @@ static inline bool tn_budget_spend(struct tn_runtime *rt) {
   return tn_budget_spent(rt);
 }
 
+/* The operation that has begun was so many. */
+static inline void tn_budget_spend_more(struct tn_runtime *rt, lua_Integer operations) {
+  rt->budget -= (operations - 1) * TN_OPERATION_BYTES;
+}
+
 /* Every C function of the module has the runtime as its first upvalue. */
 static inline struct tn_runtime *tn_runtime_of(lua_State *L) {
   return lua_touserdata(L, lua_upvalueindex(1));
