@@ -131,6 +131,7 @@ function resolve.take(class, name, opts, position, ...)
   end
   local problem = private.option_problem(rest, class)
   check.that(not problem, position, name, problem)
+  private.alive(name)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 

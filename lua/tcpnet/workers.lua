@@ -159,7 +159,7 @@ end
 -- one of them ---------------------------------------------------------------------------------------------------------
 
 local function task_of(worker, name)
-  check.receiver(worker, { Worker = true }, "Worker", name)
+  check.expected(private.kind(worker) == "Worker", "Worker", worker, 1, name) -- that alone: a fork may ask too
   return tasks[worker]
 end
 
