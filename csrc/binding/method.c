@@ -134,7 +134,9 @@ static int wait_for(lua_State *L, struct tn_call *call, lua_KFunction continuati
     call->until_ns = tn_source_noisy_until(source);
   }
   int status = tn_task_limit(waiter, call->until_ns);
-  status = status < 0 ? status : claim_buffers(L, method, waiter);
+  if (status == 0 && !call->resumed) { /* it has them until its end */
+    status = claim_buffers(L, method, waiter);
+  }
   if (status < 0) {
     return status;
   }

@@ -18,9 +18,6 @@ static uint64_t sent_so_far(lua_State *L, int slot) {
 
 /* Everything has gone out, or what kept it from that. */
 static int end_sending(lua_State *L, struct tn_call *call, uint64_t sent, ptrdiff_t status) {
-  if (call->resumed && has_sent(L, call->top)) {
-    lua_settop(L, call->top - 1);
-  }
   lua_pushinteger(L, (lua_Integer)sent);
   if (status >= 0) {
     return 1;
@@ -71,11 +68,18 @@ static ptrdiff_t send_some(lua_State *L, struct tn_source *source, int *first, i
                       : tn_source_send_slices(source, slices, count);
 }
 
-/* Sends until everything has gone out, or something stops it. */
+/* Sends until everything has gone out, or something stops it. Below the integer of all that has
+ * gone are two more then: the first piece that has not, and how much of that has. */
 static int send_all(lua_State *L, struct tn_call *call, uint64_t sent) {
-  int last = call->resumed ? call->top - has_sent(L, call->top) : lua_gettop(L);
+  int last = call->resumed ? call->top : lua_gettop(L);
   int first = 2;
   uint64_t gone = sent;
+  if (has_sent(L, last)) {
+    last -= 3;
+    first = (int)lua_tointeger(L, last + 1);
+    gone = (uint64_t)lua_tointeger(L, last + 2);
+  }
+  lua_settop(L, last);
   ptrdiff_t count;
   int calls = 0;
   while ((count = send_some(L, call->source, &first, last, &gone)) > 0) {
@@ -85,6 +89,10 @@ static int send_all(lua_State *L, struct tn_call *call, uint64_t sent) {
       count = tn_call_give_way(call);
       break;
     }
+  }
+  if (count < 0) {
+    lua_pushinteger(L, first);
+    lua_pushinteger(L, (lua_Integer)gone);
   }
   return end_sending(L, call, sent, count);
 }
@@ -162,6 +170,7 @@ TN_INLINE int attempt_write_from(lua_State *L, struct tn_call *call) {
     sent += (size_t)count;
     tn_buffer_consume(buffer, (size_t)count);
   }
+  lua_settop(L, 2);
   return end_sending(L, call, sent, count);
 }
 
