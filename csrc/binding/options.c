@@ -436,6 +436,21 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+/* Puts a copy before the others. */
+static int keep_value(struct tn_option_value **first, const struct tn_option_value *value) {
+  if (value->status < 0) {
+    return value->status;
+  }
+  struct tn_option_value *kept = malloc(sizeof *kept);
+  if (!kept) {
+    return TN_ENOMEM;
+  }
+  *kept = *value;
+  kept->next = *first;
+  *first = kept;
+  return 0;
+}
+
 /* Options for accepted streams. What a listener hands down is set on it, and costs nothing for each
  * connection. */
 static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
@@ -448,21 +463,12 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   }
   for (lua_pushnil(L); status >= 0 && lua_next(L, 2); lua_pop(L, 1)) {
     const char *wrong = take_entry(L, accepted_kind(L), &value);
-    if (wrong || !value.option) { /* the table was changed meanwhile */
+    if (wrong) { /* the table was changed meanwhile */
       tn_option_values_free(first);
       return luaL_argerror(L, 2, wrong);
     }
-    if ((value.option->access & TN_OPTION_INHERITED) && kind_of(L) == TN_TCP_LISTENER) {
-      status = tn_option_set(call->source->fd, &value);
-      continue;
-    }
-    struct tn_option_value *kept = value.status < 0 ? NULL : malloc(sizeof *kept);
-    status = kept ? 0 : value.status < 0 ? value.status : TN_ENOMEM;
-    if (kept) {
-      *kept = value;
-      kept->next = first;
-      first = kept;
-    }
+    bool inherited = (value.option->access & TN_OPTION_INHERITED) && kind_of(L) == TN_TCP_LISTENER;
+    status = inherited ? tn_option_set(call->source->fd, &value) : keep_value(&first, &value);
   }
   if (status < 0) {
     tn_option_values_free(first);
