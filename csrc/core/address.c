@@ -333,6 +333,9 @@ int tn_address_compare(const struct tn_address *a, const struct tn_address *b) {
     order = compare_numbers(tn_address_port(a), tn_address_port(b));
   }
   if (order == 0 && a->any.sa_family == AF_INET6) {
+    order = compare_numbers(ntohl(a->v6.sin6_flowinfo), ntohl(b->v6.sin6_flowinfo));
+  }
+  if (order == 0 && a->any.sa_family == AF_INET6) {
     order = compare_numbers(a->v6.sin6_scope_id, b->v6.sin6_scope_id);
   }
   return order;

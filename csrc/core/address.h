@@ -63,7 +63,7 @@ void tn_address_set_port(struct tn_address *address, uint16_t port);
 void tn_address_format_ip(const struct tn_address *address, char *text, size_t size);
 /* "127.0.0.1:80", "[::1]:80", the path of a Unix socket. */
 void tn_address_format(const struct tn_address *address, char *text, size_t size);
-/* Orders by family, address, port, scope; 0 where they are the same. */
+/* Orders by family, address, port, flow information, scope; 0 where they are the same. */
 int tn_address_compare(const struct tn_address *a, const struct tn_address *b);
 bool tn_address_is_loopback(const struct tn_address *address);
 bool tn_address_is_unspecified(const struct tn_address *address);
