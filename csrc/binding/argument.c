@@ -137,20 +137,23 @@ double tn_check_seconds(lua_State *L, int index) {
   return seconds;
 }
 
-const char *tn_key_name(lua_State *L, int index) {
+const char *tn_name_at(lua_State *L, int index) {
   if (lua_type(L, index) == LUA_TNUMBER) { /* not in its place, where a traversal needs it */
     lua_pushvalue(L, index);
     return lua_tostring(L, -1);
   }
-  return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : luaL_typename(L, index);
+  if (lua_type(L, index) != LUA_TSTRING) {
+    return luaL_typename(L, index);
+  }
+  const char *name = lua_tostring(L, index);
+  return strlen(name) == lua_rawlen(L, index) ? name : lua_pushfstring(L, "%s\\0...", name);
 }
 
 void tn_check_keys(lua_State *L, int index, const char *const *known) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-    bool text = lua_type(L, -2) == LUA_TSTRING;
-    const char *name = tn_key_name(L, -2);
+    const char *name = tn_name_at(L, -2);
     const char *const *key = known;
-    while (*key && !(text && strcmp(*key, name) == 0)) {
+    while (*key && strcmp(*key, name) != 0) {
       key++;
     }
     if (!*key) {

@@ -40,8 +40,10 @@ lua_Integer tn_check_integer_of(lua_State *L, int argument, int index, const cha
                                 lua_Integer least, lua_Integer most);
 lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
                            lua_Integer most, lua_Integer otherwise);
-/* The key of a table at `index`, as messages name it; may push something. */
-const char *tn_key_name(lua_State *L, int index);
+/* The name at `index`, or what messages call a value that can be none: the digits of a number, the
+ * type of anything else; of a string with a NUL, which would be cut there, what is before and
+ * "\0...". May push something. */
+const char *tn_name_at(lua_State *L, int index);
 /* Raises where the table at `index` has a field that is none of those; the list ends with NULL. */
 void tn_check_keys(lua_State *L, int index, const char *const *known);
 /* A number of bytes that was checked, no more than memory can have: an integer of Lua has 64 bits

@@ -95,6 +95,7 @@ end
 
 -- The function of a script, or nil, err.
 local function load_script(path)
+  check.that(not path:find "\0", 2, "workers", "the path contains a NUL byte")
   local file, _, errno = io.open(path)
   if not file then
     return nil, private.new_error(errno, "workers", path)
