@@ -358,17 +358,6 @@ void tn_source_end_waits_of(struct tn_source *source, const void *subject) {
   end_of(source->reactor, &source->waiters, subject);
 }
 
-void tn_source_end_side(struct tn_source *source, int interest) {
-  tn_source_wake(source, interest, TN_CLOSED);
-  if (interest & TN_READABLE) {
-    end_claim(source->reactor, &source->reading);
-  }
-  if (interest & TN_WRITABLE) {
-    end_claim(source->reactor, &source->writing);
-    tn_wake_all(source->reactor, &source->writing.queue, TN_CLOSED);
-  }
-}
-
 void tn_source_wake(struct tn_source *source, int interest, int reason) {
   wake_matching(source, interest, reason, true);
 }
