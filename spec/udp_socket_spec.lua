@@ -320,8 +320,9 @@ describe("send and recv", function()
   } do
     it("_to takes " .. what, in_task(function()
       local a, b, _guard <close> = unconnected()
+      local again = what:find "name" and "send_to" or "try_send_to" -- which does not wait for a lookup
       assert.equal(1, a:send_to("1", of(b:local_addr())))
-      assert.equal(1, a:try_send_to("2", of(b:local_addr())))
+      assert.equal(1, a[again](a, "2", of(b:local_addr())))
       assert.equal("1", b:recv())
       assert.equal("2", b:recv())
     end))

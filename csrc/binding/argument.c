@@ -137,12 +137,16 @@ double tn_check_seconds(lua_State *L, int index) {
   return seconds;
 }
 
-const char *tn_key_name(lua_State *L, int index) {
+const char *tn_name_at(lua_State *L, int index) {
   if (lua_type(L, index) == LUA_TNUMBER) { /* not in its place, where a traversal needs it */
     lua_pushvalue(L, index);
     return lua_tostring(L, -1);
   }
-  return lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : luaL_typename(L, index);
+  if (lua_type(L, index) != LUA_TSTRING) {
+    return luaL_typename(L, index);
+  }
+  const char *name = lua_tostring(L, index);
+  return strlen(name) == lua_rawlen(L, index) ? name : lua_pushfstring(L, "%s\\0...", name);
 }
 
 static bool is_known(lua_State *L, int key, const char *const *known, int places) {
@@ -154,13 +158,13 @@ static bool is_known(lua_State *L, int key, const char *const *known, int places
   while (*known && strcmp(*known, name) != 0) {
     known++;
   }
-  return *known;
+  return *known && strlen(*known) == lua_rawlen(L, key);
 }
 
 const char *tn_key_problem(lua_State *L, int index, const char *const *known, int places) {
   for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
     if (!is_known(L, -2, known, places)) {
-      return lua_pushfstring(L, "unknown field '%s'", tn_key_name(L, -2));
+      return lua_pushfstring(L, "unknown field '%s'", tn_name_at(L, -2));
     }
   }
   return NULL;

@@ -40,8 +40,10 @@ lua_Integer tn_check_integer_of(lua_State *L, int argument, int index, const cha
                                 lua_Integer least, lua_Integer most);
 lua_Integer tn_opt_integer(lua_State *L, int index, const char *name, lua_Integer least,
                            lua_Integer most, lua_Integer otherwise);
-/* The key of a table at `index`, as messages name it; may push something. */
-const char *tn_key_name(lua_State *L, int index);
+/* The name at `index`, or what messages call a value that can be none: the digits of a number, the
+ * type of anything else; of a string with a NUL, which would be cut there, what is before and
+ * "\0...". May push something. */
+const char *tn_name_at(lua_State *L, int index);
 /* What is wrong with the table at `index`, as a text on the stack, where it has a field that is
  * none of those, which end with NULL, and none of its first `places` items; else NULL. */
 const char *tn_key_problem(lua_State *L, int index, const char *const *known, int places);

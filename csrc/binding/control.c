@@ -139,7 +139,7 @@ static unsigned take_interface(lua_State *L, const struct taking *taking) {
   if (type == LUA_TNUMBER) {
     number = (unsigned)take_integer(L, taking, "interface", 0, INT_MAX);
   } else if (type == LUA_TSTRING) {
-    number = tn_interface_index(lua_tostring(L, -1));
+    number = tn_interface_index(tn_name_at(L, -1));
   }
   if (type != LUA_TNIL && type != LUA_TNUMBER && number == 0) {
     refuse(L, taking, "interface: name or index of an interface");
@@ -209,7 +209,7 @@ static int take_entry(lua_State *L, const struct taking *taking) {
   if (tn_raw_field(L, taking->entry, "type") != LUA_TSTRING) {
     return refuse(L, taking, "type: string");
   }
-  const char *type = lua_tostring(L, -1);
+  const char *type = tn_name_at(L, -1);
   const struct tn_control_row *row = row_named(type);
   int status = 0;
   if (strcmp(type, "raw") == 0) {

@@ -255,9 +255,13 @@ TN_INLINE ptrdiff_t find_delimiter(lua_State *L, struct tn_call *call, int slot,
   return result;
 }
 
-/* The first `count` of what was found; it ends after `consumed`. */
+/* The first `count` of what was found, unless that is more than `max`; it ends after `consumed`. */
 TN_INLINE int give_found(lua_State *L, struct tn_source *source, const char *bytes, size_t count,
-                         size_t consumed) {
+                         size_t consumed, size_t max) {
+  if (count > max) {
+    int status = tn_scratch_holds(source) ? tn_scratch_rescue(source->reactor) : 0;
+    return status < 0 ? status : TN_LIMIT;
+  }
   return tn_scratch_holds(source) ? give_come(L, source, bytes, count, consumed)
                                   : give_first(L, source, bytes, count, consumed);
 }
@@ -303,11 +307,7 @@ TN_INLINE int attempt_read_line(lua_State *L, struct tn_call *call) {
     return 1;
   }
   size_t length = found > 0 ? without_ending(line, total) : total;
-  if (length > max) {
-    int status = tn_scratch_holds(source) ? tn_scratch_rescue(source->reactor) : 0;
-    return status < 0 ? status : TN_LIMIT;
-  }
-  return give_found(L, source, line, length, total);
+  return give_found(L, source, line, length, total, max);
 }
 
 TN_INLINE int prepare_read_until(lua_State *L, struct tn_runtime *rt) {
@@ -321,8 +321,10 @@ TN_INLINE int attempt_read_until(lua_State *L, struct tn_call *call) {
   struct tn_source *source = call->source;
   size_t length;
   const char *delimiter = lua_tolstring(L, 2, &length);
+  size_t max = limit_of(L, call, 3);
   const char *bytes;
-  ptrdiff_t found = find_delimiter(L, call, 4, delimiter, length, limit_of(L, call, 3), &bytes);
+  /* one byte more, or the end, tells whether so many are all that is left */
+  ptrdiff_t found = find_delimiter(L, call, 4, delimiter, length, max + 1, &bytes);
   if (found < 0) {
     return (int)found;
   }
@@ -331,7 +333,7 @@ TN_INLINE int attempt_read_until(lua_State *L, struct tn_call *call) {
     lua_pushnil(L);
     return 1;
   }
-  return give_found(L, source, bytes, total, total);
+  return give_found(L, source, bytes, total, total, max);
 }
 
 /* --- into a Buffer --- */

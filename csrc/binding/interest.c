@@ -28,7 +28,7 @@ int tn_check_interest(lua_State *L, int index) {
   if (interest) {
     return interest->bits;
   }
-  const char *text = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+  const char *text = tn_name_at(L, index);
   for (size_t i = 0; i < ROWS; i++) {
     if (strcmp(rows[i].text, text) == 0) {
       return rows[i].bits;

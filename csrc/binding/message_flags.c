@@ -8,7 +8,7 @@
 #include <string.h>
 
 static int flag_bit(lua_State *L, int index, bool sends) {
-  const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+  const char *name = tn_name_at(L, index);
   for (const struct tn_message_flag *flag = tn_message_flags; flag->name; flag++) {
     if ((sends ? flag->sends : flag->receives) && strcmp(flag->name, name) == 0) {
       return flag->bit;

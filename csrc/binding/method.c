@@ -278,6 +278,7 @@ static int arrived(lua_State *L, int status, lua_KContext context) {
 }
 
 int tn_take_detour(lua_State *L, struct tn_runtime *rt, const char *prefix, const char *name) {
+  tn_runtime_check(L, rt, name);
   luaL_checkstack(L, 4, NULL);
   lua_rawgeti(L, LUA_REGISTRYINDEX, rt->detours);
   lua_pushfstring(L, "%s%s", prefix, name);

@@ -59,8 +59,10 @@ TN_INLINE void *tn_method_check_receiver(lua_State *L, const struct tn_method *m
   return self;
 }
 
+/* Anything but a SocketAddr with nothing behind the place of a port, of which it needs none. */
 TN_INLINE bool tn_method_wants_name(lua_State *L, const struct tn_method *method) {
-  return (method->flags & TN_NAMES) && !tn_address_at(L, method->address_at);
+  int at = method->address_at;
+  return (method->flags & TN_NAMES) && !(lua_isnoneornil(L, at + 2) && tn_address_at(L, at));
 }
 
 TN_INLINE int tn_method_check_arguments(lua_State *L, struct tn_runtime *rt,

@@ -146,6 +146,12 @@ static int is_socket_file(lua_State *L) {
   return 1;
 }
 
+/* alive(operation) raises where nothing can be done: in a fork. */
+static int alive(lua_State *L) {
+  tn_runtime_check(L, tn_runtime_of(L), luaL_checkstring(L, 1));
+  return 0;
+}
+
 /* enter(operation) raises where nothing can wait. */
 static int enter(lua_State *L) {
   tn_task_enter(L, tn_runtime_of(L), luaL_checkstring(L, 1));
@@ -233,6 +239,7 @@ static const luaL_Reg private_functions[] = {
     {"pid", process_id},
     {"kind", kind},
     {"locate", tn_error_locate},
+    {"alive", alive},
     {"enter", enter},
     {"spend", spend},
     {"new_pipe", tn_pipe_new},

@@ -14,28 +14,16 @@ static struct tn_object *check_object(lua_State *L) {
   return tn_check(L, 1, TN_SOURCES, "an object with a descriptor");
 }
 
-/* What of a shared source an object stands for. */
-static int side_of(const struct tn_object *object) {
-  return object->header.kind & (TN_READ_HALF | TN_OWNED_READ_HALF)     ? TN_READABLE | TN_PRIORITY
-         : object->header.kind & (TN_WRITE_HALF | TN_OWNED_WRITE_HALF) ? TN_WRITABLE
-                                                                       : TN_READABLE | TN_WRITABLE;
-}
-
 static bool is_last(const struct tn_source *source) {
   return source->references - source->views == 1;
 }
 
-/* An owned half leaves: its own waits end, the writing one says so to the peer, unless it is to be
- * forgotten; the other half keeps the descriptor. */
-static void leave(struct tn_source *source, const struct tn_object *half, bool forgotten) {
-  if (source->fd == TN_NO_FD || is_last(source)) {
-    return;
-  }
-  tn_source_end_side(source, side_of(half));
-  if (!forgotten && half->header.kind == TN_OWNED_WRITE_HALF && !source->write_shut &&
-      !tn_reactor_forked(source->reactor)) {
+/* An owned writing half that leaves says so to the peer, and to who writes by a view. */
+static void end_writing(struct tn_source *source) {
+  if (source->fd != TN_NO_FD && !source->write_shut && !tn_reactor_forked(source->reactor)) {
     source->write_shut = true;
     tn_socket_shutdown(source->fd, TN_SHUT_WRITE);
+    tn_source_report(source, TN_WRITABLE, true); /* as of `shutdown` */
   }
 }
 
@@ -47,11 +35,11 @@ static void drop(lua_State *L, struct tn_object *object, bool collected, bool fo
   object->source = NULL;
   bool owned_half = object->header.kind & (TN_OWNED_READ_HALF | TN_OWNED_WRITE_HALF);
   bool whole = owned_half ? is_last(source) : !object->view;
-  if (owned_half) {
-    leave(source, object, forgotten);
-  }
   if (!whole) {
     tn_source_end_waits_of(source, object);
+    if (object->header.kind == TN_OWNED_WRITE_HALF && !forgotten) {
+      end_writing(source);
+    }
   }
   source->views -= object->view;
   if (collected || tn_in_finalizer(L)) {

@@ -137,11 +137,7 @@ static uint64_t kind_of(lua_State *L) {
 
 /* The option that argument 2 names, the system's way or ours. */
 static const struct tn_option *named(lua_State *L) {
-  size_t length;
-  const char *name = lua_tolstring(L, 2, &length);
-  if (strlen(name) != length) {
-    return NULL;
-  }
+  const char *name = tn_name_at(L, 2);
   const struct tn_option *option = tn_option_by_system_name(name, kind_of(L));
   return option ? option : tn_option_find(name, kind_of(L));
 }
@@ -151,7 +147,7 @@ static const struct tn_option *check_named(lua_State *L, unsigned access) {
   if (!option) {
     luaL_argerror(L, 2,
                   lua_type(L, 2) == LUA_TSTRING
-                      ? lua_pushfstring(L, "unknown option '%s'", lua_tostring(L, 2))
+                      ? lua_pushfstring(L, "unknown option '%s'", tn_name_at(L, 2))
                       : "name of an option, or level and number expected");
   } else if (!(option->access & access)) {
     luaL_argerror(L, 2,
@@ -357,9 +353,8 @@ int tn_option_info_rows(lua_State *L) {
 
 /* The entry at the top of a table's traversal: its name below, its value on top. */
 static const char *take_entry(lua_State *L, uint64_t kind, struct tn_option_value *value) {
-  bool whole = lua_type(L, -2) != LUA_TSTRING || strlen(lua_tostring(L, -2)) == lua_rawlen(L, -2);
-  const char *name = tn_key_name(L, -2);
-  value->option = whole ? tn_option_find(name, kind) : NULL;
+  const char *name = tn_name_at(L, -2);
+  value->option = tn_option_find(name, kind);
   if (!value->option || !(value->option->access & TN_OPTION_SET)) {
     return lua_pushfstring(
         L, value->option ? "'%s' cannot be set in a table of options" : "unknown option '%s'",
@@ -436,6 +431,21 @@ static int attempt_set_options(lua_State *L, struct tn_call *call) {
   return 1;
 }
 
+/* Puts a copy before the others. */
+static int keep_value(struct tn_option_value **first, const struct tn_option_value *value) {
+  if (value->status < 0) {
+    return value->status;
+  }
+  struct tn_option_value *kept = malloc(sizeof *kept);
+  if (!kept) {
+    return TN_ENOMEM;
+  }
+  *kept = *value;
+  kept->next = *first;
+  *first = kept;
+  return 0;
+}
+
 /* Options for accepted streams. What a listener hands down is set on it, and costs nothing for each
  * connection. */
 static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
@@ -448,21 +458,12 @@ static int attempt_set_accept_options(lua_State *L, struct tn_call *call) {
   }
   for (lua_pushnil(L); status >= 0 && lua_next(L, 2); lua_pop(L, 1)) {
     const char *wrong = take_entry(L, accepted_kind(L), &value);
-    if (wrong || !value.option) { /* the table was changed meanwhile */
+    if (wrong) { /* the table was changed meanwhile */
       tn_option_values_free(first);
       return luaL_argerror(L, 2, wrong);
     }
-    if ((value.option->access & TN_OPTION_INHERITED) && kind_of(L) == TN_TCP_LISTENER) {
-      status = tn_option_set(call->source->fd, &value);
-      continue;
-    }
-    struct tn_option_value *kept = value.status < 0 ? NULL : malloc(sizeof *kept);
-    status = kept ? 0 : value.status < 0 ? value.status : TN_ENOMEM;
-    if (kept) {
-      *kept = value;
-      kept->next = first;
-      first = kept;
-    }
+    bool inherited = (value.option->access & TN_OPTION_INHERITED) && kind_of(L) == TN_TCP_LISTENER;
+    status = inherited ? tn_option_set(call->source->fd, &value) : keep_value(&first, &value);
   }
   if (status < 0) {
     tn_option_values_free(first);

@@ -165,7 +165,7 @@ int tn_configure(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) {
     luaL_checktype(L, 1, LUA_TTABLE);
     for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
-      const char *name = tn_key_name(L, -2);
+      const char *name = tn_name_at(L, -2);
       int known = 0;
       while (names[known] && strcmp(names[known], name) != 0) {
         known++;

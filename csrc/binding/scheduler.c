@@ -215,12 +215,27 @@ static int call_as_driver(lua_State *L, struct tn_runtime *rt, lua_CFunction fun
   return status;
 }
 
+/* One that was due before the drive has raised on the driver, and taken itself off there. It would
+ * once more, on the main thread. */
+static void end_due_hook(struct drive *drive) {
+  const struct tn_runtime *rt = drive->rt;
+  if (lua_gethook(rt->driver) != drive->hook && lua_gethook(rt->main) == drive->hook) {
+    drive->hook = lua_gethook(rt->driver);
+    drive->hook_mask = lua_gethookmask(rt->driver);
+    drive->hook_count = lua_gethookcount(rt->driver);
+    lua_sethook(rt->main, drive->hook, drive->hook_mask, drive->hook_count);
+  }
+}
+
 /* Runs `loop` as the one that drives. */
-static int drive_protected(lua_State *L, struct tn_runtime *rt, lua_CFunction loop,
-                           void *argument) {
+static int drive_protected(lua_State *L, struct drive *drive, lua_CFunction loop, void *argument) {
+  struct tn_runtime *rt = drive->rt;
   rt->driving = true;
   int status = call_as_driver(L, rt, loop, argument);
   rt->driving = false;
+  if (status != LUA_OK) {
+    end_due_hook(drive);
+  }
   rt->current = NULL; /* whatever was raised where */
   rt->kill_depth = 0;
   if (rt->reactor) {
@@ -233,7 +248,7 @@ void tn_drive_until_woken(lua_State *L, struct tn_runtime *rt, struct tn_waiter 
   struct drive drive = begin_drive(L, rt);
   drive.waiter = waiter;
   luaL_checkstack(L, 4, NULL);
-  if (drive_protected(L, rt, drive_loop, &drive) != LUA_OK) {
+  if (drive_protected(L, &drive, drive_loop, &drive) != LUA_OK) {
     tn_forget(rt->reactor, waiter);
     lua_error(L);
   }
@@ -318,8 +333,8 @@ int tn_run(lua_State *L) {
   task->joined = true; /* its error is raised below, not reported */
   struct drive drive = begin_drive(L, rt);
   drive.task = task;
-  int status = drive_protected(L, rt, drive_loop, &drive);
-  int cancelled = drive_protected(L, rt, end_spawned, rt);
+  int status = drive_protected(L, &drive, drive_loop, &drive);
+  int cancelled = drive_protected(L, &drive, end_spawned, rt);
   tn_reactor_turn(rt->reactor, TN_TURN_POLL, 0); /* libuv lets go of what was closed */
   rt->running = false;
   check_interrupt(L, rt, &drive); /* one that came last: the program's own pcall is to catch it */
@@ -401,7 +416,7 @@ int tn_step(lua_State *L) {
   tn_claims_release(rt->reactor, &rt->blocking); /* of an operation that ended in a Lua error */
   struct step step = {
       .drive = begin_drive(L, rt), .block = seconds > 0, .limit_ns = tn_deadline_after(seconds)};
-  if (drive_protected(L, rt, step_once, &step) != LUA_OK) {
+  if (drive_protected(L, &step.drive, step_once, &step) != LUA_OK) {
     return lua_error(L);
   }
   lua_pushboolean(L, step.ran);

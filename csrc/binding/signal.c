@@ -14,8 +14,7 @@ int tn_check_signal(lua_State *L, int index) {
   if (lua_type(L, index) == LUA_TNUMBER) {
     return (int)tn_check_integer(L, index, "signal", 1, 64);
   }
-  const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
-  int number = tn_signal_number(name);
+  int number = tn_signal_number(tn_name_at(L, index));
   luaL_argcheck(L, number > 0, index, "name of a signal, as \"SIGTERM\", expected");
   return number;
 }

@@ -20,12 +20,11 @@ static int take_kind(lua_State *L, int index, const char *what, const struct tn_
   if (lua_type(L, index) == LUA_TNUMBER) {
     return (int)tn_check_integer(L, index, what, 0, INT_MAX);
   }
-  const char *name = lua_type(L, index) == LUA_TSTRING ? lua_tostring(L, index) : "";
+  const char *name = tn_name_at(L, index);
   const struct tn_socket_kind *kind = tn_socket_kind_named(kinds, name);
   if (kind) {
     return kind->number;
   }
-  const char *given = name[0] ? name : luaL_typename(L, index); /* before the buffer takes slots */
   luaL_Buffer text;
   luaL_buffinit(L, &text);
   luaL_addstring(&text, what);
@@ -35,7 +34,7 @@ static int take_kind(lua_State *L, int index, const char *what, const struct tn_
     luaL_addstring(&text, kinds->name);
   }
   luaL_addstring(&text, " expected, got ");
-  luaL_addstring(&text, given);
+  luaL_addstring(&text, name);
   luaL_pushresult(&text);
   return luaL_argerror(L, index, lua_tostring(L, -1));
 }

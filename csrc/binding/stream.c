@@ -12,7 +12,7 @@
 static int take_direction(lua_State *L) {
   static const char *const names[] = {"read", "write", "both", NULL};
   static const enum tn_direction directions[] = {TN_SHUT_READ, TN_SHUT_WRITE, TN_SHUT_BOTH};
-  const char *name = luaL_optstring(L, 2, "write");
+  const char *name = lua_isnoneornil(L, 2) ? "write" : tn_name_at(L, 2);
   for (int i = 0; names[i]; i++) {
     if (strcmp(names[i], name) == 0) {
       return directions[i];

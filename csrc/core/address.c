@@ -270,13 +270,25 @@ void tn_address_format_ip(const struct tn_address *address, char *text, size_t s
   }
 }
 
+/* "@name", each NUL in it as two characters: it would be the end of the text. */
+static void format_abstract(const char *name, size_t length, char *text, size_t size) {
+  size_t used = (size_t)snprintf(text, size, "@");
+  for (size_t i = 0; i < length && used + 2 < size; i++) {
+    if (name[i] == '\0') {
+      text[used++] = '\\';
+    }
+    text[used++] = name[i] == '\0' ? '0' : name[i];
+  }
+  text[used] = '\0';
+}
+
 static void format_local(const struct tn_address *address, char *text, size_t size) {
   size_t length = (size_t)address->length - offsetof(struct sockaddr_un, sun_path);
   const char *path = address->local.sun_path;
   if (address->length <= offsetof(struct sockaddr_un, sun_path)) {
     snprintf(text, size, "(unnamed)");
   } else if (path[0] == '\0') {
-    snprintf(text, size, "@%.*s", (int)(length - 1), path + 1);
+    format_abstract(path + 1, length - 1, text, size);
   } else {
     snprintf(text, size, "%.*s", (int)strnlen(path, length), path);
   }
@@ -331,6 +343,9 @@ int tn_address_compare(const struct tn_address *a, const struct tn_address *b) {
   }
   if (order == 0) {
     order = compare_numbers(tn_address_port(a), tn_address_port(b));
+  }
+  if (order == 0 && a->any.sa_family == AF_INET6) {
+    order = compare_numbers(ntohl(a->v6.sin6_flowinfo), ntohl(b->v6.sin6_flowinfo));
   }
   if (order == 0 && a->any.sa_family == AF_INET6) {
     order = compare_numbers(a->v6.sin6_scope_id, b->v6.sin6_scope_id);

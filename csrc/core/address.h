@@ -27,7 +27,7 @@ TN_INLINE void tn_message_to(struct tn_message *message, const struct tn_address
   }
 }
 
-enum { TN_ADDRESS_TEXT_MAX = 160, TN_HOST_MAX = 255 };
+enum { TN_ADDRESS_TEXT_MAX = 260, TN_HOST_MAX = 255 };
 
 /* "host:port" or "[host]:port" taken apart. Returns NULL, or what is wrong with the text. */
 const char *tn_address_split(const char *text, size_t length, const char **host,
@@ -61,9 +61,9 @@ unsigned tn_address_port(const struct tn_address *address);
 void tn_address_set_port(struct tn_address *address, uint16_t port);
 /* The IP without port, "fe80::1%eth0" with zone; "" where the family has none. */
 void tn_address_format_ip(const struct tn_address *address, char *text, size_t size);
-/* "127.0.0.1:80", "[::1]:80", the path of a Unix socket. */
+/* "127.0.0.1:80", "[::1]:80", the path of a Unix socket, "@name" with a NUL as \0. */
 void tn_address_format(const struct tn_address *address, char *text, size_t size);
-/* Orders by family, address, port, scope; 0 where they are the same. */
+/* Orders by family, address, port, flow information, scope; 0 where they are the same. */
 int tn_address_compare(const struct tn_address *a, const struct tn_address *b);
 bool tn_address_is_loopback(const struct tn_address *address);
 bool tn_address_is_unspecified(const struct tn_address *address);

@@ -225,17 +225,18 @@ void tn_wake_all(struct tn_reactor *reactor, struct tn_queue *queue, int reason)
   }
 }
 
+void tn_claim_release(struct tn_reactor *reactor, struct tn_claim *claim) {
+  struct tn_waiter *next = claim->queue.head;
+  tn_claim_drop(claim);
+  if (next) { /* handed over, so that nobody who comes later gets in between */
+    tn_wake(reactor, next, 0);
+    tn_claim_take(claim, next);
+  }
+}
+
 void tn_claims_release(struct tn_reactor *reactor, struct tn_waiter *waiter) {
   while (waiter->claims) {
-    struct tn_claim *claim = waiter->claims;
-    struct tn_waiter *next = claim->queue.head;
-    waiter->claims = claim->next_held;
-    claim->holder = NULL;
-    /* handed over, so that nobody who comes later gets in between */
-    if (next) {
-      tn_wake(reactor, next, 0);
-      tn_claim_take(claim, next);
-    }
+    tn_claim_release(reactor, waiter->claims);
   }
 }
 

@@ -61,7 +61,9 @@ void tn_wake_all(struct tn_reactor *reactor, struct tn_queue *queue, int reason)
 void tn_make_ready(struct tn_reactor *reactor, struct tn_waiter *waiter, int reason);
 /* Ends whatever the waiter is in: nothing will wake it. Frees its claims and its timer. */
 void tn_forget(struct tn_reactor *reactor, struct tn_waiter *waiter);
-/* The operation is over: its claims are free for the next. */
+/* What is claimed is free for the next in line. */
+void tn_claim_release(struct tn_reactor *reactor, struct tn_claim *claim);
+/* The operation is over: so are its claims. */
 void tn_claims_release(struct tn_reactor *reactor, struct tn_waiter *waiter);
 
 /* Takes back what was granted to the waiter; to all those that were woken, in that stake. */

@@ -346,27 +346,17 @@ static void end_of(struct tn_reactor *reactor, struct tn_queue *queue, const voi
 
 void tn_source_end_waits_of(struct tn_source *source, const void *subject) {
   struct tn_claim *claims[] = {&source->reading, &source->writing};
+  end_of(source->reactor, &source->writing.queue, subject); /* before somebody else is the next */
   for (int i = 0; i < 2; i++) {
     struct tn_waiter *holder = claims[i]->holder;
     if (holder && holder->subject == subject) {
-      end_claim(source->reactor, claims[i]);
+      tn_wake(source->reactor, holder, TN_CLOSED);
+      tn_claim_release(source->reactor, claims[i]);
     } else if (holder && !holder->subject) { /* a function's, which looks whose end it is */
       tn_wake(source->reactor, holder, 0);
     }
   }
   end_of(source->reactor, &source->waiters, subject);
-  end_of(source->reactor, &source->writing.queue, subject);
-}
-
-void tn_source_end_side(struct tn_source *source, int interest) {
-  tn_source_wake(source, interest, TN_CLOSED);
-  if (interest & TN_READABLE) {
-    end_claim(source->reactor, &source->reading);
-  }
-  if (interest & TN_WRITABLE) {
-    end_claim(source->reactor, &source->writing);
-    tn_wake_all(source->reactor, &source->writing.queue, TN_CLOSED);
-  }
 }
 
 void tn_source_wake(struct tn_source *source, int interest, int reason) {

@@ -108,8 +108,6 @@ int tn_source_park(struct tn_source *source, struct tn_waiter *waiter, int inter
 void tn_source_end_waits(struct tn_source *source);
 /* Ends those of one object that shares it, which closes. */
 void tn_source_end_waits_of(struct tn_source *source, const void *subject);
-/* The same for those of `interest`, and for what has claimed that side and waits elsewhere. */
-void tn_source_end_side(struct tn_source *source, int interest);
 /* Ends the waits for any of `interest`. */
 void tn_source_wake(struct tn_source *source, int interest, int reason);
 /* It is ready, as the kernel says or by what was just done to it: clears what was known to be

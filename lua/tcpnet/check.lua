@@ -83,11 +83,13 @@ function check.optional_integer(value, ...)
   return value ~= nil and check.integer(value, ...) or nil
 end
 
--- The receiver must be of one of these classes, given as a set of names; the first is what the message asks for.
+-- The receiver must be of one of these classes, given as a set of names; the first is what the message asks for. That
+-- a fork can do nothing is said here, by the method's own name, and not by the first step in it.
 function check.receiver(value, classes, first, name)
   if not classes[core.private.kind(value) or ""] then
     refuse(1, name, ("%s expected, got %s"):format(first, kind(value)))
   end
+  core.private.alive(name)
 end
 
 -- Makes every method of a class that is a plain table refuse another receiver, or none (a dot for a colon). Its objects

@@ -12,6 +12,8 @@ local NULL = -1 -- /dev/null
 local STREAMS = { "stdin", "stdout", "stderr" }
 local KNOWN = { stdin = true, stdout = true, stderr = true, env = true, cwd = true, detached = true }
 
+-- In all of these what is looked at comes first, and `op`, the name of the call, second.
+
 local function refuse_unless(condition, op, message, ...)
   check.that(condition, 1, op, message:format(...))
 end
@@ -69,7 +71,7 @@ end
 
 -- The child's end of one of its streams: a descriptor, and of a pipe the object that is closed here once the child has
 -- it, whose other end goes into `fields`.
-local function stream_for(op, name, number, wanted, fields)
+local function stream_for(wanted, op, name, number, fields)
   if wanted == nil or wanted == "inherit" then
     return number
   elseif wanted == "null" then
@@ -93,7 +95,7 @@ local PLAIN = { inherit = true, null = true, pipe = true }
 
 -- What a child cannot have as its stream, as an error; raises on misuse. The child's streams block, and with them all
 -- that shares their description: an object here, or the other half, would hold up the whole program.
-local function refusal(op, name, number, wanted)
+local function refusal(wanted, op, name, number)
   local fd = check.whole(wanted) or (wanted == nil or wanted == "inherit") and number
   if fd and fd >= 0 and fd <= check.INT_MAX then
     return private.owns_fd(fd) and private.new_error("EBUSY", op, nil,
@@ -109,7 +111,7 @@ local function refusal(op, name, number, wanted)
 end
 
 -- The error of a folder that is not there, or is none: it looks as if the program were missing.
-local function lost_folder(op, cwd, err)
+local function lost_folder(cwd, op, err)
   if not cwd then
     return nil
   end
@@ -132,7 +134,7 @@ local function spawn(options, op)
     "detached: boolean expected, got %s", type(options.detached))
   local refused
   for i, name in ipairs(STREAMS) do -- before anything is opened or taken
-    local err = refusal(op, name, i - 1, options[name])
+    local err = refusal(options[name], op, name, i - 1)
     refused = refused or err
   end
   if refused then
@@ -147,7 +149,7 @@ local function spawn(options, op)
   end
   local ours <close> = closing()
   for i, name in ipairs(STREAMS) do
-    local fd, object = stream_for(op, name, i - 1, options[name], fields)
+    local fd, object = stream_for(options[name], op, name, i - 1, fields)
     if not fd then
       return nil, object
     end
@@ -160,7 +162,7 @@ local function spawn(options, op)
   local child, err = private.spawn_child(arguments, fds[1], fds[2], fds[3], fields, environment, options.cwd,
     options.detached)
   if not child then
-    return nil, lost_folder(op, options.cwd, err) or waiting.renamed(op, err)
+    return nil, lost_folder(options.cwd, op, err) or waiting.renamed(op, err)
   end
   for object in pairs(ours) do
     ours[object] = nil

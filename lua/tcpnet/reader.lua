@@ -267,12 +267,14 @@ function methods:read_until(delimiter, max)
   end
   local found
   local input = self.input
-  found, err = fill_to_delimiter(self, input, delimiter, max, "read_until")
+  found, err = fill_to_delimiter(self, input, delimiter, max + 1, "read_until") -- or so many are all that is left
   if not found then
     return nil, err
   end
   if found == 0 then
     found = input.length
+  elseif found > max then
+    return nil, waiting.failure("LIMIT", "read_until")
   end
   return found > 0 and input:take(found) or nil
 end

@@ -112,6 +112,10 @@ function resolve.with_first(fn, seconds, name, socket, address, port, before, fi
   if not is_name(socket, address, port) then
     return use_first(function(addr) return fn(addr, seconds) end, name, socket, address, port, before, field)
   end
+  local tried = name:match "^try_(.*)"
+  if tried then
+    return nil, private.new_error("EINVAL", tried, address, "a name would have to be looked up, which waits")
+  end
   private.enter(name)
   local claim <close> = data and private.new_claim(data, name)
   if claim then
@@ -147,6 +151,7 @@ function resolve.take(class, name, opts, position, ...)
   end
   local problem = private.option_problem(rest, class)
   check.that(not problem, position, name, problem)
+  private.alive(name)
   return rest, table.unpack(taken, 1, select("#", ...))
 end
 

@@ -156,6 +156,7 @@ end
 
 -- features() → table: name of an option or of a kind of socket → whether this system has it.
 function core.features()
+  private.alive "features"
   local found, hosts, forbidden = {}, {}, false
   for name, probe in pairs(PROBES) do
     found[name] = kernel_has_socket(probe)

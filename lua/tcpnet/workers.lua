@@ -95,6 +95,7 @@ end
 
 -- The function of a script, or nil, err.
 local function load_script(path)
+  check.that(not path:find "\0", 2, "workers", "the path contains a NUL byte")
   local file, _, errno = io.open(path)
   if not file then
     return nil, private.new_error(errno, "workers", path)
@@ -159,7 +160,7 @@ end
 -- one of them ---------------------------------------------------------------------------------------------------------
 
 local function task_of(worker, name)
-  check.receiver(worker, { Worker = true }, "Worker", name)
+  check.expected(private.kind(worker) == "Worker", "Worker", worker, 1, name) -- that alone: a fork may ask too
   return tasks[worker]
 end
 

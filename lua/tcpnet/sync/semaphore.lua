@@ -91,20 +91,24 @@ function Semaphore:try_take(n, op)
   return true
 end
 
--- Gives back what was taken.
-function Semaphore:give_back(n)
-  n = permits(n, "give_back")
-  if self.line.first then
-    serve(self, n)
+-- So many more, for the call of that name.
+local function add(semaphore, n, name)
+  if semaphore.permits + n < 0 then -- it would wrap
+    check.misuse(name, "more permits than the largest integer")
+  elseif semaphore.line.first then
+    serve(semaphore, n)
   else
-    self.permits = self.permits + n
+    semaphore.permits = semaphore.permits + n
   end
 end
 
+-- Gives back what was taken.
+function Semaphore:give_back(n)
+  add(self, permits(n, "give_back"), "give_back")
+end
+
 function Semaphore:add_permits(n)
-  n = permits(n, "add_permits")
-  check.that(self.permits + n >= 0, 1, "add_permits", "no more permits than the largest integer expected")
-  self:give_back(n)
+  add(self, permits(n, "add_permits"), "add_permits")
 end
 
 -- Made before there is anything in it, for which there may be no memory then.
@@ -158,7 +162,7 @@ end
 function Permit:release()
   local n = self.count
   if n > 0 then
-    self.semaphore:give_back(n)
+    add(self.semaphore, n, "release")
     self.count = 0
   end
 end
