@@ -29,7 +29,7 @@ local cases = {
   { "writer expected, got table without write_some)", tcpnet.copy, stream, { write = nothing } },
   { "reader expected, got 1)", tcpnet.copy, 1, stream },
   { "TcpStream, UnixStream or DuplexStream expected, got table", tcpnet.copy_bidirectional, {}, stream },
-  { "add_permits' (no more permits than", function()
+  { "add_permits: more permits than the largest integer", function()
     tcpnet.sync.Semaphore.new(math.maxinteger):add_permits(1)
   end },
 }
