@@ -376,12 +376,38 @@ static void on_interrupt(uv_signal_t *signal, int number) {
   uv_stop(signal->loop);
 }
 
+/* Where libuv listens already it does so for another thread, and its handler is nobody's to keep. */
+int tn_reactor_hear_interrupt(struct tn_reactor *reactor, uv_signal_t *signal, uv_signal_cb callback) {
+  if (!reactor->interrupt) {
+    reactor->interrupt = tn_interrupt_save();
+  }
+  int status = uv_signal_start(signal, callback, SIGINT);
+  if (reactor->interrupt && tn_interrupt_stands(reactor->interrupt)) {
+    tn_interrupt_drop(reactor->interrupt);
+    reactor->interrupt = NULL;
+  }
+  return status;
+}
+
+void tn_reactor_give_interrupt_back(struct tn_reactor *reactor) {
+  if (reactor->interrupt && tn_interrupt_restore(reactor->interrupt)) {
+    reactor->interrupt = NULL;
+  }
+}
+
+/* Not where another thread's Signal has taken it. */
 void tn_reactor_watch_interrupt(struct tn_reactor *reactor) {
-  if (reactor->no_interrupt || reactor->interrupts_taken || reactor->interrupt ||
-      !(reactor->interrupt = tn_interrupt_save())) {
+  if (reactor->no_interrupt || reactor->interrupts_taken ||
+      uv_is_active((uv_handle_t *)&reactor->signal)) {
     return;
   }
-  uv_signal_start(&reactor->signal, on_interrupt, SIGINT);
+  tn_reactor_give_interrupt_back(reactor);
+  if (!reactor->interrupt && (reactor->interrupt = tn_interrupt_save())) {
+    tn_reactor_hear_interrupt(reactor, &reactor->signal, on_interrupt);
+    if (!reactor->interrupt) {
+      uv_signal_stop(&reactor->signal);
+    }
+  }
 }
 
 void tn_reactor_ignore_interrupt(struct tn_reactor *reactor) {
@@ -389,10 +415,9 @@ void tn_reactor_ignore_interrupt(struct tn_reactor *reactor) {
 }
 
 bool tn_reactor_unwatch_interrupt(struct tn_reactor *reactor) {
-  if (reactor->interrupt) {
+  if (uv_is_active((uv_handle_t *)&reactor->signal)) {
     uv_signal_stop(&reactor->signal);
-    tn_interrupt_restore(reactor->interrupt);
-    reactor->interrupt = NULL;
+    tn_reactor_give_interrupt_back(reactor);
   }
   bool interrupted = reactor->interrupted;
   reactor->interrupted = false;
@@ -501,6 +526,7 @@ void tn_reactor_free(struct tn_reactor *reactor) {
     uv_close((uv_handle_t *)&reactor->signal, NULL);
     tn_mailbox_close(reactor);
     tn_watches_close(reactor);
+    tn_interrupt_drop(reactor->interrupt);
     reactor->poller->close(reactor);
     uv_run(&reactor->loop, UV_RUN_DEFAULT);
     tn_ends_close(reactor);

@@ -37,9 +37,8 @@ struct tn_reactor {
   bool no_splice; /* for tests: read and write serve for every copy */
   bool interrupted;
   bool no_interrupt; /* SIGINT is another thread's */
-  struct tn_interrupt *interrupt;
-  int interrupts_taken;                 /* by Signal objects: SIGINT is theirs */
-  struct tn_interrupt *taken_interrupt; /* the host's handler, to be put back after them */
+  struct tn_interrupt *interrupt; /* the host's handler, to be put back when nobody listens */
+  int interrupts_taken;           /* by Signal objects: SIGINT is theirs */
   struct tn_mailbox *mailbox;           /* made when another thread may write first */
   struct tn_resolver *resolver;         /* made at the first lookup */
   struct tn_member *watches;            /* signals and children */
@@ -72,5 +71,11 @@ struct tn_reactor {
 /* The array of `length` items of that size, or a larger one in its place that has an item for the
  * descriptor, what is new all 0; NULL without memory, and it is as it was. */
 void *tn_grow_by_fd(void *array, size_t *length, tn_fd fd, size_t size);
+
+/* Has a handle listen for SIGINT, and keeps the host's handler, if it has one. */
+int tn_reactor_hear_interrupt(struct tn_reactor *reactor, uv_signal_t *signal,
+                              uv_signal_cb callback);
+/* That comes back where libuv listens no more, for another thread either. */
+void tn_reactor_give_interrupt_back(struct tn_reactor *reactor);
 
 #endif

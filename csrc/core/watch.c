@@ -73,18 +73,23 @@ static void on_signal(uv_signal_t *handle, int number) {
   tn_wake_all(watch->reactor, &watch->signal.waiters, 0);
 }
 
-/* libuv leaves the default action behind, which is not what the host program had. */
-static void take_interrupt(struct tn_reactor *reactor, int number) {
-  if (number == SIGINT && reactor->interrupts_taken++ == 0) {
-    tn_reactor_unwatch_interrupt(reactor);
-    reactor->taken_interrupt = tn_interrupt_save();
+/* libuv leaves the default action of SIGINT behind, which is not what the host program had. */
+static int listen_to(struct tn_watch *watch, int number) {
+  struct tn_reactor *reactor = watch->reactor;
+  if (number != SIGINT) {
+    return uv_signal_start(&watch->on_signal, on_signal, number);
   }
+  tn_reactor_unwatch_interrupt(reactor);
+  int status = tn_reactor_hear_interrupt(reactor, &watch->on_signal, on_signal);
+  reactor->interrupts_taken += status == 0;
+  return status;
 }
 
-static void give_interrupt_back(struct tn_reactor *reactor, int number) {
-  if (number == SIGINT && --reactor->interrupts_taken == 0 && reactor->taken_interrupt) {
-    tn_interrupt_restore(reactor->taken_interrupt);
-    reactor->taken_interrupt = NULL;
+static void stop_listening(struct tn_watch *watch) {
+  struct tn_reactor *reactor = watch->reactor;
+  uv_signal_stop(&watch->on_signal);
+  if (watch->signal.number == SIGINT && --reactor->interrupts_taken == 0) {
+    tn_reactor_give_interrupt_back(reactor);
   }
 }
 
@@ -108,10 +113,8 @@ int tn_signal_open(struct tn_reactor *reactor, int number, struct tn_signal **ho
   watch->handle.data = watch;
   const struct tn_watch *other = listener_of(reactor, number);
   watch->was_ignored = other ? other->was_ignored : tn_signal_ignored(number);
-  take_interrupt(reactor, number);
-  int status = uv_signal_start(&watch->on_signal, on_signal, number);
+  int status = listen_to(watch, number);
   if (status < 0) {
-    give_interrupt_back(reactor, number);
     uv_close(&watch->handle, on_close);
     return status;
   }
@@ -124,12 +127,11 @@ void tn_signal_close(struct tn_signal *signal) {
   struct tn_watch *watch = (struct tn_watch *)signal;
   give_up(watch, &signal->waiters);
   if (!tn_reactor_forked(watch->reactor)) {
-    uv_signal_stop(&watch->on_signal);
+    stop_listening(watch);
     leave(watch);
     if (watch->was_ignored && !listener_of(watch->reactor, signal->number)) {
       tn_signal_ignore(signal->number);
     }
-    give_interrupt_back(watch->reactor, signal->number);
   }
 }
 

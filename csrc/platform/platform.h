@@ -266,11 +266,14 @@ bool tn_is_exhaustion(int status);
 volatile unsigned char *tn_fork_mark_new(void);
 void tn_fork_mark_free(volatile unsigned char *mark);
 
-/* SIGINT as the host program handles it: whether it has a handler of its own, and keeping it
- * meanwhile. */
+/* SIGINT as the host program handles it, kept while somebody else does. NULL: it does not. */
 struct tn_interrupt;
 struct tn_interrupt *tn_interrupt_save(void);
-void tn_interrupt_restore(struct tn_interrupt *saved);
+/* Is it handled now as it was then? */
+bool tn_interrupt_stands(const struct tn_interrupt *saved);
+/* Puts it back and frees it; false, and nothing: somebody handles SIGINT still. */
+bool tn_interrupt_restore(struct tn_interrupt *saved);
+void tn_interrupt_drop(struct tn_interrupt *saved);
 
 /* Only in builds for tests: the calls and allocations above fail as a script says (faults.c). */
 /* How a call fails: with an errno, or by moving the least that it can. */

@@ -759,7 +759,21 @@ struct tn_interrupt *tn_interrupt_save(void) {
   return saved;
 }
 
-void tn_interrupt_restore(struct tn_interrupt *saved) {
+bool tn_interrupt_stands(const struct tn_interrupt *saved) {
+  struct sigaction action;
+  return sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler == saved->action.sa_handler;
+}
+
+bool tn_interrupt_restore(struct tn_interrupt *saved) {
+  struct sigaction action;
+  if (sigaction(SIGINT, NULL, &action) == 0 && action.sa_handler != SIG_DFL) {
+    return false;
+  }
   sigaction(SIGINT, &saved->action, NULL);
+  free(saved);
+  return true;
+}
+
+void tn_interrupt_drop(struct tn_interrupt *saved) {
   free(saved);
 }
