@@ -376,8 +376,10 @@ static void on_interrupt(uv_signal_t *signal, int number) {
   uv_stop(signal->loop);
 }
 
-/* Where libuv listens already it does so for another thread, and its handler is nobody's to keep. */
-int tn_reactor_hear_interrupt(struct tn_reactor *reactor, uv_signal_t *signal, uv_signal_cb callback) {
+/* Where libuv listens already it does so for another thread, and its handler is nobody's to keep.
+ */
+int tn_reactor_hear_interrupt(struct tn_reactor *reactor, uv_signal_t *signal,
+                              uv_signal_cb callback) {
   if (!reactor->interrupt) {
     reactor->interrupt = tn_interrupt_save();
   }

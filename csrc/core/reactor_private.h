@@ -36,14 +36,14 @@ struct tn_reactor {
   bool turning;   /* inside uv_run */
   bool no_splice; /* for tests: read and write serve for every copy */
   bool interrupted;
-  bool no_interrupt; /* SIGINT is another thread's */
+  bool no_interrupt;              /* SIGINT is another thread's */
   struct tn_interrupt *interrupt; /* the host's handler, to be put back when nobody listens */
   int interrupts_taken;           /* by Signal objects: SIGINT is theirs */
-  struct tn_mailbox *mailbox;           /* made when another thread may write first */
-  struct tn_resolver *resolver;         /* made at the first lookup */
-  struct tn_member *watches;            /* signals and children */
-  struct tn_member *ends;               /* of channels to other threads */
-  struct tn_crew *crew;                 /* made with the first worker */
+  struct tn_mailbox *mailbox;     /* made when another thread may write first */
+  struct tn_resolver *resolver;   /* made at the first lookup */
+  struct tn_member *watches;      /* signals and children */
+  struct tn_member *ends;         /* of channels to other threads */
+  struct tn_crew *crew;           /* made with the first worker */
   struct tn_member *sources;
   struct tn_member *free_sources;
   struct tn_member *graveyard; /* released by finalizers, and not among the others meanwhile */

@@ -1,6 +1,6 @@
--- A program that sleeps for long listens for SIGINT in place of the interpreter, and puts its handler back when it wakes.
--- Where a worker's Signal began meanwhile, it put that in the place of libuv's, and the worker heard nothing; where one
--- ended meanwhile it put libuv's back, and SIGINT did nothing any more.
+-- A program that sleeps for long listens for SIGINT in place of the interpreter, and puts its handler back when it
+-- wakes. Where a worker's Signal began meanwhile, it put that in the place of libuv's, and the worker heard nothing;
+-- where one ended meanwhile it put libuv's back, and SIGINT did nothing any more.
 local program = require "spec.support.program"
 
 local prelude = [[
