@@ -1,5 +1,5 @@
--- A send_many of which nothing went out gave back the operation that it was: a task whose batches failed, or were empty,
--- gave way to nobody, and a try_send_many that found no room let the task go on for longer.
+-- A send_many of which nothing went out gave back the operation that it was: a task whose batches failed, or were
+-- empty, gave way to nobody, and a try_send_many that found no room let the task go on for longer.
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
