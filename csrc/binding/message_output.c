@@ -49,9 +49,9 @@ TN_INLINE int attempt_send(lua_State *L, struct tn_call *call) {
 
 /* That there is an address was seen to before: TN_NAMES. */
 TN_INLINE void check_family(lua_State *L) {
-  if (tn_kind_of(lua_touserdata(L, 1)) == TN_UNIX_DATAGRAM &&
-      address_of(L, 3)->any.sa_family != AF_UNIX) {
-    luaL_argerror(L, 3, "address of a Unix socket expected");
+  const char *wrong = tn_address_misfit(tn_kind_of(lua_touserdata(L, 1)), address_of(L, 3));
+  if (wrong) {
+    luaL_argerror(L, 3, wrong);
   }
 }
 
