@@ -40,23 +40,6 @@ function resolve.all(name, address, port, family, before, field)
   return private.lookup_host(host, number, family)
 end
 
--- fn(...) → result | nil, err as what a call with that name and address does, in so many seconds, if there is a limit:
--- lookup and all.
-local function told_by(name, address, ...)
-  local result, err = ...
-  if result == nil and core.is_error(err, "TIMEOUT") then
-    return nil, private.new_error("TIMEOUT", name, tostring(address))
-  end
-  return ...
-end
-
-function resolve.within(seconds, name, address, fn, ...)
-  if not seconds then
-    return fn(...)
-  end
-  return told_by(name, address, core.timeout(seconds, fn, ...))
-end
-
 -- A name is looked up for the family that the socket has; nil, err where it is closed.
 local function family_of(socket)
   local addr, err = socket:local_addr()
@@ -129,7 +112,7 @@ function resolve.with_first(fn, seconds, name, socket, address, port, before, fi
     claim:share()
   end
   local limit = seconds or socket.write_timeout and socket:write_timeout()
-  return resolve.within(limit, name, address, use_first, fn, name, socket, address, port, before, field)
+  return waiting.within(limit, name, tostring(address), use_first, fn, name, socket, address, port, before, field)
 end
 
 -- The method bind of a class whose sockets are bound to the first address of a name.
