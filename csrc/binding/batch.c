@@ -65,6 +65,7 @@ static bool take_bytes(lua_State *L, int text, struct item *item) {
 static const char *take_item(lua_State *L, uint64_t kind, const struct keys *keys, int text,
                              struct item *item) {
   static const char *const known[] = {"data", "address", "length", NULL}; /* as received, too */
+  const char *wrong = NULL;
   int top = lua_gettop(L);
   bool is_fine;
   item->address = NULL;
@@ -76,17 +77,16 @@ static const char *take_item(lua_State *L, uint64_t kind, const struct keys *key
     push_part(L, top, keys->address, 2);
     item->address = tn_address_at(L, -1);
     if (lua_isnil(L, -1)) { /* misspelt, it would go to the peer */
-      const char *wrong = tn_key_problem(L, top, known, 2);
-      if (wrong) {
-        return wrong;
-      }
-    } else if (!item->address) {
-      if (!parse_address(L, kind, &item->literal)) {
-        return "a SocketAddr or the text of an address expected";
-      }
+      wrong = tn_key_problem(L, top, known, 2);
+    } else if (item->address) {
+      wrong = tn_address_misfit(kind, item->address);
+    } else if (parse_address(L, kind, &item->literal)) {
       item->address = &item->literal;
-    } else if (kind == TN_UNIX_DATAGRAM && item->address->any.sa_family != AF_UNIX) {
-      return "address of a Unix socket expected";
+    } else {
+      wrong = "a SocketAddr or the text of an address expected";
+    }
+    if (wrong) { /* its text may be on the stack */
+      return wrong;
     }
     lua_settop(L, top);
   }

@@ -49,9 +49,9 @@ TN_INLINE int attempt_send(lua_State *L, struct tn_call *call) {
 
 /* That there is an address was seen to before: TN_NAMES. */
 TN_INLINE void check_family(lua_State *L) {
-  if (tn_kind_of(lua_touserdata(L, 1)) == TN_UNIX_DATAGRAM &&
-      address_of(L, 3)->any.sa_family != AF_UNIX) {
-    luaL_argerror(L, 3, "address of a Unix socket expected");
+  const char *wrong = tn_address_misfit(tn_kind_of(lua_touserdata(L, 1)), address_of(L, 3));
+  if (wrong) {
+    luaL_argerror(L, 3, wrong);
   }
 }
 
@@ -73,11 +73,15 @@ static int prepare_send_out_of_band(lua_State *L, struct tn_runtime *rt) {
   return 0;
 }
 
-/* All of it is one message, of which nothing may be left out. */
-static void check_pieces(lua_State *L) {
-  tn_check_bytes_list(L, 2);
+/* All of the list is one message, of which nothing may be left out; it may grow during a wait. */
+static void check_length(lua_State *L) {
   luaL_argcheck(L, lua_rawlen(L, 2) <= TN_SLICES_MAX, 2,
                 "a list of at most 64 strings, numbers or Buffers expected");
+}
+
+static void check_pieces(lua_State *L) {
+  tn_check_bytes_list(L, 2);
+  check_length(L);
 }
 
 static int prepare_send_vectored(lua_State *L, struct tn_runtime *rt) {
@@ -97,6 +101,7 @@ static int prepare_send_to_vectored(lua_State *L, struct tn_runtime *rt) {
 
 static int send_list(lua_State *L, struct tn_call *call, int address_at, int last) {
   struct tn_slice slices[TN_SLICES_MAX];
+  check_length(L);
   const struct tn_address *address = address_of(L, address_at);
   struct tn_message message = {.slices = slices, .count = tn_slices_of_list(L, 2, slices)};
   tn_message_to(&message, address);

@@ -51,7 +51,7 @@ static const char *problem(lua_State *L, const struct tn_option *option, int ind
   int type = lua_type(L, -1);
   const char *given = tn_given(L, -1);
   if (type == LUA_TSTRING && (option->access & TN_OPTION_DO)) { /* an address, a name */
-    given = lua_pushfstring(L, "'%s'", lua_tostring(L, -1));
+    given = lua_pushfstring(L, "'%s'", tn_name_at(L, -1));
   }
   return lua_pushfstring(L, "%s: %s expected, got %s", option->name, expected, given);
 }

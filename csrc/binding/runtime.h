@@ -97,9 +97,11 @@ static inline bool tn_budget_spend(struct tn_runtime *rt) {
   return tn_budget_spent(rt);
 }
 
-/* The operation that has begun was so many. */
+/* The operation that has begun was so many; where nothing came of it, it was one all the same. */
 static inline void tn_budget_spend_more(struct tn_runtime *rt, lua_Integer operations) {
-  rt->budget -= (operations - 1) * TN_OPERATION_BYTES;
+  if (operations > 1) {
+    rt->budget -= (operations - 1) * TN_OPERATION_BYTES;
+  }
 }
 
 /* Every C function of the module has the runtime as its first upvalue. */

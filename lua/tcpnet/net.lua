@@ -150,7 +150,7 @@ local function dial_within(seconds, address, port, settings)
       return nil, err
     end
   end
-  return resolve.within(seconds, "connect", address, dial, address, port, settings)
+  return waiting.within(seconds, "connect", tostring(address), dial, address, port, settings)
 end
 
 -- TcpStream.connect(addr[, opts]) → TcpStream: every address of the name until one answers; the error is the last one.

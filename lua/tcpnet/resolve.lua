@@ -40,33 +40,21 @@ function resolve.all(name, address, port, family, before, field)
   return private.lookup_host(host, number, family)
 end
 
--- fn(...) → result | nil, err as what a call with that name and address does, in so many seconds, if there is a limit:
--- lookup and all.
-local function told_by(name, address, ...)
-  local result, err = ...
-  if result == nil and core.is_error(err, "TIMEOUT") then
-    return nil, private.new_error("TIMEOUT", name, tostring(address))
-  end
-  return ...
-end
-
-function resolve.within(seconds, name, address, fn, ...)
-  if not seconds then
-    return fn(...)
-  end
-  return told_by(name, address, core.timeout(seconds, fn, ...))
-end
-
--- A name is looked up for the family that the socket has; nil, err where it tells none.
+-- A name is looked up for the family that the socket has; nil, err where it is closed.
 local function family_of(socket)
   local addr, err = socket:local_addr()
-  return addr and addr:family(), err
+  return addr and addr:family(), err and err:is "CLOSED" and err or nil
 end
 
 -- Raises where that argument is the SocketAddr of another family.
 function resolve.check_unix(address, position, name, field)
   check.that(address:is_unix(), position, name,
     ("%saddress of a Unix socket expected, got %s"):format(field and field .. ": " or "", address))
+end
+
+-- What errors of the call of that name bear: a try_ form is an operation in the name of the other.
+local function operation(name)
+  return name:match "^try_(.*)" or name
 end
 
 -- The one SocketAddr that a socket is to use: of a path for a Unix socket, else the first of the name.
@@ -78,9 +66,9 @@ function resolve.first(name, socket, address, port, before, field)
     return address
   end
   local family, closed = family_of(socket)
-  if closed and closed.code == "CLOSED" then -- nobody knows any more whether a path is meant
+  if closed then -- nobody knows any more whether a path is meant
     resolve.target(name, address, port, before, field) -- raises where it is nothing of the kind
-    return nil, waiting.renamed(name, closed)
+    return nil, waiting.renamed(operation(name), closed)
   elseif family == "unix" then
     check.value(address, "string", 1 + (before or 0), name)
     check.that(port == nil, 2 + (before or 0), name, "no port beside a path expected")
@@ -92,10 +80,13 @@ function resolve.first(name, socket, address, port, before, field)
   return addresses and addresses[1], err
 end
 
--- Is it to be looked up, for a socket whose addresses are no paths?
+-- Is it to be looked up, for a socket that is open and whose addresses are no paths?
 local function is_name(socket, address, port)
-  return private.kind(address) ~= "SocketAddr" and private.target(address, port) == false
-    and family_of(socket) ~= "unix"
+  if private.kind(address) == "SocketAddr" or private.target(address, port) ~= false then
+    return false
+  end
+  local family, closed = family_of(socket)
+  return family ~= "unix" and not closed
 end
 
 local function use_first(fn, name, socket, address, port, before, field)
@@ -112,9 +103,8 @@ function resolve.with_first(fn, seconds, name, socket, address, port, before, fi
   if not is_name(socket, address, port) then
     return use_first(function(addr) return fn(addr, seconds) end, name, socket, address, port, before, field)
   end
-  local tried = name:match "^try_(.*)"
-  if tried then
-    return nil, private.new_error("EINVAL", tried, address, "a name would have to be looked up, which waits")
+  if operation(name) ~= name then
+    return nil, private.new_error("EINVAL", operation(name), address, "a name would have to be looked up, which waits")
   end
   private.enter(name)
   local claim <close> = data and private.new_claim(data, name)
@@ -122,7 +112,7 @@ function resolve.with_first(fn, seconds, name, socket, address, port, before, fi
     claim:share()
   end
   local limit = seconds or socket.write_timeout and socket:write_timeout()
-  return resolve.within(limit, name, address, use_first, fn, name, socket, address, port, before, field)
+  return waiting.within(limit, name, tostring(address), use_first, fn, name, socket, address, port, before, field)
 end
 
 -- The method bind of a class whose sockets are bound to the first address of a name.

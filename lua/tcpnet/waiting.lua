@@ -25,20 +25,26 @@ function waiting.deadline(seconds)
   return seconds and core.now() + seconds
 end
 
-local function told_by(op, ...)
+local function told_by(op, address, ...)
   local ok, err = ...
-  if not ok and err.code == "TIMEOUT" and err.op == "timeout" then
-    return nil, waiting.failure("TIMEOUT", op)
+  if not ok and core.is_error(err, "TIMEOUT") then
+    return nil, private.new_error("TIMEOUT", op, address)
   end
   return ...
 end
 
--- fn(...) → ok | nil, err, ending by the deadline, if there is one.
-function waiting.limited(op, deadline, fn, ...)
-  if not deadline then
+-- fn(...) → ok | nil, err in so many seconds, if there is a limit; that time ran out is told by the call of that name,
+-- with that address.
+function waiting.within(seconds, op, address, fn, ...)
+  if not seconds then
     return fn(...)
   end
-  return told_by(op, core.timeout(math.max(deadline - core.now(), 0), fn, ...))
+  return told_by(op, address, core.timeout(seconds, fn, ...))
+end
+
+-- The same by the deadline, if there is one.
+function waiting.limited(op, deadline, fn, ...)
+  return waiting.within(deadline and math.max(deadline - core.now(), 0), op, nil, fn, ...)
 end
 
 -- What a step inside a call failed by, as the failure of that call, with that address. By its number, where it has one:

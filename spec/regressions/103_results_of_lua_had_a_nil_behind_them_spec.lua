@@ -1,5 +1,5 @@
--- What a broadcast receiver, a framed reader, a connect with a timeout to a name, and a wait with a limit gave had a nil
--- behind it, so that table.insert(list, receiver:recv()) was an error.
+-- What a broadcast receiver, a framed reader, a connect with a timeout to a name, and a wait with a limit gave had a
+-- nil behind it, so that table.insert(list, receiver:recv()) was an error.
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"

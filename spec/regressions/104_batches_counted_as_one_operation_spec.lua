@@ -1,5 +1,5 @@
--- A task gives way after 128 operations in a row, and send_many of a thousand datagrams was one of them, as recv_many was:
--- others had a turn after 128,000 datagrams.
+-- A task gives way after 128 operations in a row, and send_many of a thousand datagrams was one of them, as recv_many
+-- was: others had a turn after 128,000 datagrams.
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
