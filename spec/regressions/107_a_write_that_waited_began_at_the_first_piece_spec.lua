@@ -36,8 +36,8 @@ describe("a write of many pieces that waits often", function()
   end
 
   it("goes on where it was", tcp.in_task(function()
-    local few, many = cost(40000), cost(160000)
-    assert.is_true(many < 8 * few, ("%.6f s for many, %.6f s for few"):format(many, few))
+    local few, many = cost(20000), cost(320000)
+    assert.is_true(many < 64 * few, ("%.6f s for many, %.6f s for few"):format(many, few))
   end))
 
   it("sends each byte once, whatever its pieces are", tcp.in_task(function()
