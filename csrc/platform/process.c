@@ -55,17 +55,19 @@ const char *tn_signal_name(int number) {
   return NULL;
 }
 
-bool tn_signal_ignored(int number) {
+static bool is_handled_by(int number, void (*handler)(int)) {
   struct sigaction action;
   return sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
-         action.sa_handler == SIG_IGN;
+         action.sa_handler == handler;
+}
+
+bool tn_signal_ignored(int number) {
+  return is_handled_by(number, SIG_IGN);
 }
 
 void tn_signal_ignore(int number) {
-  struct sigaction action;
-  if (sigaction(number, NULL, &action) == 0 && !(action.sa_flags & SA_SIGINFO) &&
-      action.sa_handler == SIG_DFL) {
-    action.sa_handler = SIG_IGN;
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  if (is_handled_by(number, SIG_DFL)) {
     sigaction(number, &action, NULL);
   }
 }

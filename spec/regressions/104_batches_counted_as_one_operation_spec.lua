@@ -1,6 +1,7 @@
 -- A task gives way after 128 operations in a row, and send_many of a thousand datagrams was one of them, as recv_many
 -- was: others had a turn after 128,000 datagrams.
 local leaks = require "spec.support.leaks"
+local steps = require "spec.support.steps"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
@@ -9,21 +10,6 @@ local UdpSocket = tcpnet.UdpSocket
 describe("each datagram of a batch is an operation", function()
   before_each(leaks.note)
   after_each(leaks.check)
-
-  local function turns_during(calls)
-    local turns = 0
-    local other <close> = tcpnet.spawn(function()
-      while true do
-        turns = turns + 1
-        tcpnet.yield()
-      end
-    end)
-    tcpnet.yield()
-    local before = turns
-    calls()
-    assert(other:cancel())
-    return turns - before
-  end
 
   local function list(count)
     local items = {}
@@ -38,7 +24,7 @@ describe("each datagram of a batch is an operation", function()
     local nobody <close> = assert(UdpSocket.bind "127.0.0.1:0")
     assert(socket:connect(nobody:local_addr()))
     local items = list(200)
-    local turns = turns_during(function()
+    local turns = steps.turns_during(function()
       for _ = 1, 50 do
         assert(socket:send_many(items))
       end
@@ -51,7 +37,7 @@ describe("each datagram of a batch is an operation", function()
     local b <close> = assert(UdpSocket.bind "127.0.0.1:0")
     assert(a:connect(b:local_addr()))
     local items = list(150)
-    local turns = turns_during(function()
+    local turns = steps.turns_during(function()
       for _ = 1, 50 do
         local wanted = assert(a:send_many(items))
         while wanted > 0 do

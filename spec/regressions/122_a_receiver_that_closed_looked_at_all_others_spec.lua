@@ -1,18 +1,8 @@
 -- A receiver of broadcast or watch that closed went through the whole line of those that wait, its own or not: as many
 -- as left at once, so many times longer took each.
+local costs = require "spec.support.costs"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
-
--- How many hundreds of instructions of this coroutine fn takes.
-local function cost_of(fn)
-  local hundreds = 0
-  debug.sethook(function()
-    hundreds = hundreds + 1
-  end, "", 100)
-  fn()
-  debug.sethook()
-  return hundreds
-end
 
 -- What it costs to close so many receivers, from the last to the first, each with a task that waits in it.
 local function cost_of_leaving(subscribe, wait, count)
@@ -22,7 +12,7 @@ local function cost_of_leaving(subscribe, wait, count)
     tasks[i] = tcpnet.spawn(wait, receivers[i])
   end
   tcpnet.sleep(0)
-  local cost = cost_of(function()
+  local hundreds = costs.hundreds(function()
     for i = count, 1, -1 do
       receivers[i]:close()
     end
@@ -30,7 +20,7 @@ local function cost_of_leaving(subscribe, wait, count)
   for i = 1, count do
     assert(tasks[i]:join(5))
   end
-  return cost
+  return hundreds
 end
 
 describe("receivers that close while many others wait", function()

@@ -1,20 +1,10 @@
 -- Where much had been read ahead, each line was looked for past all of it, and a delimiter of several bytes past all
 -- that came before each piece: the time grew with the square of the bytes. What is past `max` was looked through too.
+local costs = require "spec.support.costs"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
 local PIECE <const> = ("x"):rep(4095) .. "\n"
-
--- How many hundreds of instructions of this coroutine fn takes.
-local function cost_of(fn)
-  local hundreds = 0
-  debug.sethook(function()
-    hundreds = hundreds + 1
-  end, "", 100)
-  fn()
-  debug.sethook()
-  return hundreds
-end
 
 -- A stream in memory that has read so many pieces ahead, and the end behind them.
 local function ahead(count, piece, last)
@@ -29,36 +19,31 @@ local function ahead(count, piece, last)
 end
 
 describe("what was read ahead", function()
-  it("is searched no further than the next line", tcp.in_task(function()
-    local function cost(count)
-      local stream = ahead(count, PIECE, "")
-      return cost_of(function()
-        for _ = 1, 50 do
-          assert.equal(4095, #stream:read_line())
-        end
-      end)
-    end
-    local few, many = cost(100), cost(2000)
-    assert.is_true(many < 2 * few, ("%d beside 100 pieces, %d beside 2000"):format(few, many))
-  end))
-
-  it("is searched no further than a line may be long", tcp.in_task(function()
-    local function cost(count)
-      local stream = ahead(count, ("x"):rep(8192), "")
-      return cost_of(function()
-        for _ = 1, 50 do
-          assert.equal("LIMIT", select(2, stream:read_line(4096)).code)
-        end
-      end)
-    end
-    local few, many = cost(100), cost(2000)
-    assert.is_true(many < 2 * few, ("%d beside 100 pieces, %d beside 2000"):format(few, many))
-  end))
+  for where, case in pairs {
+    ["than the next line"] = { PIECE, function(stream) assert.equal(4095, #stream:read_line()) end },
+    ["than a line may be long"] = { ("x"):rep(8192), function(stream)
+      assert.equal("LIMIT", select(2, stream:read_line(4096)).code)
+    end },
+  } do
+    it("is searched no further " .. where, tcp.in_task(function()
+      local piece, read = table.unpack(case)
+      local function cost(count)
+        local stream = ahead(count, piece, "")
+        return costs.hundreds(function()
+          for _ = 1, 50 do
+            read(stream)
+          end
+        end)
+      end
+      local few, many = cost(100), cost(2000)
+      assert.is_true(many < 2 * few, ("%d beside 100 pieces, %d beside 2000"):format(few, many))
+    end))
+  end
 
   it("is gone through once for a delimiter of several bytes", tcp.in_task(function()
     local function cost(count)
       local stream = ahead(count, ("x"):rep(8191) .. "\r", "\r\n")
-      return cost_of(function()
+      return costs.hundreds(function()
         assert.equal(8192 * count + 2, #stream:read_until("\r\n", 1 << 30))
       end)
     end
@@ -74,15 +59,11 @@ describe("what was read ahead", function()
         a:shutdown()
       end)
       assert.equal("LIMIT", select(2, b:read_to_end(size - 1)).code)
-      local least = math.huge
-      for _ = 1, 5 do
-        local began = os.clock()
+      return costs.seconds(function()
         for _ = 1, 100 do
           assert.equal("LIMIT", select(2, b:read_line(4096)).code)
         end
-        least = math.min(least, os.clock() - began)
-      end
-      return least
+      end)
     end
     local few, many = cost(1 << 17), cost(1 << 25)
     assert.is_true(many < 10 * few, ("%.6f s beside 128 KiB, %.6f s beside 32 MiB"):format(few, many))

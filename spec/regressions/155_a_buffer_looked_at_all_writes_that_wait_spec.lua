@@ -1,5 +1,6 @@
 -- A Buffer went through all the writes of it that waited for each that began to wait, and for each change through all
 -- that ever had waited at once: to send one to thousands of slow peers took the square of their number.
+local costs = require "spec.support.costs"
 local leaks = require "spec.support.leaks"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
@@ -39,23 +40,12 @@ describe("a Buffer that is written to many", function()
     end
   end
 
-  -- The least that fn took of several times.
-  local function least_of(fn)
-    local least = math.huge
-    for _ = 1, 5 do
-      local began = os.clock()
-      fn()
-      least = math.min(least, os.clock() - began)
-    end
-    return least
-  end
-
   it("by many who wait costs each the same", tcp.in_task(function()
     local function cost(count)
       local a, _, _guard <close> = full_pair()
       local buffer, all = new_buffer(), {}
       all[1] = writers(a, buffer, count)
-      local least = least_of(function()
+      local least = costs.seconds(function()
         all[#all + 1] = writers(a, buffer, 200)
       end)
       for _, tasks in ipairs(all) do
@@ -72,7 +62,7 @@ describe("a Buffer that is written to many", function()
       local a, _, _guard <close> = full_pair()
       local buffer = new_buffer()
       cancel(writers(a, buffer, count))
-      return least_of(function()
+      return costs.seconds(function()
         for _ = 1, 1000 do
           buffer:append("x")
         end

@@ -1,6 +1,7 @@
 -- A send_many of which nothing went out gave back the operation that it was: a task whose batches failed, or were
 -- empty, gave way to nobody, and a try_send_many that found no room let the task go on for longer.
 local leaks = require "spec.support.leaks"
+local steps = require "spec.support.steps"
 local tcp = require "spec.support.tcp"
 local tcpnet = require "tcpnet"
 
@@ -8,24 +9,9 @@ describe("a batch of which nothing goes out", function()
   before_each(leaks.note)
   after_each(leaks.check)
 
-  local function turns_during(calls)
-    local turns = 0
-    local other <close> = tcpnet.spawn(function()
-      while true do
-        turns = turns + 1
-        tcpnet.yield()
-      end
-    end)
-    tcpnet.yield()
-    local before = turns
-    calls()
-    assert(other:cancel())
-    return turns - before
-  end
-
   it("is an operation where it is empty", tcp.in_task(function()
     local socket <close> = assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
-    local turns = turns_during(function()
+    local turns = steps.turns_during(function()
       for _ = 1, 1000 do
         assert.equal(0, socket:send_many {})
       end
@@ -35,7 +21,7 @@ describe("a batch of which nothing goes out", function()
 
   it("is an operation where it fails", tcp.in_task(function()
     local socket <close> = assert(tcpnet.UdpSocket.bind "127.0.0.1:0")
-    local turns = turns_during(function()
+    local turns = steps.turns_during(function()
       for _ = 1, 1000 do
         local sent, err = socket:send_many { "x" }
         assert.is_nil(sent)
@@ -50,7 +36,7 @@ describe("a batch of which nothing goes out", function()
     local _guard <close> = tcp.guard(sender, receiver)
     while sender:try_send_many { "x" } do end
     local semaphore = tcpnet.sync.Semaphore.new(1)
-    local turns = turns_during(function()
+    local turns = steps.turns_during(function()
       for _ = 1, 1000 do
         local sent, err = sender:try_send_many { "x" }
         assert.is_nil(sent)
